@@ -1,0 +1,140 @@
+"""Snapshots of a room's two views: the live edge, and the archive from the start.
+
+A snapshot is immutable and complete: whoever holds one can render a playlist from it without
+asking anyone. ``rooms`` makes them, ``http`` serves them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hausd.core.cid import CID
+from hausd.core.ids import SessionId
+from hausd.core.media import Rendition
+
+
+class RoomState(StrEnum):
+    """Where a room is in its life."""
+
+    CREATED = "created"
+    """Nobody has published yet."""
+    LIVE = "live"
+    WAITING = "waiting"
+    """The encoder is gone; it may return within ``ingest.reconnect_s``."""
+    ENDED = "ended"
+    """Nobody publishes; the recording is whole. An open room may go live again."""
+    CLOSED = "closed"
+    """Ended for good: no key publishes into it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes of a file in the block store."""
+
+    path: str
+    offset: int
+    length: int
+
+
+Body = tuple[bytes, ...] | FileRange
+"""Where media bytes are: in memory (to be sent one after the other), or in a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """Media bytes that can be served: what they are, under which CID, and where they lie."""
+
+    cid: CID
+    content_type: str
+    size: int
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class LivePart:
+    """A part as the live playlist lists it; ``duration`` in the rendition's ticks."""
+
+    duration: int
+    independent: bool
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSegment:
+    """A GOP as the live playlist lists it: a segment with a media sequence number.
+
+    ``run`` counts discontinuities since the room's first session of this playlist. Only the last
+    segment of a playlist may be incomplete. A gap has a duration, no parts and no bytes.
+    """
+
+    msn: int
+    session: SessionId
+    run: int
+    program_time_ms: int
+    duration: int
+    size: int
+    parts: tuple[LivePart, ...]
+    complete: bool
+    gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LivePlaylist:
+    """The live edge of one rendition.
+
+    ``target_s`` and ``part_target_ms`` never change within a playlist. ``discontinuity_sequence``
+    is that of the first segment. ``between_runs``: the last run is over and the next one, if any,
+    will begin with a discontinuity (which players must be told at once). ``ended``: no more will
+    come. ``bandwidth`` is measured, in bits a second. ``version`` grows with every change.
+    """
+
+    rendition: Rendition
+    target_s: int
+    part_target_ms: int
+    discontinuity_sequence: int
+    segments: tuple[LiveSegment, ...]
+    between_runs: bool
+    ended: bool
+    version: int
+
+    def edge(self) -> tuple[int, int]:
+        """Media sequence number and part index of what comes next."""
+        if not self.segments:
+            return 0, 0
+        last = self.segments[-1]
+        return (last.msn + 1, 0) if last.complete else (last.msn, len(last.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSegment:
+    """A finished segment of one rendition as manifest and archive playlist list it."""
+
+    number: int
+    session: SessionId
+    run: int
+    program_time_ms: int
+    duration_ms: int
+    cid: CID
+    size: int
+    init: CID
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePlaylist:
+    """A rendition from its first segment on. ``segments`` only ever grows while not ended."""
+
+    rendition: Rendition
+    target_s: int
+    segments: tuple[ArchiveSegment, ...]
+    ended: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A rendition as the multivariant playlist offers it, with what was measured of it."""
+
+    rendition: Rendition
+    peak_bps: int
+    average_bps: int
