@@ -9,11 +9,14 @@ untrusted: bounded in size, and validated against the types below.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from hausd.core.media import Kind
+from hausd.wire.flv import Tag
 
 HEADER = struct.Struct("!BIII")
 MAX_HEAD_BYTES = 64 * 1024
@@ -72,7 +75,11 @@ class TrackStarted(msgspec.Struct, frozen=True, tag="track"):
 
 
 class PartMade(msgspec.Struct, frozen=True, tag="part"):
-    """A part; the body is its bytes. Fields as in ``core.media.Part``."""
+    """A part; the body is its bytes. Fields as in ``core.media.Part``.
+
+    ``ends_gop``: this part closes its GOP, as far as the worker knows when it sends it (a part
+    that happened to be full at the end of a GOP learns it only from the next part's ``gop``).
+    """
 
     rendition: str
     run: int
@@ -81,6 +88,7 @@ class PartMade(msgspec.Struct, frozen=True, tag="part"):
     start: int
     duration: int
     independent: bool
+    ends_gop: bool = False
 
 
 class TrackStopped(msgspec.Struct, frozen=True, tag="untrack"):
@@ -162,3 +170,156 @@ FromWorker = (
     | WorkerStats
     | Sandboxed
 )
+
+_TAG_TYPES = frozenset((8, 9, 18))
+_CONFIG = 1
+_END = 2
+_MESSAGE = 3
+_to_json = msgspec.json.Encoder().encode
+_config_from_json = msgspec.json.Decoder(WorkerConfig, strict=True).decode
+_message_from_json: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker, strict=True)
+
+
+class WorkerProtocolError(ValueError):
+    """The other side sent something that is not of this protocol; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The node has no more tags; the worker sends what it has left and ends."""
+
+
+ToWorker = WorkerConfig | Tag | End
+
+
+def encode_config(config: WorkerConfig) -> bytes:
+    """The first frame from node to worker."""
+    head = _to_json(config)
+    return HEADER.pack(_CONFIG, 0, len(head), 0) + head
+
+
+def encode_tag_header(tag: Tag) -> bytes:
+    """What goes before a tag's body on its way to the worker."""
+    return HEADER.pack(tag.type, tag.timestamp_ms & 0xFFFFFFFF, 0, len(tag.data))
+
+
+def encode_end() -> bytes:
+    """The last frame from node to worker."""
+    return HEADER.pack(_END, 0, 0, 0)
+
+
+def encode_message(message: FromWorker, body_bytes: int) -> bytes:
+    """What goes before the body of a message on its way to the node."""
+    head = _to_json(message)
+    return HEADER.pack(_MESSAGE, 0, len(head), body_bytes) + head
+
+
+class _Frames:
+    """Cuts a byte stream into frames; bounded by MAX_HEAD_BYTES and MAX_BODY_BYTES."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._at = 0
+
+    def feed(self, untrusted: bytes | memoryview) -> None:
+        if self._at:
+            del self._buffer[: self._at]
+            self._at = 0
+        self._buffer += untrusted
+
+    def pending_bytes(self) -> int:
+        """Bytes of a frame that has begun and is not whole yet."""
+        return len(self._buffer) - self._at
+
+    def frames(self) -> Iterator[tuple[int, int, bytes, bytes]]:
+        """Kind, number, head and body of every whole frame."""
+        while len(self._buffer) - self._at >= HEADER.size:
+            kind, number, head_bytes, body_bytes = HEADER.unpack_from(self._buffer, self._at)
+            if head_bytes > MAX_HEAD_BYTES or body_bytes > MAX_BODY_BYTES:
+                raise WorkerProtocolError(
+                    f"a frame of {head_bytes} + {body_bytes} bytes is over the limit of "
+                    f"{MAX_HEAD_BYTES} + {MAX_BODY_BYTES}"
+                )
+            body_at = self._at + HEADER.size + head_bytes
+            end = body_at + body_bytes
+            if len(self._buffer) < end:
+                return
+            view = memoryview(self._buffer)
+            head = bytes(view[self._at + HEADER.size : body_at])
+            body = bytes(view[body_at:end])
+            view.release()
+            self._at = end
+            yield kind, number, head, body
+
+
+class ToWorkerDecoder:
+    """Reads what the node sends, in the worker."""
+
+    def __init__(self) -> None:
+        self._frames = _Frames()
+
+    def feed(self, data: bytes | memoryview) -> Iterator[ToWorker]:
+        """Takes bytes, gives every whole frame; raises WorkerProtocolError."""
+        self._frames.feed(data)
+        for kind, number, head, body in self._frames.frames():
+            if kind in _TAG_TYPES:
+                yield Tag(kind, number, body)
+            elif kind == _END:
+                yield End()
+            elif kind == _CONFIG:
+                try:
+                    yield _config_from_json(head)
+                except msgspec.MsgspecError as error:
+                    raise WorkerProtocolError(f"not a worker configuration: {error}") from None
+            else:
+                raise WorkerProtocolError(f"no frame to a worker has kind {kind}")
+
+
+class FromWorkerDecoder:
+    """Reads what a worker sends, in the node. A worker parses hostile media: nothing is trusted.
+
+    At most one frame (MAX_HEAD_BYTES + MAX_BODY_BYTES) plus what was fed last is held.
+    """
+
+    def __init__(self) -> None:
+        self._frames = _Frames()
+
+    def feed(self, untrusted: bytes | memoryview) -> Iterator[tuple[FromWorker, bytes]]:
+        """Takes bytes, gives every whole message with its body; raises WorkerProtocolError."""
+        self._frames.feed(untrusted)
+        for kind, number, head, body in self._frames.frames():
+            if kind != _MESSAGE or number:
+                raise WorkerProtocolError(f"no frame from a worker has kind {kind}")
+            try:
+                message = _message_from_json.decode(head)
+            except msgspec.MsgspecError as error:
+                raise WorkerProtocolError(f"not a worker's message: {error}") from None
+            _check(message)
+            yield message, body
+
+    def finish(self) -> None:
+        """The worker closed its side; raises WorkerProtocolError in the middle of a frame."""
+        if left := self._frames.pending_bytes():
+            raise WorkerProtocolError(f"the worker stopped in the middle of a frame ({left} bytes)")
+
+
+def _check(message: FromWorker) -> None:
+    """Bounds that the types do not say; raises WorkerProtocolError."""
+    match message:
+        case PartMade():
+            numbers = (message.run, message.gop, message.segment, message.start)
+            if min(numbers) < 0 or max(numbers) >= 1 << 62 or not 0 < message.duration < 1 << 40:
+                raise WorkerProtocolError("a part's indices or times are out of range")
+        case TrackStarted():
+            if not 0 < message.timescale < 1 << 31 or min(message.width, message.height) < 0:
+                raise WorkerProtocolError("a track's timescale or size is out of range")
+            if message.frame_rate is not None and min(message.frame_rate) <= 0:
+                raise WorkerProtocolError("a track's frame rate is not positive")
+        case ImageMade():
+            if not 0 < message.tiles <= message.columns * message.rows:
+                raise WorkerProtocolError("an image has more tiles than places for them")
+        case _:
+            pass
+    rendition = getattr(message, "rendition", "source")
+    if not (0 < len(rendition) <= 32 and rendition.isascii() and rendition.isalnum()):
+        raise WorkerProtocolError("a rendition's name is 1 to 32 letters and digits")

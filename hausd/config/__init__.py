@@ -1,0 +1,44 @@
+"""Configuration: one commented TOML, its schema, its error messages; and the home directory."""
+
+from __future__ import annotations
+
+from hausd.config.faults import ConfigError, Fault
+from hausd.config.load import Changes, Loaded, compare, load
+from hausd.config.schema import (
+    ChainConfig,
+    Config,
+    HttpConfig,
+    IngestConfig,
+    LiveConfig,
+    LogConfig,
+    MediaConfig,
+    MetricsConfig,
+    NodeConfig,
+    P2PConfig,
+    RtmpConfig,
+    StoreConfig,
+)
+from hausd.config.units import Address, Rung
+
+__all__ = [
+    "Address",
+    "ChainConfig",
+    "Changes",
+    "Config",
+    "ConfigError",
+    "Fault",
+    "HttpConfig",
+    "IngestConfig",
+    "LiveConfig",
+    "Loaded",
+    "LogConfig",
+    "MediaConfig",
+    "MetricsConfig",
+    "NodeConfig",
+    "P2PConfig",
+    "RtmpConfig",
+    "Rung",
+    "StoreConfig",
+    "compare",
+    "load",
+]

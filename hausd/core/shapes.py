@@ -1,0 +1,240 @@
+"""The JSON shapes of the API, the admin socket and ``hausctl --json``.
+
+A list is a bare array, an error is ``{"error": {"code", "message", "hint"}}``, times are
+RFC 3339 UTC. Bit rates are bits a second, sizes bytes, durations seconds unless named otherwise.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from hausd.core.live import RoomState
+from hausd.core.media import Kind
+
+
+class Shape(BaseModel):
+    """Common ground: unknown fields are a mistake, values never change."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ErrorBody(Shape):
+    """What was wrong, and what would be right."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class ErrorShape(Shape):
+    """How every error looks."""
+
+    error: ErrorBody
+
+
+class NoticeShape(Shape):
+    """Something the artist or operator should read."""
+
+    time: datetime
+    code: str
+    text: str
+
+
+class PublisherShape(Shape):
+    """Who publishes into a room now, or did last."""
+
+    address: str
+    protocol: str
+    encoder: str
+    since: datetime
+    until: datetime | None = None
+    closed_because: str = ""
+    bitrate_in: int = 0
+    bytes_in: int = 0
+
+
+class RenditionShape(Shape):
+    """One quality of a room."""
+
+    name: str
+    kind: Kind
+    codecs: str
+    width: int = 0
+    height: int = 0
+    frame_rate: float | None = None
+    bitrate: int = 0
+    active: bool = True
+
+
+class WorkerShape(Shape):
+    """The media worker of a room."""
+
+    pid: int
+    fps: float
+    speed: float
+    behind_ms: int
+    encoding: list[str]
+    shed: list[str]
+    frames_dropped: int
+    memory_bytes: int
+    cpu_s: float
+    restarts: int
+    sandbox: list[str]
+    sandbox_missing: list[str]
+
+
+class RecordingShape(Shape):
+    """What of a room is on disk. ``stopped_because`` is empty while it records."""
+
+    segments: int
+    duration_s: float
+    bytes: int
+    manifest: str | None = None
+    stopped_because: str = ""
+
+
+class RoomShape(Shape):
+    """A room as one node runs it. ``stream_key`` is given only on the admin socket."""
+
+    id: str
+    title: str
+    state: RoomState
+    created: datetime
+    ingest_url: str = ""
+    stream_key: str | None = None
+    watch_url: str = ""
+    archive_url: str = ""
+    started: datetime | None = None
+    viewers: int = 0
+    bitrate_out: int = 0
+    latency_ms: float | None = None
+    publisher: PublisherShape | None = None
+    renditions: list[RenditionShape] = []
+    worker: WorkerShape | None = None
+    recording: RecordingShape | None = None
+    notices: list[NoticeShape] = []
+
+
+class DiskShape(Shape):
+    """The store's budget and what it holds."""
+
+    path: str
+    quota_bytes: int
+    used_bytes: int
+    quota_files: int
+    used_files: int
+    pinned_bytes: int
+    free_bytes: int
+    blocks: int
+
+
+class StatusShape(Shape):
+    """A node at one moment."""
+
+    version: str
+    home: str
+    pid: int
+    started: datetime
+    uptime_s: float
+    rtmp: str | None
+    http: str | None
+    cpu_percent: float
+    memory_bytes: int
+    open_files: int
+    tasks: int
+    rooms: int
+    rooms_live: int
+    viewers: int
+    bitrate_in: int
+    bitrate_out: int
+    store: DiskShape
+    sandbox: list[str]
+    sandbox_missing: list[str]
+    repaired: list[str] = []
+    """What the last start found broken and mended, in plain words."""
+
+
+class PinShape(Shape):
+    """Something that is never evicted: a room or a CID."""
+
+    target: str
+    kind: str
+    created: datetime
+    bytes: int
+    complete: bool
+
+
+class VerifyShape(Shape):
+    """What reading every block again found (counts of blocks)."""
+
+    checked: int
+    corrupt: int
+    missing: int
+    repaired: int
+
+
+class GcShape(Shape):
+    """What collecting unpinned content freed."""
+
+    removed_files: int
+    removed_bytes: int
+    kept_bytes: int
+
+
+class ExportShape(Shape):
+    """A finished room in one piece. ``cid`` is the UnixFS directory's; empty for an MP4."""
+
+    room: str
+    format: str
+    cid: str
+    path: str
+    bytes: int
+
+
+class ReloadShape(Shape):
+    """What a reload of the configuration changed, and what waits for a restart."""
+
+    applied: list[str]
+    needs_restart: list[str]
+
+
+class LogShape(Shape):
+    """One entry of the node's log, without secrets.
+
+    ``entries-lost`` with a ``count`` stands for entries that a slow reader missed.
+    """
+
+    number: int
+    time: datetime
+    level: str
+    logger: str
+    event: str
+    fields: dict[str, object] = {}
+
+
+class CheckShape(Shape):
+    """One thing that ``doctor`` looked at: ``ok``, ``warn`` or ``fail``, and how to mend it."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    mend: str = ""
+
+
+class OptionShape(Shape):
+    """One option of the running node's configuration, and what set it (empty: its default)."""
+
+    key: str
+    value: object
+    set_by: str = ""
+
+
+class ProgressShape(Shape):
+    """How far a piece of work is; ``total`` is None while nobody knows."""
+
+    done: int
+    total: int | None = None
+    what: str = ""

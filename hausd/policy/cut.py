@@ -1,0 +1,158 @@
+"""Where live GOPs, archive segments and parts end: decisions, in milliseconds or ticks.
+
+A live GOP is a segment of the live playlist, whose target duration never changes: rounded to
+seconds, none may be longer. An archive segment is a run of whole GOPs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+SLACK_MS = 400
+"""How far a GOP may outgrow its target: 2.4 s still rounds to 2."""
+_SEGMENT_SLACK_MS = 50
+"""Five GOPs of 60 frames at 29.97 a second are 10.01 s, and meant to be one segment."""
+
+
+def part_target_ms(part_ms: int, slowest_frame_ms: Fraction) -> int:
+    """PART-TARGET: what is wished for, and one frame of the slowest track, in whole ms."""
+    return part_ms - (-slowest_frame_ms.numerator // slowest_frame_ms.denominator)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """From ``pts`` on (ticks of the cutter) everything belongs to this GOP and segment."""
+
+    pts: int
+    gop: int
+    segment: int
+
+
+class Grown(Enum):
+    """What to do about a GOP that has outgrown its target without being cut."""
+
+    NO = "no"
+    KEYFRAMES_TOO_RARE = "keyframes-too-rare"
+    """The source's own GOPs are longer than a live GOP may be."""
+    MISJUDGED = "misjudged"
+    """A keyframe was let pass since a next one was expected in time, which did not come."""
+
+
+class Cutter:
+    """Cuts one run into GOPs and segments. Times are presentation times, in ``timescale``.
+
+    The first cut is where the run begins. GOPs never shorten once made: the decision is taken at
+    each frame, in the order in which frames come.
+    """
+
+    def __init__(self, gop_target_ms: int, segment_ms: int, timescale: int) -> None:
+        self._target = gop_target_ms * timescale // 1000
+        self._slack = SLACK_MS * timescale // 1000
+        self._segment = (segment_ms + _SEGMENT_SLACK_MS) * timescale // 1000
+        self._cut: Cut | None = None
+        self._segment_start = 0
+        self._last_gop = 0
+        self._keyframe: int | None = None
+        self._longest = 0
+        self._seen = 0
+
+    @property
+    def current(self) -> Cut | None:
+        """The newest cut."""
+        return self._cut
+
+    def keyframe(self, pts: int, frame: int) -> Cut | None:
+        """A keyframe of the source comes, each frame ``frame`` long: a cut where GOPs end."""
+        if self._cut is None:
+            self._keyframe = pts
+            return self._make(pts)
+        if self._keyframe is not None and pts > self._keyframe:
+            gap = pts - self._keyframe
+            self._longest = max(self._longest, min(gap, self._target + self._slack))
+            self._seen += gap
+        self._keyframe = pts
+        return self._make(pts) if self.cuts_keyframe(pts, frame) else None
+
+    def cuts_keyframe(self, pts: int, frame: int) -> bool:
+        """Whether a keyframe at ``pts`` would be a cut, as far as is known now."""
+        if self._cut is None:
+            return True
+        elapsed = pts - self._cut.pts
+        if 2 * elapsed >= 2 * self._target - frame:
+            return True
+        # An encoder's longest GOP is what it was set to; shorter ones come from scene cuts. Until
+        # as much as a target has been seen, expect one of the target's length.
+        expected = self._longest
+        if self._seen < self._target:
+            expected = max(expected, self._target)
+        return elapsed + expected > self._target + self._slack
+
+    def clock(self, pts: int, frame: int) -> Cut | None:
+        """A frame comes that can begin a GOP whatever it is: audio, or video to be encoded."""
+        return self._make(pts) if self.cuts_clock(pts, frame) else None
+
+    def cuts_clock(self, pts: int, frame: int) -> bool:
+        """Whether ``clock`` would cut there."""
+        return self._cut is None or 2 * (pts - self._cut.pts) >= 2 * self._target - frame
+
+    def force(self, pts: int) -> Cut:
+        """Cuts here, keyframe or not."""
+        return self._make(pts)
+
+    def grown(self, pts: int, frame: int) -> Grown:
+        """Whether the GOP outgrows its target with the frame at ``pts``, no keyframe."""
+        if self._cut is None or pts + frame - self._cut.pts <= self._target + self._slack:
+            return Grown.NO
+        if self._keyframe is None or self._keyframe <= self._cut.pts:
+            return Grown.KEYFRAMES_TOO_RARE
+        if pts + frame - self._keyframe > self._target + self._slack:
+            return Grown.KEYFRAMES_TOO_RARE
+        # Never wait for a keyframe again that may come as late as this one.
+        self._longest = self._target
+        return Grown.MISJUDGED
+
+    def _make(self, pts: int) -> Cut:
+        if self._cut is None:
+            self._segment_start = pts
+            self._last_gop = self._target
+            self._cut = Cut(pts, 0, 0)
+            return self._cut
+        self._last_gop = pts - self._cut.pts
+        segment = self._cut.segment
+        if pts - self._segment_start + self._last_gop > self._segment:
+            segment += 1
+            self._segment_start = pts
+        self._cut = Cut(pts, self._cut.gop + 1, segment)
+        return self._cut
+
+
+class RegularGops:
+    """Tells when the last frame of a GOP has come, for sources whose GOPs all have one length.
+
+    So the last part of a GOP need not wait for the keyframe after it. Once wrong, it is silent.
+    """
+
+    _WANTED = 3
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._same = 0
+        self._frames = 0
+        self._trusted = True
+
+    def frame(self, keyframe: bool) -> bool:
+        """Takes the next frame in decoding order; whether a keyframe is due right after it."""
+        if keyframe:
+            if self._frames and self._frames == self._length:
+                self._same += 1
+            else:
+                self._trusted = self._trusted and self._same < self._WANTED
+                self._same = 1 if self._frames else 0
+                self._length = self._frames
+            self._frames = 0
+        self._frames += 1
+        if self._same >= self._WANTED and self._frames > self._length:
+            self._trusted = False
+        return self._trusted and self._same >= self._WANTED and self._frames == self._length

@@ -1,0 +1,265 @@
+"""What an origin states about its room: the manifest, and signed announcements of every tick.
+
+A tick is closed by a part of the run's first rendition (the source, or the sound where there is
+no picture) and lists every part that became ready since the tick before, so a slow encoder's part
+comes in a later tick and holds nothing back. No I/O: who carries announcements reads ``recent``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from hausd.core.cid import CID
+from hausd.core.clock import Clock
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.keys import SigningKey
+from hausd.core.live import RoomState
+from hausd.core.manifest import Manifest, SegmentRecord
+from hausd.core.media import Rendition
+from hausd.rooms.live import Span
+from hausd.rooms.packing import Block, Leaf
+from hausd.rooms.records import RoomRecord
+from hausd.wire.announce import Signed, pack, sign
+from hausd.wire.statements import (
+    MAX_TICK_GAPS,
+    MAX_TICK_PARTS,
+    End,
+    Head,
+    Tick,
+    TickGap,
+    TickGop,
+    TickPart,
+    Track,
+)
+from hausd.wire.worker import PartMade
+
+_RECENT = 64
+"""Ticks kept for who joins late or missed some: about 25 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaylistTerms:
+    """What of the configuration a follower's playlists share with the origin's."""
+
+    target_s: int
+    window_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlaced:
+    """A part in the room's time: number ``index`` of its GOP, in archive segment ``segment``."""
+
+    rendition: Rendition
+    span: Span
+    segment: int
+    index: int
+    program_time_ms: int
+    made: PartMade
+    leaves: tuple[Leaf, ...]
+
+
+class Announcer:
+    """Keeps the manifest and signs what followers need."""
+
+    def __init__(self, record: RoomRecord, clock: Clock, terms: PlaylistTerms) -> None:
+        self.recent: deque[Signed[Tick | End]] = deque(maxlen=_RECENT)
+        self.head: Signed[Head] | None = None
+        self._room = RoomId(record.id)
+        self._record = record
+        self._clock = clock
+        self._terms = terms
+        self._key = SigningKey(record.seed)
+        self._tree = Manifest(self._room, record.state)
+        self._session: SessionId | None = None
+        self._ticks = self._tracks = self._heads = 0
+        self._before: bytes | None = None
+        self._tracked: dict[str, Signed[Track]] = {}
+        self._leading = ""
+        self._parts: list[tuple[int, int, int, TickPart]] = []
+        self._gaps: list[TickGap] = []
+
+    @property
+    def manifest(self) -> CID:
+        """The newest manifest."""
+        return self._tree.cid
+
+    @property
+    def tracks(self) -> list[Signed[Track]]:
+        """The newest statement of each rendition of this session."""
+        return list(self._tracked.values())
+
+    def message(self) -> bytes | None:
+        """The newest tick as it would be gossiped, with those before it; None before the first."""
+        newest, *earlier = reversed(self.recent) if self.recent else (None,)
+        if newest is None:
+            return None
+        return pack(newest, [one for one in earlier if one is not None])
+
+    # -- what the origin tells --
+
+    def begin_session(self, session: SessionId) -> None:
+        """Everything signed from here on is numbered within this session."""
+        self._session = session
+        self._ticks = self._tracks = self._heads = 0
+        self._before = None
+        self._tracked.clear()
+        self._parts.clear()
+        self._gaps.clear()
+        self.recent.clear()
+
+    def run_started(self) -> None:
+        """The first rendition that comes now leads the ticks."""
+        self._leading = ""
+
+    def track(
+        self, rendition: Rendition, run: int, init: CID, init_size: int, part_target_ms: int
+    ) -> None:
+        """A rendition has a new init segment."""
+        self._leading = self._leading or rendition.name
+        self._state_track(
+            Track(
+                self._room,
+                self._of_session(),
+                n=self._tracks,
+                tick=self._ticks,
+                run=run,
+                rendition=rendition,
+                init=init,
+                init_size=init_size,
+                active=True,
+                target_s=self._terms.target_s,
+                part_target_ms=part_target_ms,
+                window_ms=self._terms.window_ms,
+                peak_bps=rendition.bandwidth_bps,
+                average_bps=rendition.bandwidth_bps,
+            )
+        )
+
+    def track_stopped(self, rendition: str) -> None:
+        """A rendition has no more parts for now."""
+        told = self._tracked.get(rendition)
+        if told is not None:
+            self._repeat(told.statement, active=False)
+
+    def part(self, placed: PartPlaced) -> None:
+        """A part is there; one of the leading rendition closes the tick."""
+        made = placed.made
+        self._parts.append(
+            (
+                placed.span.msn,
+                placed.span.run,
+                placed.segment,
+                TickPart(
+                    rendition=placed.rendition.name,
+                    index=placed.index,
+                    program_time_ms=placed.program_time_ms,
+                    duration=made.duration,
+                    size=sum(len(leaf) for _, leaf in placed.leaves),
+                    leaves=tuple(cid for cid, _ in placed.leaves),
+                    independent=made.independent,
+                    ends_gop=made.ends_gop,
+                ),
+            )
+        )
+        if placed.rendition.name == self._leading or len(self._parts) >= MAX_TICK_PARTS:
+            self._tick()
+
+    def gap(self, rendition: str, span: Span, duration: int) -> None:
+        """A rendition has nothing for a span that others have."""
+        if len(self._gaps) >= MAX_TICK_GAPS:
+            self._tick()
+        self._gaps.append(TickGap(rendition, span.msn, span.run, span.program_time_ms, duration))
+
+    def run_ended(self) -> None:
+        """Whatever follows begins with a discontinuity."""
+        if self._session is not None and (self._ticks or self._parts):
+            self._tick(ends_run=True)
+
+    def restore(self, record: SegmentRecord) -> None:
+        """Takes up a segment recorded earlier."""
+        self._tree.append(record)
+
+    def recorded(self, record: SegmentRecord, peak_bps: int, average_bps: int) -> tuple[Block, ...]:
+        """Appends a recorded segment, signs the head; gives the manifest's new blocks."""
+        blocks = tuple(self._tree.append(record, state=self._record.state))
+        told = self._tracked.get(record.rendition.name)
+        if told is not None:
+            self._repeat(told.statement, peak_bps=peak_bps, average_bps=average_bps)
+        self._state_head()
+        return blocks
+
+    def end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> tuple[Block, ...]:
+        """The session is over; gives the manifest's new blocks."""
+        blocks = tuple(self._tree.append(state=state))
+        if self._session is not None:
+            end = End(
+                self._room,
+                self._session,
+                self._ticks,
+                self._before,
+                self._clock.now_ms(),
+                state,
+            )
+            self._state_head()
+            self.recent.append(sign(end, self._key))
+            self._session = None
+        return blocks
+
+    # -- details --
+
+    def _of_session(self) -> SessionId:
+        if self._session is None:
+            raise ValueError("nothing is stated outside of a session")
+        return self._session
+
+    def _tick(self, *, ends_run: bool = False) -> None:
+        gops: dict[tuple[int, int, int], list[TickPart]] = {}
+        for msn, run, segment, part in sorted(self._parts, key=lambda one: one[0]):
+            gops.setdefault((msn, run, segment), []).append(part)
+        tick = Tick(
+            self._room,
+            self._of_session(),
+            self._ticks,
+            self._before,
+            self._clock.now_ms(),
+            tuple(TickGop(*place, tuple(parts)) for place, parts in gops.items()),
+            tuple(self._gaps),
+            ends_run,
+        )
+        self._parts.clear()
+        self._gaps.clear()
+        signed = sign(tick, self._key)
+        self._ticks += 1
+        self._before = signed.digest
+        self.recent.append(signed)
+
+    def _repeat(self, told: Track, **changes: int | bool) -> None:
+        told = replace(told, n=self._tracks, tick=self._ticks)
+        self._state_track(
+            replace(
+                told,
+                active=bool(changes.get("active", told.active)),
+                peak_bps=int(changes.get("peak_bps", told.peak_bps)),
+                average_bps=int(changes.get("average_bps", told.average_bps)),
+            )
+        )
+
+    def _state_track(self, track: Track) -> None:
+        self._tracked[track.rendition.name] = sign(track, self._key)
+        self._tracks += 1
+
+    def _state_head(self) -> None:
+        if self._session is None:
+            return
+        head = Head(
+            self._room,
+            self._session,
+            self._heads,
+            self._tree.cid,
+            self._tree.state,
+            self._clock.now_ms(),
+        )
+        self.head = sign(head, self._key)
+        self._heads += 1

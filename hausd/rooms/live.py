@@ -1,0 +1,322 @@
+"""The live edge of one rendition: a window of GOPs, each a run of parts.
+
+Only the room's task changes it; HTTP reads snapshots and waits for the next one. Bytes stay in
+memory until the recorder says where they lie on disk, so a dead disk never stops the live
+stream.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.ids import SessionId
+from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media
+from hausd.core.media import Kind, Rendition
+
+_IN_MEMORY_SEGMENTS = 3
+"""Newest complete segments whose bytes stay in memory even when they are on disk: nearly every
+request is for these, and memory is a system call cheaper than a file."""
+_RATE_WINDOW = 32
+"""Complete segments over which peak and average bandwidth are measured."""
+
+
+@dataclass(slots=True)
+class StoredPart:
+    """A part in the window; ``stored`` is set once it is on disk."""
+
+    cid: CID
+    size: int
+    data: bytes | None
+    stored: FileRange | None = None
+
+
+@dataclass(slots=True)
+class _Segment:
+    msn: int
+    session: SessionId
+    run: int
+    program_time_ms: int
+    gap: bool = False
+    complete: bool = False
+    duration: int = 0
+    size: int = 0
+    shown: list[LivePart] = field(default_factory=list)
+    parts: list[StoredPart] = field(default_factory=list)
+    cid: CID | None = None
+    frozen: LiveSegment | None = None
+
+    def snapshot(self) -> LiveSegment:
+        if self.frozen is not None:
+            return self.frozen
+        made = LiveSegment(
+            msn=self.msn,
+            session=self.session,
+            run=self.run,
+            program_time_ms=self.program_time_ms,
+            duration=self.duration,
+            size=self.size,
+            parts=tuple(self.shown),
+            complete=self.complete,
+            gap=self.gap,
+        )
+        if self.complete:
+            self.frozen = made
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a live segment stands in the room's time: same in every rendition."""
+
+    msn: int
+    session: SessionId
+    run: int
+    program_time_ms: int
+
+
+class LiveTrack:
+    """One rendition's window. Implements ``http.ports.LiveView``."""
+
+    def __init__(
+        self, rendition: Rendition, *, target_s: int, part_target_ms: int, window_s: float
+    ) -> None:
+        self.rendition = rendition
+        self.active = True
+        self._target_s = target_s
+        self._part_target_ms = part_target_ms
+        self._window_s = window_s
+        self._segments: deque[_Segment] = deque()
+        self._inits: dict[tuple[int, int], Media] = {}
+        self._rates: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW)
+        self._between_runs = True
+        self._ended = False
+        self._version = 1
+        self._snapshot: LivePlaylist | None = None
+        self._changed = trio.Event()
+
+    # -- what the room does --
+
+    def start_run(self, rendition: Rendition, session: SessionId, run: int, init: Media) -> None:
+        """A new init segment holds from here on."""
+        self.close_segment()
+        if rendition.timescale != self.rendition.timescale:
+            self._rescale(self.rendition.timescale, rendition.timescale)
+        self.rendition = rendition
+        self.active = True
+        self._ended = False
+        self._inits[session.counter, run] = init
+        self._touch()
+
+    def add_part(
+        self, span: Span, shown: LivePart, part: StoredPart, *, ends_segment: bool
+    ) -> None:
+        """Appends a part to the segment that ``span`` names, opening it if it is new."""
+        self._between_runs = False
+        last = self._segments[-1] if self._segments else None
+        if last is None or last.msn != span.msn or last.complete:
+            self.close_segment()
+            last = self._open(span)
+        last.shown.append(shown)
+        last.parts.append(part)
+        last.duration += shown.duration
+        last.size += shown.size
+        if ends_segment:
+            self.close_segment()
+        self._touch()
+
+    def add_gap(self, span: Span, duration_s: float) -> int:
+        """Says that this rendition has nothing for a span that others have; gives its ticks."""
+        self.close_segment()
+        gap = self._open(span)
+        gap.gap = True
+        gap.duration = round(duration_s * self.rendition.timescale)
+        gap.complete = True
+        self._touch()
+        return gap.duration
+
+    def close_segment(self) -> None:
+        """The newest segment gets no more parts."""
+        if not self._segments or self._segments[-1].complete:
+            return
+        last = self._segments[-1]
+        last.complete = True
+        seconds = last.duration / self.rendition.timescale
+        if seconds > 0:
+            self._rates.append((last.size, seconds))
+        self._trim()
+        self._touch()
+
+    def name_segment(self, msn: int, cid: CID) -> None:
+        """Tells under which CID a complete segment is known."""
+        segment = self._find(msn)
+        if segment is not None:
+            segment.cid = cid
+
+    def end_run(self) -> None:
+        """Whatever follows begins with a discontinuity; players learn it now."""
+        self.close_segment()
+        if self._segments:
+            self._between_runs = True
+        self._touch()
+
+    def end(self) -> None:
+        """Nothing will follow."""
+        self.end_run()
+        self._ended = True
+        self._touch()
+
+    # -- what the room asks --
+
+    @property
+    def last_msn(self) -> int | None:
+        return self._segments[-1].msn if self._segments else None
+
+    @property
+    def newest_part(self) -> int:
+        """Index of the newest part in its segment."""
+        return len(self._segments[-1].parts) - 1 if self._segments else -1
+
+    def duration_of(self, msn: int) -> float | None:
+        """Seconds of a complete segment in the window."""
+        segment = self._find(msn)
+        if segment is None or not segment.complete:
+            return None
+        return segment.duration / self.rendition.timescale
+
+    def program_time_of(self, msn: int) -> int:
+        """Program time (ms) at which a segment in the window begins; 0 where it is not there."""
+        segment = self._find(msn)
+        return segment.program_time_ms if segment is not None else 0
+
+    def peak_bps(self) -> int:
+        """Highest bit rate of a segment, measured; what was declared where nothing was yet."""
+        if self._rates:
+            return max(round(size * 8 / seconds) for size, seconds in self._rates)
+        return self._first_rate() or self.rendition.bandwidth_bps
+
+    def average_bps(self) -> int:
+        """Mean bit rate of the segments measured."""
+        if self._rates:
+            seconds = sum(s for _, s in self._rates)
+            return round(sum(size for size, _ in self._rates) * 8 / seconds)
+        return self._first_rate() or self.rendition.bandwidth_bps
+
+    # -- what viewers ask --
+
+    def playlist(self) -> LivePlaylist:
+        if self._snapshot is None:
+            segments = tuple(segment.snapshot() for segment in self._segments)
+            self._snapshot = LivePlaylist(
+                rendition=self.rendition,
+                target_s=self._target_s,
+                part_target_ms=self._part_target_ms,
+                discontinuity_sequence=segments[0].run if segments else 0,
+                segments=segments,
+                between_runs=self._between_runs,
+                ended=self._ended,
+                version=self._version,
+            )
+        return self._snapshot
+
+    async def changed(self, version: int) -> None:
+        while self._version == version:
+            await self._changed.wait()
+
+    def part(self, session: int, msn: int, part: int) -> Media | None:
+        segment = self._find(msn)
+        if segment is None or segment.session.counter != session:
+            return None
+        if not 0 <= part < len(segment.parts):
+            return None
+        found = segment.parts[part]
+        body = found.stored if found.data is None else (found.data,)
+        if body is None:
+            return None
+        return Media(found.cid, self._content_type, found.size, body)
+
+    def segment(self, session: int, msn: int) -> Media | None:
+        segment = self._find(msn)
+        if segment is None or segment.session.counter != session:
+            return None
+        if not segment.complete or not segment.parts or segment.cid is None:
+            return None
+        body: tuple[bytes, ...] | FileRange
+        first = segment.parts[0].stored
+        if all(part.data is not None for part in segment.parts):
+            body = tuple(part.data for part in segment.parts if part.data is not None)
+        elif first is not None:
+            body = FileRange(first.path, first.offset, segment.size)
+        else:
+            return None
+        return Media(segment.cid, self._content_type, segment.size, body)
+
+    def init(self, session: int, run: int) -> Media | None:
+        return self._inits.get((session, run))
+
+    # -- details --
+
+    @property
+    def _content_type(self) -> str:
+        return "video/mp4" if self.rendition.kind is Kind.VIDEO else "audio/mp4"
+
+    def _rescale(self, old: int, new: int) -> None:
+        """An encoder may return with another sample rate; a playlist has one time scale."""
+        for segment in self._segments:
+            segment.frozen = None
+            segment.duration = round(segment.duration * new / old)
+            segment.shown = [
+                LivePart(round(part.duration * new / old), part.independent, part.size)
+                for part in segment.shown
+            ]
+
+    def _open(self, span: Span) -> _Segment:
+        opened = _Segment(span.msn, span.session, span.run, span.program_time_ms)
+        self._segments.append(opened)
+        return opened
+
+    def _find(self, msn: int) -> _Segment | None:
+        if not self._segments:
+            return None
+        index = msn - self._segments[0].msn
+        if not 0 <= index < len(self._segments):
+            return None
+        return self._segments[index]
+
+    def _first_rate(self) -> int:
+        if not self._segments or not self._segments[-1].duration:
+            return 0
+        newest = self._segments[-1]
+        return round(newest.size * 8 * self.rendition.timescale / newest.duration)
+
+    def _trim(self) -> None:
+        held = sum(segment.duration for segment in self._segments) / self.rendition.timescale
+        while len(self._segments) > _IN_MEMORY_SEGMENTS:
+            first = self._segments[0]
+            seconds = first.duration / self.rendition.timescale
+            if held - seconds < self._window_s:
+                break
+            held -= seconds
+            for part in self._segments.popleft().parts:
+                part.data = None
+        newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS
+        for index, segment in enumerate(self._segments):
+            if index >= newest_kept:
+                break
+            for part in segment.parts:
+                if part.stored is not None:
+                    part.data = None
+        runs = {(segment.session.counter, segment.run) for segment in self._segments}
+        newest = max(self._inits, default=None)
+        for key in list(self._inits):
+            if key not in runs and key != newest:
+                del self._inits[key]
+
+    def _touch(self) -> None:
+        self._version += 1
+        self._snapshot = None
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()

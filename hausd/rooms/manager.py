@@ -1,0 +1,202 @@
+"""All rooms of a node: who may publish where, and what is there to be watched."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import structlog
+import trio
+
+from hausd.core.errors import Problem
+from hausd.core.ids import RoomId
+from hausd.core.keys import SigningKey
+from hausd.core.live import RoomState
+from hausd.core.publishing import Publisher, Refused
+from hausd.core.shapes import RoomShape
+from hausd.rooms.metrics import ROOMS, VIEWERS
+from hausd.rooms.records import RoomRecord
+from hausd.rooms.reload import reload_archive
+from hausd.rooms.room import Room, RoomParts
+from hausd.rooms.shape import Urls, room_shape
+from hausd.rooms.stint import Stint
+
+log = structlog.get_logger("hausd.rooms")
+
+MAX_ROOMS = 1_000
+_MAX_TITLE = 200
+_KEY_BYTES = 18
+
+
+class ShownRoom:
+    """A room with the node's addresses. Implements ``http.ports.RoomView``."""
+
+    def __init__(self, room: Room, urls: Urls) -> None:
+        self._room = room
+        self._urls = urls
+        # HTTP asks these on every request: bound once, no wrapping
+        self.variants = room.variants
+        self.live = room.live
+        self.archive_variants = room.archive_variants
+        self.archive = room.archive
+        self.archive_media = room.archive_media
+        self.poster = room.poster
+        self.storyboard = room.storyboard
+        self.sprite = room.sprite
+        self.changed = room.changed
+
+    @property
+    def id(self) -> RoomId:
+        return self._room.id
+
+    @property
+    def title(self) -> str:
+        return self._room.title
+
+    @property
+    def state(self) -> RoomState:
+        return self._room.state
+
+    def shape(self) -> RoomShape:
+        return room_shape(self._room, self._urls, private=False)
+
+
+class Rooms:
+    """Implements ``ingest.ports.Publishing``, ``http.ports.Catalog`` and ``Audience``."""
+
+    def __init__(self, parts: RoomParts) -> None:
+        self._parts = parts
+        self._rooms: dict[RoomId, Room] = {}
+        self._shown: dict[RoomId, ShownRoom] = {}
+        self._urls = Urls("", "")
+        self._nursery: trio.Nursery | None = None
+        self.repaired: list[str] = []
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Rooms]:
+        """Loads the rooms and runs them. On leaving, each is brought to an end, then stopped."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            records, faults = self._parts.records.load()
+            self.repaired.extend(faults)
+            for record in records:
+                await self._add(record)
+            try:
+                yield self
+            finally:
+                with trio.CancelScope(shield=True), trio.move_on_after(15):
+                    async with trio.open_nursery() as stopping:
+                        for room in self._rooms.values():
+                            stopping.start_soon(room.stop)
+                nursery.cancel_scope.cancel()
+
+    def reached_at(self, urls: Urls) -> None:
+        """Where the node is reached, known once its ports are bound."""
+        self._urls = urls
+        self._shown = {room.id: ShownRoom(room, urls) for room in self._rooms.values()}
+
+    # -- the operator --
+
+    async def create(self, untrusted_title: str) -> RoomShape:
+        """A new open room with a key of its own. Raises Problem."""
+        title = " ".join(untrusted_title.split())
+        if not title or len(title) > _MAX_TITLE or not title.isprintable():
+            raise Problem(
+                "bad-title", f"a title has 1 to {_MAX_TITLE} printable characters", status=422
+            )
+        if len(self._rooms) >= MAX_ROOMS:
+            raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
+        seed = self._parts.random_bytes(32)
+        record = RoomRecord(
+            id=SigningKey(seed).public.open_room,
+            title=title,
+            created_ms=self._parts.clock.now_ms(),
+            seed=seed,
+            stream_key="sk_" + self._parts.random_bytes(_KEY_BYTES).hex(),
+        )
+        self._parts.records.save(record)
+        room = await self._add(record)
+        log.info("room-created", room=room.id, title=title)
+        return self.shape(room.id)
+
+    def list(self) -> list[RoomShape]:
+        """Every room with what only the operator sees, newest first."""
+        newest = sorted(self._rooms.values(), key=lambda room: -room.record.created_ms)
+        return [room_shape(room, self._urls, private=True) for room in newest]
+
+    def shape(self, untrusted_room: str) -> RoomShape:
+        """One room with what only the operator sees. Raises Problem."""
+        return room_shape(self.find(untrusted_room), self._urls, private=True)
+
+    async def close(self, untrusted_room: str) -> RoomShape:
+        """Ends a room for good. Raises Problem."""
+        room = self.find(untrusted_room)
+        await room.close()
+        return self.shape(room.id)
+
+    def find(self, untrusted_room: str) -> Room:
+        """A room by its id, or by the beginning of one where that is unique. Raises Problem."""
+        exact = self._rooms.get(RoomId(untrusted_room))
+        if exact is not None:
+            return exact
+        begun = [room for room in self._rooms.values() if room.id.startswith(untrusted_room)]
+        if len(untrusted_room) >= 6 and len(begun) == 1:
+            return begun[0]
+        raise Problem(
+            "no-such-room",
+            f"there is no room {untrusted_room[:64]!r} on this node",
+            hint="`hausctl rooms list` shows the rooms",
+            status=404,
+        )
+
+    # -- ingest.ports.Publishing --
+
+    def admit(self, untrusted_key: str) -> RoomId | Refused:
+        # compared as digests, so that neither the key's length nor its first letters show in time
+        digest = hashlib.sha256(untrusted_key.encode("utf-8", "surrogatepass")).digest()
+        found: Room | None = None
+        for room in self._rooms.values():
+            own = hashlib.sha256(room.record.stream_key.encode()).digest()
+            if hmac.compare_digest(own, digest):
+                found = room
+        if found is None:
+            return Refused(
+                "bad-key", "no room has this stream key; `hausctl rooms list` shows them"
+            )
+        if found.state is RoomState.CLOSED:
+            return Refused("closed", "this room was closed; create another one")
+        return found.id
+
+    def publish(self, room: RoomId, publisher: Publisher) -> AbstractAsyncContextManager[Stint]:
+        return self._rooms[room].publish(publisher)
+
+    # -- http.ports.Catalog, Audience --
+
+    def room(self, room: RoomId) -> ShownRoom | None:
+        return self._shown.get(room)
+
+    def rooms(self) -> Sequence[ShownRoom]:
+        return list(self._shown.values())
+
+    def served(self, room: RoomId, viewer: str, size: int) -> None:
+        found = self._rooms.get(room)
+        if found is not None:
+            found.audience.served(viewer, size)
+
+    def count(self) -> None:
+        """Brings the gauges up to date."""
+        for state in RoomState:
+            ROOMS.labels(state.value).set(sum(room.state is state for room in self._rooms.values()))
+        VIEWERS.set(sum(room.audience.viewers() for room in self._rooms.values()))
+
+    async def _add(self, record: RoomRecord) -> Room:
+        room = Room(record, self._parts)
+        faults = await reload_archive(room, self._parts.store)
+        self.repaired.extend(faults)
+        self._rooms[room.id] = room
+        self._shown[room.id] = ShownRoom(room, self._urls)
+        assert self._nursery is not None  # open() made it
+        await self._nursery.start(room.run)
+        return room

@@ -1,0 +1,18 @@
+"""What the metrics say of rooms. Labels are bounded: never a room, key or viewer."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+ROOMS = Gauge("hausd_rooms", "Rooms by state", ["state"])
+RUNS = Counter(
+    "hausd_room_runs", "Runs begun (each after the first is a discontinuity)", ["reason"]
+)
+PARTS = Counter("hausd_room_parts", "Parts made", ["kind"])
+PART_BYTES = Counter("hausd_room_part_bytes", "Bytes of parts made", ["kind"])
+WORKER_CRASHES = Counter("hausd_room_worker_crashes", "Media workers that died and were replaced")
+NOTICES = Counter("hausd_room_notices", "Notices to artists and operators", ["code"])
+RECORDING_STOPPED = Counter("hausd_room_recording_stopped", "Times a recording had to stop")
+SEGMENTS_RECORDED = Counter("hausd_room_segments_recorded", "Archive segments closed on disk")
+SERVED_BYTES = Counter("hausd_room_served_bytes", "Media and playlist bytes sent to viewers")
+VIEWERS = Gauge("hausd_room_viewers", "Viewers seen in the last seconds, over all rooms")

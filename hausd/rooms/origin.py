@@ -1,0 +1,285 @@
+"""The origin's side of a room: what a media worker makes becomes live edge and recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.live import ArchiveSegment, LivePart, Media
+from hausd.core.manifest import SegmentRecord
+from hausd.core.media import Kind, Rendition
+from hausd.core.storage import SegmentKey
+from hausd.rooms.announcer import Announcer, PartPlaced
+from hausd.rooms.live import LiveTrack, Span, StoredPart
+from hausd.rooms.metrics import PART_BYTES, PARTS, RUNS
+from hausd.rooms.packing import Packer
+from hausd.rooms.recorder import Recorder
+from hausd.rooms.timeline import Timeline
+from hausd.wire.worker import PartMade, RunEnded, RunStarted, TrackStarted, TrackStopped
+
+MAX_RENDITIONS = 16
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    key: SegmentKey
+    rendition: Rendition
+    run: int
+    program_time_ms: int
+    init: CID
+    ticks: int = 0
+
+
+@dataclass(slots=True)
+class _Track:
+    """One rendition: its live window, and the archive segment that is open."""
+
+    live: LiveTrack
+    init: CID
+    timescale: int
+    packer: Packer = field(default_factory=Packer)
+    open: _OpenSegment | None = None
+    msn: int | None = None
+
+
+class UntrustedWorker(Exception):
+    """A worker said something that can't be; it is treated as a crash."""
+
+
+class Origin:
+    """Turns a worker's words into live tracks and recorded segments. No I/O, no waiting."""
+
+    def __init__(
+        self,
+        room: RoomId,
+        recorder: Recorder,
+        *,
+        target_s: int,
+        window_s: float,
+        now_ms: Callable[[], int],
+        announcer: Announcer,
+    ) -> None:
+        self.tracks: dict[str, _Track] = {}
+        self.timeline: Timeline | None = None
+        self.part_target_ms = 0
+        self._room = room
+        self._recorder = recorder
+        self._target_s = target_s
+        self._window_s = window_s
+        self._now_ms = now_ms
+        self._announcer = announcer
+
+    def begin_session(
+        self, session: SessionId, *, next_msn: int, next_run: int, next_segment: int
+    ) -> None:
+        """A new session: fresh live windows, and its own part target."""
+        self.tracks = {}
+        self.part_target_ms = 0
+        self.timeline = Timeline(session, next_msn, next_run, next_segment)
+
+    def live(self, rendition: str) -> LiveTrack | None:
+        track = self.tracks.get(rendition)
+        return track.live if track is not None else None
+
+    # -- a worker's words --
+
+    def run_started(self, message: RunStarted) -> None:
+        timeline = self._timeline()
+        self.end_run()
+        if message.run < timeline.next_run or message.part_target_ms <= 0:
+            raise UntrustedWorker(f"run {message.run} was started out of order")
+        timeline.start_run(message.run)
+        self._announcer.run_started()
+        self.part_target_ms = self.part_target_ms or message.part_target_ms
+        for track in self.tracks.values():
+            track.live.active = False
+        RUNS.labels(message.reason).inc()
+
+    def track_started(self, message: TrackStarted, init: bytes) -> None:
+        timeline = self._timeline()
+        if message.run != timeline.run or message.timescale <= 0:
+            raise UntrustedWorker(f"{message.rendition} was started outside of its run")
+        rendition = Rendition(
+            name=message.rendition,
+            kind=message.kind,
+            codecs=message.codecs,
+            timescale=message.timescale,
+            bandwidth_bps=message.bandwidth_bps,
+            width=message.width,
+            height=message.height,
+            frame_rate=Fraction(*message.frame_rate) if message.frame_rate else None,
+            sample_rate_hz=message.sample_rate_hz,
+            channels=message.channels,
+            closed_captions=message.closed_captions,
+        )
+        cid = CID.of(init)
+        self._recorder.put(((cid, init),))
+        track = self.tracks.get(rendition.name)
+        if track is None:
+            if len(self.tracks) >= MAX_RENDITIONS:
+                raise UntrustedWorker("more renditions than a room can have")
+            live = LiveTrack(
+                rendition,
+                target_s=self._target_s,
+                part_target_ms=self.part_target_ms,
+                window_s=self._window_s,
+            )
+            track = self.tracks[rendition.name] = _Track(live, cid, rendition.timescale)
+        else:
+            self._close_archive(track)
+            track.init, track.timescale = cid, rendition.timescale
+        content_type = "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
+        media = Media(cid, content_type, len(init), (init,))
+        track.live.start_run(rendition, timeline.session, message.run, media)
+        self._announcer.track(rendition, message.run, cid, len(init), self.part_target_ms)
+
+    def track_stopped(self, message: TrackStopped) -> None:
+        track = self.tracks.get(message.rendition)
+        if track is not None:
+            track.live.active = False
+            self._close_gop(track)
+            self._close_archive(track)
+            self._announcer.track_stopped(message.rendition)
+
+    def part_made(self, message: PartMade, data: bytes) -> None:
+        timeline = self._timeline()
+        track = self.tracks.get(message.rendition)
+        if track is None or message.run != timeline.run or not data or message.duration <= 0:
+            raise UntrustedWorker(f"a part of {message.rendition} came outside of its run")
+        scale = track.timescale
+        span, number = timeline.place(
+            gop=message.gop,
+            segment=message.segment,
+            start_ms=message.start * 1000 / scale,
+            duration_ms=message.duration * 1000 / scale,
+            now_ms=self._now_ms(),
+        )
+        if track.msn is not None and span.msn != track.msn:
+            if span.msn < track.msn:
+                raise UntrustedWorker(f"a part of {message.rendition} came after its GOP was over")
+            self._close_gop(track)
+        self._open_archive(track, span, number)
+        self._fill_gaps(track, span)
+        cut, cid = track.packer.add(data)
+        part = StoredPart(cid, len(data), data)
+        shown = LivePart(message.duration, message.independent, len(data))
+        track.live.add_part(span, shown, part, ends_segment=message.ends_gop)
+        track.msn = span.msn
+        if track.open is not None:
+            track.open.ticks += message.duration
+            self._recorder.append(track.open.key, cut, part)
+        if message.ends_gop:
+            self._close_gop(track)
+        kind = track.live.rendition.kind.value
+        PARTS.labels(kind).inc()
+        PART_BYTES.labels(kind).inc(len(data))
+        self._announcer.part(
+            PartPlaced(
+                track.live.rendition,
+                span,
+                number,
+                track.live.newest_part,
+                span.program_time_ms,
+                message,
+                cut,
+            )
+        )
+
+    def run_ended(self, message: RunEnded) -> None:
+        if message.run == self._timeline().run:
+            self.end_run()
+
+    # -- ends --
+
+    def end_run(self) -> None:
+        """Closes what is open; what follows begins with a discontinuity."""
+        for track in self.tracks.values():
+            self._close_gop(track)
+            self._close_archive(track)
+            track.live.end_run()
+        if self.timeline is not None and self.timeline.run is not None:
+            self.timeline.end_run()
+            self._announcer.run_ended()
+
+    def end(self) -> None:
+        """Nothing follows: playlists get their end."""
+        self.end_run()
+        for track in self.tracks.values():
+            track.live.end()
+
+    # -- details --
+
+    def _timeline(self) -> Timeline:
+        if self.timeline is None:
+            raise UntrustedWorker("nothing was begun yet")
+        return self.timeline
+
+    def _fill_gaps(self, track: _Track, span: Span) -> None:
+        """What this rendition missed while it was shed, others have: their spans as gaps."""
+        last = track.live.last_msn
+        if last is None or span.msn <= last + 1:
+            return
+        for msn in range(max(last + 1, span.msn - 64), span.msn):
+            self._gap(track, msn, span)
+
+    def _gap(self, track: _Track, msn: int, like: Span) -> None:
+        seconds, program_ms = float(self._target_s), like.program_time_ms
+        for other in self.tracks.values():
+            found = other.live.duration_of(msn)
+            if found is not None and other is not track:
+                seconds, program_ms = found, other.live.program_time_of(msn)
+                break
+        span = Span(msn, like.session, like.run, program_ms)
+        duration = track.live.add_gap(span, seconds)
+        self._announcer.gap(track.live.rendition.name, span, duration)
+
+    def _close_gop(self, track: _Track) -> None:
+        track.live.close_segment()
+        packed = track.packer.end_gop()
+        if packed is not None and track.msn is not None:
+            track.live.name_segment(track.msn, packed.cid)
+            self._gap_the_shed(track)
+
+    def _gap_the_shed(self, done: _Track) -> None:
+        """Players on a rendition that is shed see gaps, not a playlist that stands still."""
+        reference = next(iter(self.tracks.values()))
+        if done is not reference or done.msn is None:
+            return
+        edge = done.live.playlist().segments[-1]
+        span = Span(edge.msn, edge.session, edge.run, edge.program_time_ms)
+        for track in self.tracks.values():
+            last = track.live.last_msn
+            if not track.live.active and last is not None and last < edge.msn:
+                self._fill_gaps(track, span)
+                self._gap(track, edge.msn, span)
+
+    def _open_archive(self, track: _Track, span: Span, number: int) -> None:
+        if track.open is not None:
+            if track.open.key.number == number:
+                return
+            self._close_archive(track)
+        key = SegmentKey(self._room, span.session, track.live.rendition.name, number)
+        track.open = _OpenSegment(
+            key, track.live.rendition, span.run, span.program_time_ms, track.init
+        )
+
+    def _close_archive(self, track: _Track) -> None:
+        opened, track.open = track.open, None
+        packed = track.packer.end_segment()
+        if opened is None or packed is None:
+            return
+        segment = ArchiveSegment(
+            number=opened.key.number,
+            session=opened.key.session,
+            run=opened.run,
+            program_time_ms=opened.program_time_ms,
+            duration_ms=round(opened.ticks * 1000 / track.timescale),
+            cid=packed.cid,
+            size=packed.size,
+            init=opened.init,
+        )
+        record = SegmentRecord.of(opened.key, segment, opened.rendition)
+        self._recorder.close(packed.nodes, record)

@@ -1,0 +1,66 @@
+"""What rooms need of the adapters, as Protocols. Only ``node`` knows who keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from hausd.core.cid import CID
+from hausd.core.errors import WorkerCrashed as WorkerCrashed
+from hausd.core.ids import RoomId
+from hausd.core.live import FileRange
+from hausd.core.storage import Append as Append
+from hausd.core.storage import Close as Close
+from hausd.core.storage import RecordingStopped as RecordingStopped
+from hausd.core.storage import SegmentKey as SegmentKey
+from hausd.core.storage import StoredSegment
+from hausd.wire.flv import Tag
+from hausd.wire.worker import FromWorker, WorkerConfig
+
+
+class MediaWorker(Protocol):
+    """One stream's media worker."""
+
+    @property
+    def pid(self) -> int: ...
+
+    async def send(self, tags: Sequence[Tag]) -> None:
+        """Hands tags to the worker; waits while it is busy. Raises WorkerCrashed."""
+
+    async def finish(self) -> None:
+        """No more tags will come: the worker sends what it has left, and ends."""
+
+    def messages(self) -> AsyncIterator[tuple[FromWorker, bytes]]:
+        """What the worker says, until it ends. Raises WorkerCrashed."""
+
+
+class MediaWorkers(Protocol):
+    """Starts media workers; keeps a warm one."""
+
+    def start(self, config: WorkerConfig) -> AbstractAsyncContextManager[MediaWorker]: ...
+
+
+class BlockStore(Protocol):
+    """Where blocks lie on disk."""
+
+    async def write(self, changes: Sequence[Append | Close]) -> list[FileRange]:
+        """Writes a batch, durable against the death of the process when it returns.
+
+        Gives for each Append where it lies, and for each Close the whole file's leaves. Raises
+        RecordingStopped; then none of the batch counts as written.
+        """
+
+    async def put(self, blocks: Sequence[tuple[CID, bytes]], room: RoomId) -> None:
+        """Stores small blocks (inits, manifest nodes, images) on a room's account."""
+
+    def has(self, cid: CID) -> bool: ...
+
+    def locate(self, cid: CID) -> FileRange | None:
+        """Where a leaf, or the contiguous leaves of a UnixFS file, lie."""
+
+    async def block(self, cid: CID) -> bytes | None:
+        """A block's verified bytes; None where it is missing or corrupt (which is counted)."""
+
+    async def segments(self, room: RoomId) -> Sequence[StoredSegment]:
+        """The closed segments of a room."""

@@ -1,0 +1,173 @@
+"""Writes a room's parts to the block store and tells its archive.
+
+The live path only ever queues here and never waits. A full or failing store stops the recording,
+in plain words, and it is tried again at a later segment; the live stream goes on from memory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId
+from hausd.core.live import FileRange
+from hausd.core.manifest import SegmentRecord, encode_record
+from hausd.core.storage import Append, Close, RecordingStopped, SegmentKey
+from hausd.rooms.live import StoredPart
+from hausd.rooms.metrics import RECORDING_STOPPED
+from hausd.rooms.packing import Leaf
+from hausd.rooms.ports import BlockStore
+
+log = structlog.get_logger("hausd.rooms")
+
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""More than this waiting for the disk means that the disk is too slow to record."""
+_BATCH = 64
+_RETRY_AFTER_S = 5.0
+
+
+@dataclass(slots=True)
+class _PartJob:
+    key: SegmentKey
+    leaves: tuple[Leaf, ...]
+    part: StoredPart
+
+
+@dataclass(slots=True)
+class _CloseJob:
+    key: SegmentKey
+    nodes: tuple[tuple[CID, bytes], ...]
+    record: SegmentRecord
+
+
+@dataclass(slots=True)
+class _PutJob:
+    blocks: tuple[tuple[CID, bytes], ...]
+
+
+_Job = _PartJob | _CloseJob | _PutJob
+
+
+@dataclass(slots=True)
+class Recorder:
+    """The queue between a room and the store. ``run`` owns the writing."""
+
+    room: RoomId
+    store: BlockStore
+    on_recorded: Callable[[SegmentRecord], None]
+    on_stopped: Callable[[str], None]
+    on_resumed: Callable[[], None]
+    stopped_because: str = ""
+    _jobs: deque[_Job] = field(default_factory=deque)
+    _queued_bytes: int = 0
+    _wake: trio.Event = field(default_factory=trio.Event)
+    _idle: trio.Event = field(default_factory=trio.Event)
+    _broken: set[SegmentKey] = field(default_factory=set)
+    _retry_at_s: float = 0.0
+
+    def append(self, key: SegmentKey, leaves: tuple[Leaf, ...], part: StoredPart) -> None:
+        """Queues a part's leaves for the end of a segment's file."""
+        if key in self._broken:
+            return
+        if self.stopped_because:
+            if trio.current_time() < self._retry_at_s:
+                self._break(key)
+                return
+        elif self._queued_bytes + part.size > MAX_QUEUED_BYTES:
+            self._stop("the disk is too slow: more waits to be written than memory may hold")
+            self._break(key)
+            return
+        self._queued_bytes += part.size
+        self._push(_PartJob(key, leaves, part))
+
+    def close(self, nodes: tuple[tuple[CID, bytes], ...], record: SegmentRecord) -> None:
+        """Queues the end of a segment; nothing happens where its parts were not all written."""
+        if record.key in self._broken:
+            self._broken.discard(record.key)
+            return
+        self._push(_CloseJob(record.key, nodes, record))
+
+    def put(self, blocks: tuple[tuple[CID, bytes], ...]) -> None:
+        """Queues small blocks."""
+        self._queued_bytes += sum(len(block) for _, block in blocks)
+        self._push(_PutJob(blocks))
+
+    async def run(self) -> None:
+        """Writes what is queued, in order, until cancelled."""
+        while True:
+            while not self._jobs:
+                self._idle.set()
+                await self._wake.wait()
+                self._wake = trio.Event()
+            batch = [self._jobs.popleft() for _ in range(min(_BATCH, len(self._jobs)))]
+            await self._write(batch)
+
+    async def drained(self) -> None:
+        """Returns when nothing waits to be written."""
+        await self._idle.wait()
+
+    async def _write(self, batch: list[_Job]) -> None:
+        changes: list[tuple[_PartJob | _CloseJob, Append | Close]] = []
+        puts: list[tuple[CID, bytes]] = []
+        for job in batch:
+            match job:
+                case _PartJob():
+                    self._queued_bytes -= job.part.size
+                    if job.key not in self._broken:
+                        changes.append((job, Append(job.key, job.leaves)))
+                case _CloseJob():
+                    if job.key in self._broken:
+                        self._broken.discard(job.key)
+                    else:
+                        changes.append((job, Close(job.key, job.nodes, encode_record(job.record))))
+                case _PutJob():
+                    self._queued_bytes -= sum(len(block) for _, block in job.blocks)
+                    puts.extend(job.blocks)
+        try:
+            if puts:
+                await self.store.put(puts, self.room)
+            places = await self.store.write([change for _, change in changes]) if changes else []
+        except RecordingStopped as stopped:
+            self._stop(str(stopped))
+            for job, _ in changes:
+                self._break(job.key)
+            return
+        if changes and self.stopped_because:
+            self.stopped_because = ""
+            self.on_resumed()
+        for (job, _), place in zip(changes, places, strict=True):
+            self._written(job, place)
+
+    def _written(self, job: _PartJob | _CloseJob, place: FileRange) -> None:
+        match job:
+            case _PartJob():
+                job.part.stored = place
+            case _CloseJob():
+                self.on_recorded(job.record)
+
+    def _stop(self, reason: str) -> None:
+        self._retry_at_s = trio.current_time() + _RETRY_AFTER_S
+        if reason == self.stopped_because:
+            return
+        self.stopped_because = reason
+        RECORDING_STOPPED.inc()
+        self.on_stopped(reason)
+
+    def _break(self, key: SegmentKey) -> None:
+        """Drops the rest of this segment; recording resumes with a later one."""
+        self._broken = {
+            known
+            for known in self._broken
+            if known.rendition != key.rendition or known.number == key.number
+        }
+        self._broken.add(key)
+
+    def _push(self, job: _Job) -> None:
+        self._jobs.append(job)
+        self._idle = trio.Event() if self._idle.is_set() else self._idle
+        self._wake.set()

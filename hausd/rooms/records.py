@@ -1,0 +1,110 @@
+"""What must outlive the process about each room: one small file per room, mode 0600.
+
+A file is replaced whole and atomically, so that a crash leaves the old one or the new one. It
+holds the room's secrets (stream key, signing seed); nothing of it is logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from hausd.core.ids import RoomId, parse_room_id
+from hausd.core.live import RoomState
+
+_SUFFIX = ".room.json"
+_MAX_FILE_BYTES = 1 << 20
+
+
+class RoomRecord(msgspec.Struct, kw_only=True):
+    """One room, as it is kept. ``seed`` is the stream authority's Ed25519 seed (32 bytes).
+
+    ``sessions`` counts the sessions begun; it is on disk before a session's first signature.
+    ``next_msn``, ``next_run`` and ``next_segment`` are where a new session goes on counting,
+    written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID.
+    """
+
+    version: int = 1
+    id: str
+    title: str
+    created_ms: int
+    seed: bytes
+    stream_key: str
+    state: RoomState = RoomState.CREATED
+    started_ms: int = 0
+    sessions: int = 0
+    next_msn: int = 0
+    next_run: int = 0
+    next_segment: int = 0
+    manifest: str = ""
+    head_sequence: int = 0
+
+
+class RecordError(Exception):
+    """A room's file can't be read; ``args[0]`` says which and why."""
+
+
+class RoomRecords:
+    """The folder of room files. Calls block on the disk for well under a millisecond."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def load(self) -> tuple[list[RoomRecord], list[str]]:
+        """All rooms, and in plain words what could not be read."""
+        found: list[RoomRecord] = []
+        faults: list[str] = []
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            try:
+                found.append(self._read(path))
+            except RecordError as fault:
+                faults.append(str(fault))
+        return found, faults
+
+    def save(self, record: RoomRecord) -> None:
+        """Replaces a room's file; durable against power loss when it returns."""
+        path = self._folder / f"{parse_room_id(record.id)}{_SUFFIX}"
+        temporary = path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(record))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        self._sync_folder()
+
+    def delete(self, room: RoomId) -> None:
+        """Forgets a room."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder / f"{room}{_SUFFIX}").unlink()
+        self._sync_folder()
+
+    def _read(self, path: Path) -> RoomRecord:
+        try:
+            if path.stat().st_size > _MAX_FILE_BYTES:
+                raise RecordError(f"{path.name} is larger than a room's file can be")
+            record = msgspec.json.decode(path.read_bytes(), type=RoomRecord)
+            parse_room_id(record.id)
+        except OSError as fault:
+            raise RecordError(f"{path.name} can't be read: {fault.strerror}") from fault
+        except (msgspec.DecodeError, ValueError) as fault:
+            raise RecordError(
+                f"{path.name} is damaged ({fault}); the room it held is not loaded. "
+                "Put it back from a backup, or move it away"
+            ) from fault
+        if record.version != 1:
+            raise RecordError(
+                f"{path.name} was written by a newer hausd (version {record.version})"
+            )
+        return record
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

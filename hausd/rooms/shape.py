@@ -1,0 +1,122 @@
+"""A room as API, admin socket and ``hausctl`` show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from hausd.core.live import RoomState
+from hausd.core.shapes import (
+    PublisherShape,
+    RecordingShape,
+    RenditionShape,
+    RoomShape,
+    WorkerShape,
+)
+from hausd.rooms.room import Room
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where this node is reached, without a trailing slash; empty where that part is off."""
+
+    ingest: str
+    http: str
+
+
+def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
+    """``private``: with stream key, publisher and worker, for the admin socket only."""
+    record = room.record
+    watch = f"{urls.http}/?room={room.id}" if urls.http else ""
+    archive = f"{urls.http}/archive/{room.id}/index.m3u8" if urls.http else ""
+    return RoomShape(
+        id=room.id,
+        title=record.title,
+        state=record.state,
+        created=_time(record.created_ms),
+        ingest_url=urls.ingest,
+        stream_key=record.stream_key if private else None,
+        watch_url=watch,
+        archive_url=archive,
+        started=_time(record.started_ms) if record.started_ms else None,
+        viewers=room.audience.viewers(),
+        bitrate_out=room.audience.bitrate(),
+        latency_ms=_latency(room),
+        publisher=_publisher(room) if private else None,
+        renditions=_renditions(room),
+        worker=_worker(room) if private else None,
+        recording=RecordingShape(
+            segments=room.archive_of.segments,
+            duration_s=room.archive_of.duration_s,
+            bytes=room.archive_of.size,
+            manifest=record.manifest or None,
+            stopped_because=room.recorder.stopped_because,
+        ),
+        notices=list(room.notices) if private else [],
+    )
+
+
+def _latency(room: Room) -> float | None:
+    if room.state is not RoomState.LIVE or room.latency_ms is None:
+        return None
+    return round(room.latency_ms, 1)
+
+
+def _publisher(room: Room) -> PublisherShape | None:
+    stint = room.stint
+    if stint is None:
+        return None
+    return PublisherShape(
+        address=stint.publisher.address,
+        protocol=stint.publisher.protocol,
+        encoder=stint.publisher.encoder,
+        since=_time(stint.since_ms),
+        until=_time(stint.until_ms) if stint.until_ms is not None else None,
+        closed_because=stint.closed_because,
+        bitrate_in=room.bitrate_in,
+        bytes_in=stint.bytes_in,
+    )
+
+
+def _renditions(room: Room) -> list[RenditionShape]:
+    shown = []
+    for track in room.origin.tracks.values():
+        rendition = track.live.rendition
+        rate = rendition.frame_rate
+        shown.append(
+            RenditionShape(
+                name=rendition.name,
+                kind=rendition.kind,
+                codecs=rendition.codecs,
+                width=rendition.width,
+                height=rendition.height,
+                frame_rate=round(float(rate), 3) if rate is not None else None,
+                bitrate=track.live.average_bps(),
+                active=track.live.active,
+            )
+        )
+    return shown
+
+
+def _worker(room: Room) -> WorkerShape | None:
+    stint, stats = room.stint, room.stats
+    if stint is None or stats is None or stint.done.is_set():
+        return None
+    return WorkerShape(
+        pid=stint.pid,
+        fps=stats.fps,
+        speed=stats.speed,
+        behind_ms=stats.behind_ms,
+        encoding=list(stats.encoding),
+        shed=list(stats.shed),
+        frames_dropped=stats.frames_dropped,
+        memory_bytes=stats.memory_bytes,
+        cpu_s=stats.cpu_s,
+        restarts=stint.restarts,
+        sandbox=list(room.sandbox.holds) if room.sandbox else [],
+        sandbox_missing=list(room.sandbox.missing) if room.sandbox else [],
+    )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

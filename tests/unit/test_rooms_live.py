@@ -1,0 +1,119 @@
+"""The live edge tells the truth of what can be fetched, and keeps bounded memory."""
+
+from __future__ import annotations
+
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.ids import SessionId
+from hausd.core.live import FileRange, LivePart, Media
+from hausd.core.media import Kind, Rendition
+from hausd.rooms.live import LiveTrack, Span, StoredPart
+
+SESSION = SessionId(4, 1)
+VIDEO = Rendition("source", Kind.VIDEO, "avc1.64001f", 1000, bandwidth_bps=1_000_000)
+
+
+def track(window_s: float = 10.0) -> LiveTrack:
+    made = LiveTrack(VIDEO, target_s=2, part_target_ms=500, window_s=window_s)
+    made.start_run(VIDEO, SESSION, 0, Media(CID.of(b"init"), "video/mp4", 4, (b"init",)))
+    return made
+
+
+def span(msn: int, run: int = 0) -> Span:
+    return Span(msn, SESSION, run, 1_000_000 + 2000 * msn)
+
+
+def add(live: LiveTrack, msn: int, *, ends: bool = False, stored: bool = False) -> StoredPart:
+    data = f"{msn}-{live.playlist().edge()}".encode()
+    part = StoredPart(CID.of(data), len(data), data)
+    if stored:
+        part.stored = FileRange("/store/x", 0, len(data))
+    live.add_part(span(msn), LivePart(500, True, len(data)), part, ends_segment=ends)
+    return part
+
+
+def test_a_part_can_be_fetched_from_the_moment_it_is_listed_and_not_before() -> None:
+    live = track()
+    assert live.part(4, 0, 0) is None
+    part = add(live, 0)
+    assert live.playlist().edge() == (0, 1)
+    found = live.part(4, 0, 0)
+    assert found is not None
+    assert (found.cid, found.body) == (part.cid, (part.data,))
+    assert live.part(4, 0, 1) is None
+    assert live.part(3, 0, 0) is None, "another session's name must not give this one's bytes"
+    assert live.segment(4, 0) is None, "a segment is not there before it is complete"
+
+
+def test_an_ended_run_shows_at_once_and_the_next_one_goes_on() -> None:
+    live = track()
+    add(live, 0)
+    live.end_run()
+    assert live.playlist().between_runs
+    assert live.playlist().segments[-1].complete
+    live.start_run(VIDEO, SESSION, 1, Media(CID.of(b"2"), "video/mp4", 1, (b"2",)))
+    live.add_part(
+        span(1, 1), LivePart(500, True, 1), StoredPart(CID.of(b"x"), 1, b"x"), ends_segment=False
+    )
+    assert not live.playlist().between_runs
+    assert [segment.run for segment in live.playlist().segments] == [0, 1]
+    assert live.init(4, 0) is not None
+    assert live.init(4, 1) is not None
+
+
+def test_the_window_is_bounded_and_bytes_on_disk_leave_memory() -> None:
+    live = track(window_s=4.0)
+    parts = [add(live, msn, ends=part == 3, stored=True) for msn in range(20) for part in range(4)]
+    playlist = live.playlist()
+    assert sum(segment.duration for segment in playlist.segments) <= 6_000
+    assert playlist.segments[-1].msn == 19
+    in_memory = [part for part in parts if part.data is not None]
+    assert len(in_memory) <= 16
+
+
+def test_a_part_that_never_reached_the_disk_stays_in_memory_while_it_is_listed() -> None:
+    live = track(window_s=10.0)
+    for msn in range(5):
+        add(live, msn, ends=True)
+    assert all(live.part(4, msn, 0) is not None for msn in range(5))
+
+
+def test_a_return_with_another_sample_rate_keeps_the_durations_in_seconds() -> None:
+    live = track()
+    add(live, 0, ends=True)
+    other = Rendition("source", Kind.VIDEO, "avc1.64001f", 90_000)
+    live.start_run(other, SESSION, 1, Media(CID.of(b"2"), "video/mp4", 1, (b"2",)))
+    assert live.playlist().segments[0].duration == 45_000
+    assert live.playlist().segments[0].parts[0].duration == 45_000
+
+
+async def test_who_waits_for_a_change_wakes_at_the_next_part(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    live = track()
+    version = live.playlist().version
+
+    async def later() -> None:
+        await trio.sleep(3)
+        add(live, 0)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(later)
+        await live.changed(version)
+        assert trio.current_time() >= 3
+    await live.changed(version)
+
+
+def test_measured_bandwidth_is_that_of_the_segments() -> None:
+    live = track()
+    assert live.peak_bps() == 1_000_000, "what was declared, while nothing was measured"
+    data = bytes(1000)
+    live.add_part(
+        span(0), LivePart(500, True, 1000), StoredPart(CID.of(data), 1000, data), ends_segment=True
+    )
+    live.add_part(
+        span(1), LivePart(1000, True, 1000), StoredPart(CID.of(data), 1000, data), ends_segment=True
+    )
+    assert live.peak_bps() == 16_000
+    assert live.average_bps() == 10_667
