@@ -178,7 +178,7 @@ def read_node(cid: CID, block: bytes) -> FileNode | DirectoryNode:
 @dataclass(frozen=True, slots=True)
 class Span:
     """A stretch of a file: ``size`` bytes at ``offset``, the content of leaf ``cid`` from its
-    byte ``skip`` on; or ``data`` itself, where a node holds it."""
+    byte ``skip`` on; or ``data`` itself, where a node holds it or the file is one leaf."""
 
     offset: int
     size: int

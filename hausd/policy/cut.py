@@ -68,15 +68,15 @@ class Cutter:
         if self._cut is None:
             self._keyframe = pts
             return self._make(pts)
-        if self._keyframe is not None and pts > self._keyframe:
-            gap = pts - self._keyframe
-            self._longest = max(self._longest, min(gap, self._target + self._slack))
-            self._seen += gap
+        cuts = self.cuts_keyframe(pts, frame)
+        gap = self._gap(pts)
+        self._longest = max(self._longest, gap)
+        self._seen += gap
         self._keyframe = pts
-        return self._make(pts) if self.cuts_keyframe(pts, frame) else None
+        return self._make(pts) if cuts else None
 
     def cuts_keyframe(self, pts: int, frame: int) -> bool:
-        """Whether a keyframe at ``pts`` would be a cut, as far as is known now."""
+        """Whether a keyframe at ``pts``, the next one of the source, is a cut."""
         if self._cut is None:
             return True
         elapsed = pts - self._cut.pts
@@ -84,10 +84,17 @@ class Cutter:
             return True
         # An encoder's longest GOP is what it was set to; shorter ones come from scene cuts. Until
         # as much as a target has been seen, expect one of the target's length.
-        expected = self._longest
-        if self._seen < self._target:
+        gap = self._gap(pts)
+        expected = max(self._longest, gap)
+        if self._seen + gap < self._target:
             expected = max(expected, self._target)
         return elapsed + expected > self._target + self._slack
+
+    def _gap(self, pts: int) -> int:
+        """From the source's last keyframe to one at ``pts``."""
+        if self._keyframe is None:
+            return 0
+        return min(max(pts - self._keyframe, 0), self._target + self._slack)
 
     def clock(self, pts: int, frame: int) -> Cut | None:
         """A frame comes that can begin a GOP whatever it is: audio, or video to be encoded."""

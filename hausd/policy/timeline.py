@@ -44,12 +44,12 @@ def standard_rate(stated: float | Fraction | None) -> Fraction | None:
     for rate in STANDARD_RATES:
         # 29.97 and 23.976 are told with two to five digits; the nearest neighbours (24000/1001
         # and 24) are 0.1 % apart.
-        if abs(float(stated) - float(rate)) < 0.0004 * float(rate):
+        if abs(exact - rate) < rate * Fraction(4, 10_000):
             return rate
-    whole = round(stated)
-    if abs(stated - whole) < 0.01:
+    whole = round(exact)
+    if abs(exact - whole) < 0.01:
         return Fraction(whole)
-    return Fraction(stated).limit_denominator(1001)
+    return exact.limit_denominator(1001)
 
 
 def observed_rate(stamps_ms: Sequence[int], prefer: Fraction | None = None) -> Fraction | None:
@@ -64,7 +64,8 @@ def observed_rate(stamps_ms: Sequence[int], prefer: Fraction | None = None) -> F
     whole = Fraction(max(1, round(1000 / mean_ms)))
     best_ms = _LOOSE_MS
     best: Fraction | None = None
-    for rate in (*((prefer,) if prefer else ()), *STANDARD_RATES, whole):
+    candidates = (*STANDARD_RATES, whole) if prefer is None else (prefer, *STANDARD_RATES, whole)
+    for rate in candidates:
         period_ms = float(1000 / rate)
         if abs(period_ms - usual_ms) > _STRICT_MS:
             continue
@@ -180,7 +181,7 @@ class FrameClock:
 
     def _broken(self, stamp_ms: int) -> None:
         """A stamp left the grid: begin a new one there, at another rate if that explains more."""
-        better = observed_rate(self._history, self._rate)
+        better = observed_rate(tuple(self._history), self._rate)
         if better is not None:
             if better != self._rate:
                 self._breaks.clear()

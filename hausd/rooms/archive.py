@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from hausd.core.cid import CID
 from hausd.core.live import ArchivePlaylist, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
+from hausd.core.storage import SegmentKey
 
 _CONTINUOUS_MS = 500
 """Segments of one run further apart than this have a hole between them (a recording that had
@@ -78,6 +79,21 @@ class Archive:
             track.peak_bps = max(track.peak_bps, segment.size * 8000 // segment.duration_ms)
         track.snapshot = None
         self._version += 1
+
+    def drop(self, key: SegmentKey) -> None:
+        """Forgets a segment that was evicted."""
+        track = self._tracks.get(key.rendition)
+        if track is None:
+            return
+        for index, segment in enumerate(track.segments):
+            if (segment.session, segment.number) == (key.session, key.number):
+                del track.segments[index]
+                track.by_cid.pop(segment.cid, None)
+                track.size -= segment.size
+                track.duration_ms -= segment.duration_ms
+                track.snapshot = None
+                self._version += 1
+                return
 
     def playlist(self, rendition: str) -> ArchivePlaylist | None:
         """A rendition's snapshot; the same object until something is added."""

@@ -16,6 +16,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.publishing import Publisher, Refused
 from hausd.core.shapes import RoomShape
+from hausd.core.storage import SegmentKey
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.records import RoomRecord
 from hausd.rooms.reload import reload_archive
@@ -184,6 +185,13 @@ class Rooms:
         found = self._rooms.get(room)
         if found is not None:
             found.audience.served(viewer, size)
+
+    def evicted(self, keys: Sequence[SegmentKey]) -> None:
+        """The store holds these segments no more."""
+        for key in keys:
+            room = self._rooms.get(key.room)
+            if room is not None:
+                room.archive_of.drop(key)
 
     def count(self) -> None:
         """Brings the gauges up to date."""

@@ -13,8 +13,9 @@ from hausd.core.live import FileRange
 from hausd.core.storage import Append as Append
 from hausd.core.storage import Close as Close
 from hausd.core.storage import RecordingStopped as RecordingStopped
+from hausd.core.storage import RoomRating as RoomRating
 from hausd.core.storage import SegmentKey as SegmentKey
-from hausd.core.storage import StoredSegment
+from hausd.core.storage import StoredSegment, UnclosedSegment
 from hausd.wire.flv import Tag
 from hausd.wire.worker import FromWorker, WorkerConfig
 
@@ -64,3 +65,15 @@ class BlockStore(Protocol):
 
     async def segments(self, room: RoomId) -> Sequence[StoredSegment]:
         """The closed segments of a room."""
+
+    async def read_range(self, place: FileRange) -> bytes | None:
+        """The bytes of a range that was located; None where they are gone. Raises OSError."""
+
+    def unclosed(self, room: RoomId) -> Sequence[UnclosedSegment]:
+        """Segments that were begun and never closed, by a run that crashed."""
+
+    async def discard(self, keys: Sequence[SegmentKey]) -> None:
+        """Removes segments, closed or not."""
+
+    def rate(self, room: RoomId, rating: RoomRating | None) -> None:
+        """Says what a room is worth and whether it runs."""

@@ -25,6 +25,7 @@ from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind
 from hausd.core.publishing import FeedOver, Publisher
 from hausd.core.shapes import NoticeShape
+from hausd.core.storage import RoomRating
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import Archive, rank
 from hausd.rooms.audience import RoomAudience
@@ -71,9 +72,12 @@ class RoomSettings:
     archive_target_s: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RoomParts:
-    """What every room is given: the node's adapters, clock and source of randomness."""
+    """What every room is given: the node's adapters, clock and source of randomness.
+
+    ``settings`` may be replaced while rooms run; a room's next worker and session follow them.
+    """
 
     settings: RoomSettings
     workers: MediaWorkers
@@ -123,6 +127,7 @@ class Room:
         self._stopping = False
         if record.state in (RoomState.LIVE, RoomState.WAITING):
             record.state = RoomState.WAITING
+        parts.store.rate(self.id, RoomRating(state=record.state))
         self.archive_of.ended = record.state in (RoomState.ENDED, RoomState.CLOSED)
 
     # -- the owning task --
@@ -330,6 +335,7 @@ class Room:
     def _set_state(self, state: RoomState) -> None:
         log.info("room-state", room=self.id, state=state.value, was=self.record.state.value)
         self.record.state = state
+        self._parts.store.rate(self.id, RoomRating(state=state))
         self._touch()
 
     def _save(self) -> None:

@@ -116,8 +116,8 @@ class CarReader:
 
     def _next_frame(self) -> bytes | None:
         head = bytes(self._buffer[self._at : self._at + 10])
-        if not head or (head[-1] >= 0x80 and len(head) < 10):
-            return None
+        if len(head) < 10 and all(byte >= 0x80 for byte in head):
+            return None  # the length itself is still to come
         try:
             length, width = dagpb.read_varint(head, 0)
         except dagpb.DagPbError as fault:

@@ -139,6 +139,7 @@ class Unwrapped:
 class Unwrapper:
     """Turns the wrapping 32-bit timestamps of one publisher's tags into a line from 0 on.
 
+    Give it the frames only: the tag with which ffmpeg ends a sequence has a time of its own.
     Use one for audio and video together: their order on the wire need not be that of their
     times, so a time may lie up to ``back_ms`` before the latest one. A step beyond ``back_ms`` or
     ``ahead_ms`` is a jump: it is reported, and the line goes on from its latest time as if there
@@ -155,10 +156,11 @@ class Unwrapper:
         """Places a raw timestamp (0 to 2**32 - 1, milliseconds)."""
         if self._latest_raw is None:
             self._latest_raw = timestamp_ms
-        step = (timestamp_ms - self._latest_raw + _HALF) % _WRAP - _HALF
+        step = _signed(timestamp_ms - self._latest_raw, _FLV_WRAP)
         if not -self._back_ms <= step <= self._ahead_ms:
+            jump_ms = _signed(timestamp_ms - self._latest_raw, _RTMP_WRAP)
             self._latest_raw = timestamp_ms
-            return Unwrapped(self._latest_ms, step)
+            return Unwrapped(self._latest_ms, jump_ms)
         ms = self._latest_ms + step
         if step > 0:
             self._latest_raw, self._latest_ms = timestamp_ms, ms
@@ -169,7 +171,9 @@ class Unwrapper:
 
 _AUDIO, _VIDEO, _SCRIPT = 8, 9, 18
 _NAMES = {_AUDIO: "audio", _VIDEO: "video", _SCRIPT: "script data"}
-_WRAP, _HALF = 1 << 32, 1 << 31
+_RTMP_WRAP = 1 << 32
+_FLV_WRAP = 1 << 31
+"""FLV's times are signed: ffmpeg goes from 2**31 - 1 to 0. Every 2**32 is a wrap of this too."""
 _ON_METADATA = amf.encode("onMetaData")
 
 # Legacy headers (FLV E.4.2.1, E.4.3.1). HEVC under codec id 12 is no standard, but widely sent.
@@ -222,6 +226,10 @@ _FOURCC_NAMES = {
 _HAS_COMPOSITION_TIME = ("h264", "hevc")
 _SHOWN_NAMES = {"h264": "H.264", "hevc": "HEVC", "av1": "AV1", "aac": "AAC", "opus": "Opus"}
 _MP3_CONFIG = AudioConfig("mp3", b"")
+
+
+def _signed(number: int, wrap: int) -> int:
+    return (number + wrap // 2) % wrap - wrap // 2
 
 
 def _video(tag: Tag) -> Iterator[Unit]:

@@ -194,6 +194,12 @@ def test_timestamps_wrap_without_a_jump() -> None:
     assert [line.unwrap(ms) for ms in raw] == [Unwrapped(ms, 0) for ms in (0, 0x20, 0x40)]
 
 
+def test_timestamps_that_wrap_at_31_bits_as_ffmpegs_do_are_no_jump() -> None:
+    line = Unwrapper()
+    raw = [0x7FFFFFF0, 0x10, 0x30]
+    assert [line.unwrap(ms) for ms in raw] == [Unwrapped(ms, 0) for ms in (0, 0x20, 0x40)]
+
+
 def test_audio_a_little_before_video_is_placed_before_it() -> None:
     line = Unwrapper()
     assert [line.unwrap(ms).ms for ms in (100, 140, 120, 180, 80)] == [0, 40, 20, 80, -20]

@@ -1,4 +1,4 @@
-"""The signing side of a session: numbers, chains and signs what an origin announces. Pure."""
+"""The signing side of a session: numbers, chains and signs what an origin announces."""
 
 from __future__ import annotations
 

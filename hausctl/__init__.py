@@ -1,0 +1,1 @@
+"""hausctl: sees and steers a running node through its admin socket."""

@@ -1,0 +1,100 @@
+"""The program: global options wherever they stand, the command, and errors in words or JSON."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+PROGRAM = "hausctl"
+COMPLETE_VARIABLE = "_HAUSCTL_COMPLETE"
+_FAILED, _USAGE = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs hausctl and exits: 0 done, 1 refused or failed, 2 wrong usage."""
+    # A pipe that closes early ends the program quietly, as it ends others.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if COMPLETE_VARIABLE in os.environ:
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+        home, _, _ = hoisted([*line.split(), "."])  # a --home may still lack its directory
+        sys.exit(_run(given, home, as_json=False, described=True))
+    try:
+        home, as_json, rest = hoisted(given)
+    except ValueError as error:
+        sys.exit(_tell("usage", str(error), f"see {PROGRAM} --help", "--json" in given, _USAGE))
+    described = not {"-h", "--help"}.isdisjoint(rest)
+    sys.exit(_run(rest, home, as_json, described=described))
+
+
+def hoisted(arguments: Sequence[str]) -> tuple[Path, bool, list[str]]:
+    """Takes ``--home DIR`` and ``--json`` out, before or after the command; gives the rest.
+
+    Raises ValueError where ``--home`` lacks its directory. What follows ``--`` stays as it is.
+    """
+    home, as_json = Path(os.environ.get("HAUSD_HOME") or "~/.hausd"), False
+    rest: list[str] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        if word == "--":
+            rest += ["--", *left]
+            break
+        if word == "--json":
+            as_json = True
+        elif word == "--home":
+            if not left:
+                raise ValueError("--home needs a directory")
+            home = Path(left.pop(0))
+        elif word.startswith("--home="):
+            home = Path(word.removeprefix("--home="))
+        else:
+            rest.append(word)
+    try:
+        home = home.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    return home.absolute(), as_json, rest
+
+
+def _run(arguments: list[str], home: Path, as_json: bool, *, described: bool) -> int:
+    import typer
+
+    from hausctl.app import build
+    from hausctl.client import Refused
+    from hausctl.context import Here
+
+    try:
+        code = build(described=described)(
+            arguments,
+            prog_name=PROGRAM,
+            complete_var=COMPLETE_VARIABLE,
+            obj=Here(home, as_json),
+            standalone_mode=False,
+        )
+    except Refused as error:
+        return _tell(error.code, error.message, error.hint, as_json, _FAILED)
+    except typer.TyperException as error:
+        return _tell("usage", error.format_message(), f"see {PROGRAM} --help", as_json, _USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _tell(code: str, message: str, hint: str, as_json: bool, exit_code: int) -> int:
+    if as_json:
+        from hausctl.context import write_json
+
+        write_json({"error": {"code": code, "message": message, "hint": hint}})
+    else:
+        sys.stderr.write(f"{PROGRAM}: {message}\n")
+        for line in hint.splitlines():
+            sys.stderr.write(f"  {line}\n")
+    return exit_code
+
+
+if __name__ == "__main__":
+    main()

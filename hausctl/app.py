@@ -1,0 +1,54 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hausctl import node, pins, rooms, store
+
+_HELP = ["-h", "--help"]
+_ANYWHERE = (
+    "--home DIR (default ~/.hausd or $HAUSD_HOME) and --json may stand before or after any command."
+)
+
+
+def build(*, described: bool) -> typer.Typer:
+    """The program. ``described``: for help and completion, with the options main() takes out.
+
+    Otherwise without any option that typer has to convert, help's included: it would import
+    pydantic for that, which takes longer than everything else together.
+    """
+    app = typer.Typer(
+        name="hausctl",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": _HELP if described else []},
+        epilog=_ANYWHERE,
+    )
+    app.callback()(_root_described if described else _root)
+    node.add_to(app)
+    for name, part, about in (
+        ("rooms", rooms.app, "Create, look at, close and export rooms."),
+        ("pins", pins.app, "What is never evicted."),
+        ("store", store.app, "What is on disk."),
+        ("config", node.config_app, "The running node's configuration."),
+    ):
+        app.add_typer(part, name=name, help=about, epilog=_ANYWHERE)
+    return app
+
+
+def _root() -> None:
+    """Sees and steers a running node (hausd)."""
+
+
+def _root_described(
+    home: Annotated[str, typer.Option(metavar="DIR", help="The node's home.")] = "~/.hausd",
+    json: Annotated[bool, typer.Option("--json", help="Output for programs.")] = False,
+) -> None:
+    """Sees and steers a running node (hausd)."""
+
+
+_root_described.__doc__ = _root.__doc__

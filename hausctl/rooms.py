@@ -1,0 +1,147 @@
+"""``hausctl rooms``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+
+from hausctl.client import shaped
+from hausctl.completion import RoomName
+from hausctl.context import Here
+from hausctl.words import short_id, size
+
+if TYPE_CHECKING:
+    from hausd.core.shapes import ExportShape, RoomShape
+
+app = typer.Typer(rich_markup_mode=None)
+
+_COLOURS = {"live": "green", "waiting": "yellow", "closed": "dim"}
+
+
+@app.command()
+def create(
+    ctx: typer.Context,
+    title: Annotated[str, typer.Argument(help="What the room is called.")],
+) -> None:
+    """Creates an open room, and says where to publish, with which key, and where to watch."""
+    here = Here.of(ctx)
+    value = here.client.post("rooms", body={"title": title})
+    if here.json:
+        names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
+        here.answer({name: value[name] for name in names})
+        return
+    from rich.markup import escape
+
+    room = cast("RoomShape", shaped(value))
+    here.answer(
+        value,
+        f"Room [bold]{escape(room.title)}[/]  {room.id}\n",
+        f"Publish to  {escape(room.ingest_url)}",
+        f"Stream key  {escape(room.stream_key or '')}",
+        f"Watch at    {escape(room.watch_url)}\n",
+        "[dim]In OBS: Settings, Stream, Service “Custom”: the first as server, the second as key. "
+        "Keep the key to yourself.[/]",
+    )
+
+
+@app.command("list")
+def list_rooms(ctx: typer.Context) -> None:
+    """Lists the rooms of this node."""
+    here = Here.of(ctx)
+    value = here.client.get("rooms")
+    if here.json or not value:
+        here.answer(value, "There are no rooms. Create one with: hausctl rooms create TITLE")
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hausctl.words import ago, rate
+
+    table = Table("Room", "Title", "State", "In", "Viewers", "Recorded", "Created", box=None)
+    for room in cast("list[RoomShape]", shaped(value)):
+        table.add_row(
+            short_id(room.id),
+            escape(room.title),
+            coloured(room.state),
+            rate(room.publisher.bitrate_in if room.publisher else 0),
+            str(room.viewers),
+            size(room.recording.bytes) if room.recording else "-",
+            ago(room.created),
+        )
+    here.answer(value, table)
+
+
+@app.command()
+def show(ctx: typer.Context, room: RoomName) -> None:
+    """Shows a room: its publisher, qualities, worker, recording, and what to read about it."""
+    here = Here.of(ctx)
+    value = here.client.get("rooms", here.room_id(room))
+    if here.json:
+        here.answer(value)
+        return
+    from hausctl.sheet import room_sheet
+
+    here.answer(value, *room_sheet(cast("RoomShape", shaped(value))))
+
+
+@app.command()
+def follow(
+    ctx: typer.Context,
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="Id of another node's room.")],
+) -> None:
+    """Follows another node's room."""
+    here = Here.of(ctx)
+    value = here.client.post("rooms", room, "follow")
+    here.answer(value, f"Following {room}.")
+
+
+@app.command()
+def unfollow(ctx: typer.Context, room: RoomName) -> None:
+    """Follows a room no more."""
+    here = Here.of(ctx)
+    value = here.client.post("rooms", here.room_id(room), "unfollow")
+    here.answer(value, f"{room} is followed no more.")
+
+
+@app.command()
+def close(ctx: typer.Context, room: RoomName) -> None:
+    """Ends a room for good: its publisher is let go, its key is void, its recording stays."""
+    here = Here.of(ctx)
+    value = here.client.post("rooms", here.room_id(room), "close")
+    here.answer(value, f"{value['title']} is closed. Its recording stays.")
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    room: RoomName,
+    form: Annotated[
+        Literal["unixfs", "car", "mp4"],
+        typer.Option(
+            "--format",
+            help="unixfs: a directory's CID; car: its blocks; mp4: a film.",
+        ),
+    ] = "unixfs",
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Where a CAR or MP4 goes.")
+    ] = "",
+) -> None:
+    """Puts a finished room into one piece."""
+    here = Here.of(ctx)
+    whole = here.room_id(room)
+    if form != "unixfs" and not output:
+        output = f"{whole[:16]}.{form}"
+    body = {"format": form, "path": str(Path(output).absolute()) if output else ""}
+    value = here.work("POST", "rooms", whole, "export", body=body)
+    made = cast("ExportShape", shaped(value))
+    where = f" in {made.path}" if made.path else ""
+    root = f"\nCID  {made.cid}" if made.cid else ""
+    here.answer(value, f"Exported {size(made.bytes)}{where}.{root}")
+
+
+def coloured(state: str) -> str:
+    """A room's state in its colour."""
+    colour = _COLOURS.get(state)
+    return f"[{colour}]{state}[/]" if colour else state

@@ -1,0 +1,166 @@
+"""A room and a node in full, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from hausctl.rooms import coloured
+from hausctl.words import ago, clock, count, rate, short_id, size, span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import RenderableType
+
+    from hausd.core.shapes import (
+        PublisherShape,
+        RenditionShape,
+        RoomShape,
+        StatusShape,
+        WorkerShape,
+    )
+
+
+def facts(pairs: Iterable[tuple[str, str]], indent: int = 0) -> Text:
+    """Names and values in two columns; a long value is never cut, so that it can be copied."""
+    listed = list(pairs)
+    width = max((len(name) for name, _ in listed), default=0)
+    margin = " " * indent
+    lines = (f"{margin}[dim]{name:<{width}}[/]  {value}" for name, value in listed)
+    return Text.from_markup("\n".join(lines), overflow="fold")
+
+
+def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
+    """Everything about a room."""
+    yield f"[bold]{escape(room.title)}[/]  {coloured(room.state)}  {escape(room.id)}"
+    latency = f", {room.latency_ms:.0f} ms behind" if room.latency_ms is not None else ""
+    pairs = [
+        ("created", clock(room.created)),
+        ("started", clock(room.started) if room.started else "not yet"),
+        ("publish to", escape(room.ingest_url)),
+        ("stream key", escape(room.stream_key or "")),
+        ("watch at", escape(room.watch_url)),
+        ("archive", escape(room.archive_url)),
+        ("viewers", f"{room.viewers}, {rate(room.bitrate_out)} out{latency}"),
+    ]
+    yield facts(pair for pair in pairs if pair[1])
+    if room.publisher:
+        yield from _section("Publisher", facts(_publisher(room.publisher), 2))
+    if room.renditions:
+        yield from _section("Qualities", _renditions(room.renditions))
+    if room.worker:
+        yield from _section("Worker", facts(_worker(room.worker), 2))
+    if room.recording:
+        recording = room.recording
+        held = f"{count(recording.segments, 'segment', 'segments')}, {size(recording.bytes)}"
+        pairs = [("holds", f"{held}, {span(recording.duration_s)}")]
+        if recording.manifest:
+            pairs.append(("manifest", recording.manifest))
+        if recording.stopped_because:
+            pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
+        yield from _section("Recording", facts(pairs, 2))
+    if room.notices:
+        notices = ((clock(notice.time), escape(notice.text)) for notice in room.notices)
+        yield from _section("Notices", facts(notices, 2))
+
+
+def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
+    """A node at one moment."""
+    running = f"running for {span(status.uptime_s)}, process {status.pid}"
+    yield f"[bold]hausd {escape(status.version)}[/]  [green]{running}[/]"
+    store = status.store
+    live = f"{status.rooms_live} live of {status.rooms}"
+    pairs = [
+        ("home", escape(status.home)),
+        ("publish to", escape(status.rtmp or "")),
+        ("watch at", escape(status.http or "")),
+        ("rooms", f"{live}, {count(status.viewers, 'viewer', 'viewers')}"),
+        ("traffic", f"{rate(status.bitrate_in)} in, {rate(status.bitrate_out)} out"),
+        ("store", f"{size(store.used_bytes)} of {size(store.quota_bytes)}"),
+        ("disk", f"{size(store.free_bytes)} free"),
+        ("process", f"{status.cpu_percent:.0f} % of a core, {size(status.memory_bytes)}"),
+        ("", f"{status.open_files} open files, {status.tasks} tasks"),
+        ("sandbox", sandbox(status.sandbox, status.sandbox_missing)),
+    ]
+    yield facts(pair for pair in pairs if pair[1])
+    if status.repaired:
+        mended = facts(("", escape(each)) for each in status.repaired)
+        yield from _section("The last start mended", mended)
+
+
+def sandbox(holds: list[str], missing: list[str]) -> str:
+    """Which limits of the media workers hold."""
+    parts = [f"[green]{name}[/]" for name in holds] + [f"[red]no {name}[/]" for name in missing]
+    return " ".join(parts) or "no worker has run yet"
+
+
+def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:
+    yield f"\n[bold]{name}[/]"
+    yield inner
+
+
+def _publisher(publisher: PublisherShape) -> Iterator[tuple[str, str]]:
+    yield "from", escape(f"{publisher.address} by {publisher.protocol.upper()}")
+    if publisher.encoder:
+        yield "encoder", escape(publisher.encoder)
+    if publisher.until is None:
+        yield "publishing", f"since {clock(publisher.since)} ({ago(publisher.since)})"
+        yield "sends", f"{rate(publisher.bitrate_in)}, {size(publisher.bytes_in)} so far"
+    else:
+        yield "published", f"{clock(publisher.since)} to {clock(publisher.until)}"
+        yield "sent", size(publisher.bytes_in)
+        yield "closed", escape(publisher.closed_because or "no reason was noted")
+
+
+def _renditions(renditions: list[RenditionShape]) -> Table:
+    table = Table("Name", "Picture", "Rate", "Codecs", "", box=None, padding=(0, 0, 0, 2))
+    for each in renditions:
+        frames = f" {each.frame_rate:g} fps" if each.frame_rate else ""
+        picture = f"{each.width}x{each.height}{frames}" if each.width else "-"
+        active = "" if each.active else "[yellow]shed[/]"
+        table.add_row(escape(each.name), picture, rate(each.bitrate), escape(each.codecs), active)
+    return table
+
+
+def _worker(worker: WorkerShape) -> Iterator[tuple[str, str]]:
+    colour = "green" if worker.speed >= 0.98 else "red"
+    speed = f"[{colour}]{worker.speed:.2f} x real time[/], {worker.behind_ms} ms behind"
+    restarts = f", {worker.restarts} restarts" if worker.restarts else ""
+    yield (
+        "process",
+        f"{worker.pid}{restarts}, {worker.cpu_s:.0f} s CPU, {size(worker.memory_bytes)}",
+    )
+    yield "speed", f"{worker.fps:.1f} fps, {speed}"
+    yield "encodes", ", ".join(worker.encoding) or "nothing: the source passes through"
+    if worker.shed:
+        yield "shed", f"[yellow]{', '.join(worker.shed)}[/] (this machine can't keep up)"
+    if worker.frames_dropped:
+        yield "dropped", count(worker.frames_dropped, "frame", "frames")
+    yield "sandbox", sandbox(worker.sandbox, worker.sandbox_missing)
+
+
+def room_row(room: RoomShape) -> tuple[str, ...]:
+    """A room in one line of ``top``."""
+    worker, publisher = room.worker, room.publisher
+    speed = "-"
+    if worker:
+        colour = "green" if worker.speed >= 0.98 else "red"
+        speed = f"[{colour}]{worker.speed:.2f} x[/]"
+    video = [r.name for r in room.renditions if r.active and r.width]
+    shed = f" [yellow]-{len(worker.shed)}[/]" if worker and worker.shed else ""
+    return (
+        short_id(room.id),
+        escape(room.title),
+        coloured(room.state),
+        rate(publisher.bitrate_in if publisher and publisher.until is None else 0),
+        rate(room.bitrate_out),
+        f"{worker.fps:.0f}" if worker else "-",
+        speed,
+        f"{room.latency_ms:.0f} ms" if room.latency_ms is not None else "-",
+        str(room.viewers),
+        " ".join(video) + shed,
+    )

@@ -1,0 +1,74 @@
+"""``hausctl store``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from hausctl.client import shaped
+from hausctl.context import Here
+from hausctl.words import count, size
+
+if TYPE_CHECKING:
+    from hausd.core.shapes import DiskShape, GcShape, VerifyShape
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command()
+def usage(ctx: typer.Context) -> None:
+    """Shows what the store holds, against its quota and the disk."""
+    here = Here.of(ctx)
+    value = here.client.get("store")
+    if here.json:
+        here.answer(value)
+        return
+    disk = cast("DiskShape", shaped(value))
+    here.answer(
+        value,
+        f"[bold]Store[/]   {disk.path}",
+        f"Used    {size(disk.used_bytes)} of {size(disk.quota_bytes)}"
+        f" ({_percent(disk.used_bytes, disk.quota_bytes)})",
+        f"Files   {disk.used_files:,} of {disk.quota_files:,}"
+        f" ({_percent(disk.used_files, disk.quota_files)})",
+        f"Blocks  {disk.blocks:,}",
+        f"Pinned  {size(disk.pinned_bytes)}",
+        f"Free    {size(disk.free_bytes)} on this disk",
+    )
+
+
+@app.command()
+def verify(ctx: typer.Context) -> None:
+    """Reads every block again, compares it with its CID, and mends the index."""
+    here = Here.of(ctx)
+    value = here.work("POST", "store", "verify")
+    here.answer(value, verified(value))
+
+
+@app.command()
+def gc(ctx: typer.Context) -> None:
+    """Removes what is neither pinned nor in use."""
+    here = Here.of(ctx)
+    value = here.work("POST", "store", "gc")
+    freed = cast("GcShape", shaped(value))
+    removed = f"Removed {count(freed.removed_files, 'file', 'files')} ({size(freed.removed_bytes)})"
+    here.answer(value, f"{removed}, kept {size(freed.kept_bytes)}.")
+
+
+def verified(value: Any) -> str:
+    """What reading blocks again found, in words."""
+    found = cast("VerifyShape", shaped(value))
+    checked = f"Checked {count(found.checked, 'block', 'blocks')}"
+    if not (found.corrupt or found.missing):
+        return f"{checked}: all of them are whole."
+    return (
+        f"{checked}: [red]{found.corrupt:,} corrupt, {found.missing:,} missing[/], "
+        f"{found.repaired:,} repaired."
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole if whole else 0.0
+    colour = "red" if share >= 95 else "yellow" if share >= 80 else "green"
+    return f"[{colour}]{share:.0f} %[/]"

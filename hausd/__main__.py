@@ -1,0 +1,108 @@
+"""``hausd``: reads the command line and the configuration, then runs a node.
+
+Exit codes: 0 stopped, 1 failed, 2 bad configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hausd import __version__
+from hausd.config import ConfigError, Loaded, load
+from hausd.config.home import HomeError, default_home, open_home
+
+FAILED = 1
+BAD_CONFIGURATION = 2
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hausd", description="A peer-to-peer node for ticketed live events."
+    )
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="where the node keeps everything (default ~/.hausd, or $HAUSD_HOME)",
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration (default: hausd.toml in the home)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="sets one option; may be given often",
+    )
+    parser.add_argument(
+        "--insecure", action="store_true", help="allow listening off loopback without TLS"
+    )
+    parser.add_argument("--demo", action="store_true", help="publish a moving test picture")
+    parser.add_argument("--check", action="store_true", help="check the configuration and stop")
+    parser.add_argument("--version", action="version", version=f"hausd {__version__}")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program; gives its exit code."""
+    given = _arguments().parse_args(arguments)
+    home_path = given.home or _home_of_environment() or default_home()
+    try:
+        loaded = load(
+            home_path.absolute(),
+            file=given.config,
+            environ=os.environ,
+            sets=given.set,
+            insecure=given.insecure,
+        )
+    except ConfigError as error:
+        for fault in error.faults:
+            print(f"hausd: {fault}", file=sys.stderr)
+        return BAD_CONFIGURATION
+    if given.check:
+        print("the configuration is good")
+        return 0
+    try:
+        with open_home(home_path) as home:
+            # imported late: --version, --check and a bad configuration answer at once
+            from hausd.node import NodeFailed, run_node
+
+            def read_config() -> Loaded:
+                return load(
+                    home.path,
+                    file=given.config,
+                    environ=os.environ,
+                    sets=given.set,
+                    insecure=given.insecure,
+                )
+
+            try:
+                run_node(home, loaded, read_config, demo=given.demo)
+            except NodeFailed as failed:
+                return _failed(str(failed), failed.hint)
+    except HomeError as error:
+        return _failed(str(error), error.hint)
+    return 0
+
+
+def _home_of_environment() -> Path | None:
+    named = os.environ.get("HAUSD_HOME")
+    return Path(named) if named else None
+
+
+def _failed(message: str, hint: str) -> int:
+    print(f"hausd: {message}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

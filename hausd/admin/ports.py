@@ -1,0 +1,84 @@
+"""What the admin socket needs of the rest of the node, as Protocols.
+
+Every method may raise ``core.errors.Problem``; it becomes the answer's error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from hausd.core.ids import RoomId
+from hausd.core.shapes import (
+    CheckShape,
+    DiskShape,
+    ExportShape,
+    GcShape,
+    OptionShape,
+    PinShape,
+    ReloadShape,
+    RoomShape,
+    StatusShape,
+    VerifyShape,
+)
+from hausd.telemetry.progress import Progress
+
+ExportFormat = Literal["unixfs", "car", "mp4"]
+
+
+class NodeControl(Protocol):
+    """The node, as its operator sees and steers it. Cancelling a call abandons its work."""
+
+    async def status(self) -> StatusShape: ...
+
+    async def rooms(self) -> Sequence[RoomShape]:
+        """Every room, newest first, without stream keys."""
+
+    async def room(self, room: RoomId) -> RoomShape:
+        """One room with its stream key. Problem ``not-found``."""
+
+    async def create_room(self, title: str) -> RoomShape:
+        """A new open room, with its stream key."""
+
+    async def close_room(self, room: RoomId) -> RoomShape:
+        """Ends a room for good; its publisher is let go."""
+
+    async def follow_room(self, room: RoomId) -> RoomShape:
+        """Begins to follow another node's room. Problem ``not-yet``."""
+
+    async def unfollow_room(self, room: RoomId) -> RoomShape:
+        """Follows a room no more. Problem ``not-yet``."""
+
+    async def export_room(
+        self, room: RoomId, form: ExportFormat, path: Path | None, progress: Progress
+    ) -> ExportShape:
+        """A finished room in one piece; ``path`` (absolute) is where a CAR or MP4 is written."""
+
+    async def pins(self) -> Sequence[PinShape]: ...
+
+    async def add_pin(self, target: str) -> PinShape:
+        """Pins a room or a CID, given as text that is not checked yet."""
+
+    async def remove_pin(self, target: str) -> None:
+        """Problem ``not-found`` where nothing of that name is pinned."""
+
+    async def verify_pins(self, progress: Progress) -> VerifyShape:
+        """Reads every pinned block again."""
+
+    async def store_usage(self) -> DiskShape: ...
+
+    async def store_verify(self, progress: Progress) -> VerifyShape:
+        """Reads every block again; mends the index where files tell more."""
+
+    async def store_gc(self, progress: Progress) -> GcShape:
+        """Removes what is neither pinned nor in use."""
+
+    async def config(self) -> Sequence[OptionShape]:
+        """Every option as it is in force, secrets left out (``config.show.shown`` makes it)."""
+
+    async def reload_config(self) -> ReloadShape:
+        """Reads the configuration anew. Problem ``bad-config`` names every fault."""
+
+    async def doctor(self) -> Sequence[CheckShape]:
+        """What only the node itself can tell: its limits, listeners, sandbox, store."""

@@ -1,0 +1,1 @@
+"""Segment files, index, pins and quota: where content lies on disk."""

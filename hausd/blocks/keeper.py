@@ -1,0 +1,220 @@
+"""Brings the last writes safely to disk every few seconds, in the order that keeps them whole.
+
+First the files, then the journal: after a power cut nothing older than that is lost. Less often
+the index, which must never know of a file that is not yet on disk; last, where the journal has
+grown, a shorter one, since the index now tells the rest.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from hausd.blocks import files, metrics
+from hausd.blocks.catalog import Volume
+from hausd.blocks.errors import explain, unreadable
+from hausd.blocks.index import Row
+from hausd.blocks.layout import FileKind
+from hausd.blocks.recover import replace_index
+from hausd.blocks.state import State
+from hausd.blocks.table import Table
+from hausd.blocks.verify import Mender
+from hausd.core.storage import SegmentKey
+
+log = structlog.get_logger("hausd.blocks")
+
+_INDEX_EVERY_S = 30.0
+_INDEX_PENDING = 128
+"""The index is written this often, or when this many files wait for it; the journal tells them
+till then, so nothing hangs on it but the time that a start takes after a crash."""
+_JOURNAL_BYTES = 1024 * 1024
+"""A journal that has grown beyond is made anew."""
+_USE_STEP_MS = 60_000
+"""How far a room's last use moves before it is written."""
+
+
+@dataclass(slots=True)
+class _Due:
+    """What the index has to learn."""
+
+    rows: dict[int, tuple[Row, bytes]]
+    gone: dict[int, str]
+    uses: list[tuple[str, int]]
+    corrupt: set[tuple[int, int]]
+    healed: set[tuple[int, int]]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.gone or self.uses or self.corrupt or self.healed)
+
+
+class Keeper:
+    """``run`` is the store's own task; ``flush`` may also be called by others."""
+
+    def __init__(self, state: State, mender: Mender) -> None:
+        self._state = state
+        self._mender = mender
+        self._index_due_s = 0.0
+
+    async def run(self) -> None:
+        """Syncs until cancelled."""
+        limits = self._state.limits
+        while True:
+            await trio.sleep(limits.sync_s or 1.0)
+            limits = self._state.limits
+            await self.flush()
+            await self._look_after_suspects()
+            self.gauge()
+
+    async def flush(self, *, index: bool = False) -> bool:
+        """Brings all that was written to disk; False where that failed (which is logged).
+
+        ``index``: the index too, whether or not its time has come.
+        """
+        state = self._state
+        async with state.index_lock:
+            began_s = time.perf_counter()
+            dirty, state.dirty = state.dirty, set()
+            due = self._due()
+            try:
+                await trio.to_thread.run_sync(self._sync_files, dirty)
+            except OSError as fault:
+                state.dirty |= dirty
+                state.trouble = explain(fault, state.layout.root)
+                metrics.SYNC_FAILURES.inc()
+                log.error("sync-failed", reason=str(fault))
+                return False
+            state.trouble = ""
+            now_s = trio.current_time()
+            late = now_s >= self._index_due_s or len(due.rows) >= _INDEX_PENDING
+            if due and (index or late):
+                self._index_due_s = now_s + _INDEX_EVERY_S
+                if not await self._write_index(due):
+                    return False
+                if state.journal.end > _JOURNAL_BYTES:
+                    await self.shorten_journal()
+            metrics.SYNC_S.observe(time.perf_counter() - began_s)
+        return True
+
+    async def shorten_journal(self) -> None:
+        """Makes a journal that tells only what the index doesn't."""
+        state = self._state
+        async with state.lock:
+            still_open = {
+                volume.name: volume.table
+                for account in state.catalog.rooms.values()
+                for volume in account.segments.values()
+                if volume.table is not None
+            }
+            closed: dict[str, Table] = {}
+            volumes = state.catalog.volumes()
+            for volume in volumes:
+                if volume.kind is FileKind.SEGMENT and volume.id in state.pending:
+                    table = state.table(volume)
+                    if table is not None:
+                        closed[volume.name] = table
+            removed = sorted(set(state.gone.values()).difference(one.name for one in volumes))
+            try:
+                await trio.to_thread.run_sync(
+                    state.journal.rewrite, still_open, closed, removed, limiter=state.writers
+                )
+            except OSError as fault:
+                log.warning("journal-not-shortened", reason=str(fault))
+
+    async def finish(self) -> None:
+        """The last flush; after it a start has nothing to repair."""
+        state = self._state
+        if not await self.flush(index=True):
+            return
+        if state.journal.opened:
+            await self.shorten_journal()
+            try:
+                await trio.to_thread.run_sync(state.journal.finish, limiter=state.writers)
+            except OSError as fault:
+                log.warning("journal-not-finished", reason=str(fault))
+
+    def gauge(self) -> None:
+        """Brings the gauges up to date."""
+        state = self._state
+        metrics.USED_BYTES.set(state.used_bytes())
+        metrics.USED_FILES.set(state.used_files())
+        metrics.FREE_BYTES.set(state.free_bytes())
+        metrics.BLOCKS.set(state.catalog.blocks)
+
+    def _due(self) -> _Due:
+        state = self._state
+        uses = [
+            (str(room), account.last_use_ms)
+            for room, account in state.catalog.rooms.items()
+            if account.last_use_ms - account.saved_use_ms >= _USE_STEP_MS
+        ]
+        return _Due(
+            dict(state.pending), dict(state.gone), uses, set(state.found_corrupt), set(state.healed)
+        )
+
+    def _sync_files(self, paths: Collection[str]) -> None:
+        for path in sorted(paths):
+            files.sync(path)
+        self._state.journal.sync()
+
+    async def _write_index(self, due: _Due) -> bool:
+        state = self._state
+        try:
+            state.index_bytes = await trio.to_thread.run_sync(self._write_index_in_thread, due)
+        except sqlite3.Error as fault:
+            # The journal goes on telling what the index doesn't know.
+            log.error("index-not-written", reason=str(fault))
+            if unreadable(fault):
+                await self._remake_index()
+            return False
+        for id_, entry in due.rows.items():
+            if state.pending.get(id_) is entry:
+                del state.pending[id_]
+        for id_ in due.gone:
+            state.gone.pop(id_, None)
+        for room, used_ms in due.uses:
+            for known, account in state.catalog.rooms.items():
+                if known == room:
+                    account.saved_use_ms = used_ms
+        state.found_corrupt -= due.corrupt
+        state.healed -= due.healed
+        return True
+
+    def _write_index_in_thread(self, due: _Due) -> int:
+        index = self._state.index
+        index.write(due.rows.values(), due.gone, due.uses, due.corrupt, due.healed)
+        index.checkpoint()
+        return index.size()
+
+    async def _remake_index(self) -> None:
+        """Begins a broken index anew from the files, as a start would."""
+        state = self._state
+        volumes = [volume for volume in state.catalog.volumes() if volume.closed]
+        try:
+            await trio.to_thread.run_sync(self._remake_index_in_thread, volumes)
+        except (sqlite3.Error, OSError) as fault:
+            log.error("index-not-remade", reason=str(fault))
+            return
+        log.info("index-remade", files=len(volumes))
+
+    def _remake_index_in_thread(self, volumes: Sequence[Volume]) -> None:
+        state = self._state
+        state.index.close()
+        state.index = replace_index(state.layout)
+        for start in range(0, len(volumes), _INDEX_PENDING):
+            rows = (state.read_row(volume) for volume in volumes[start : start + _INDEX_PENDING])
+            state.index.write((row for row in rows if row is not None), ())
+        state.index.checkpoint()
+
+    async def _look_after_suspects(self) -> None:
+        state = self._state
+        for volume in list(state.suspects):
+            if await self._mender.mend_trailer(volume):
+                continue
+            lost = await self._mender.set_aside(volume)
+            if isinstance(lost, SegmentKey):
+                state.evicted([lost])

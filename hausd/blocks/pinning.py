@@ -1,0 +1,155 @@
+"""Pinning and unpinning: what of the store a pin holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import trio
+
+from hausd.blocks.catalog import Volume
+from hausd.blocks.layout import FileKind
+from hausd.blocks.pins import MAX_PINS, Pin, Pins, parse_target
+from hausd.blocks.reader import Reader
+from hausd.blocks.state import Progress, State
+from hausd.blocks.verify import Verifier
+from hausd.core import dagcbor, dagpb
+from hausd.core.cid import CID, Codec
+from hausd.core.ids import RoomId
+from hausd.core.shapes import PinShape, VerifyShape
+
+_PROGRESS_STEP = 256
+
+
+class TooManyPins(ValueError):
+    """The list of pins is full."""
+
+
+class Pinning:
+    """The pins as users see them."""
+
+    def __init__(self, state: State, pins: Pins, reader: Reader, verifier: Verifier) -> None:
+        self._state = state
+        self._pins = pins
+        self._reader = reader
+        self._verifier = verifier
+
+    async def resolve_all(self, progress: Progress) -> None:
+        """Finds what every pin holds; before anything is evicted."""
+        for pin in list(self._pins.targets.values()):
+            await self._resolve(pin, progress)
+
+    async def add(self, untrusted_target: str, progress: Progress) -> PinShape:
+        """Pins a room or CID, durably; again is fine. Raises BadTarget, TooManyPins, OSError."""
+        target = parse_target(untrusted_target)
+        pin = self._pins.targets.get(str(target))
+        if pin is None:
+            if len(self._pins.targets) >= MAX_PINS:
+                raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
+            pin = Pin(target, self._state.clock.now_ms())
+            self._pins.targets[str(target)] = pin
+        await self._resolve(pin, progress)
+        await self._save()
+        return self._shape(pin)
+
+    async def remove(self, untrusted_target: str) -> bool:
+        """Unpins, durably; False where it wasn't pinned. Raises BadTarget, OSError."""
+        found = self._pins.targets.pop(str(parse_target(untrusted_target)), None)
+        if found is not None or not self._pins.trusted:
+            await self._save()
+        return found is not None
+
+    def shapes(self) -> list[PinShape]:
+        """All pins, oldest first."""
+        pins = sorted(self._pins.targets.values(), key=lambda pin: pin.created_ms)
+        return [self._shape(pin) for pin in pins]
+
+    async def verify(self, progress: Progress) -> tuple[VerifyShape, list[PinShape]]:
+        """Reads all that is pinned again; then tells which pins are whole."""
+        await self.resolve_all(progress)
+        holds = self._pins.holder()
+        volumes = [volume for volume in self._state.catalog.volumes() if holds(volume)]
+        found = await self._verifier.verify(volumes, progress)
+        await self.resolve_all(progress)
+        return found, self.shapes()
+
+    def size(self) -> int:
+        """Bytes of all files that are pinned."""
+        holds = self._pins.holder()
+        if not self._pins.targets and self._pins.trusted:
+            return 0
+        return sum(volume.size for volume in self._state.catalog.volumes() if holds(volume))
+
+    async def _save(self) -> None:
+        # The state's lock, since removing reads the pins in another thread.
+        async with self._state.lock:
+            await trio.to_thread.run_sync(self._pins.save)
+
+    async def _resolve(self, pin: Pin, progress: Progress) -> None:
+        if isinstance(pin.target, CID):
+            removals = -1
+            while removals != self._state.catalog.removals:
+                removals = self._state.catalog.removals
+                await self._walk(pin, pin.target, progress)
+
+    async def _walk(self, pin: Pin, root: CID, progress: Progress) -> None:
+        """Everything reachable. A file that lies in a segment is held with the whole segment, so
+        what is below it needs no look."""
+        pin.complete = True
+        stack, seen = [root], {root}
+        while stack:
+            cid = stack.pop()
+            if len(seen) % _PROGRESS_STEP == 0:
+                progress("finding what is pinned", len(seen) - len(stack), len(seen))
+            holders = self._holders(cid)
+            if not holders:
+                pin.complete = False
+                continue
+            pin.held.update(holders)
+            whole = next((v for v in holders if v.kind is FileKind.SEGMENT), None)
+            if whole is not None and self._reader.locate(cid) is not None:
+                continue
+            if cid.codec is Codec.RAW:
+                pin.complete = pin.complete and self._reader.locate(cid) is not None
+                continue
+            block = await self._reader.block(cid)
+            if block is None:
+                pin.complete = False
+                continue
+            fresh = [link for link in _links(cid, block) if link not in seen]
+            seen.update(fresh)
+            stack.extend(fresh)
+
+    def _holders(self, cid: CID) -> list[Volume]:
+        """Files in which a block is: all of them, since each may be the one that is read."""
+        found = []
+        for volume in self._state.catalog.candidates(cid.digest):
+            table = self._state.table(volume)
+            if table is not None and (
+                cid.digest in table.nodes or next(table.find(cid.digest), None) is not None
+            ):
+                found.append(volume)
+        return found
+
+    def _shape(self, pin: Pin) -> PinShape:
+        volumes, complete = pin.held, pin.complete
+        if not isinstance(pin.target, CID):
+            account = self._state.catalog.rooms.get(RoomId(pin.target))
+            volumes = set(account.volumes()) if account is not None else set()
+            complete = account is not None
+        return PinShape(
+            target=str(pin.target),
+            kind="cid" if isinstance(pin.target, CID) else "room",
+            created=datetime.fromtimestamp(pin.created_ms / 1000, UTC),
+            bytes=sum(volume.size for volume in volumes),
+            complete=complete and not any(volume.corrupt for volume in volumes),
+        )
+
+
+def _links(cid: CID, block: bytes) -> list[CID]:
+    """What a block links to; nothing where it is not what its codec says."""
+    try:
+        if cid.codec is Codec.DAG_PB:
+            return [link.cid for link in dagpb.decode(block).links]
+        return list(dagcbor.links(dagcbor.decode(block)))
+    except (dagpb.DagPbError, dagcbor.DagCborError):
+        return []

@@ -1,0 +1,129 @@
+"""Reading: where a block or file lies, and blocks that were compared with their CIDs."""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from hausd.blocks import files
+from hausd.blocks.catalog import Volume
+from hausd.blocks.state import State
+from hausd.blocks.table import Table
+from hausd.core.cid import CID, Codec
+from hausd.core.live import FileRange
+
+log = structlog.get_logger("hausd.blocks")
+
+
+class Reader:
+    """Needs no lock: a file that is removed meanwhile is simply not there."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def has(self, cid: CID) -> bool:
+        """Whether a block is here. Looks at 52 bits of its digest and never at the disk."""
+        return any(
+            not volume.corrupt or self._serves(volume, cid.digest)
+            for volume in self._state.catalog.candidates(cid.digest)
+        )
+
+    def locate(self, cid: CID) -> FileRange | None:
+        """See ``BlockStore.locate``. May read a few KB of a file's table.
+
+        What is found corrupt is not located. A file may be evicted after it was located; who
+        opened it before can read on.
+        """
+        for volume in self._state.catalog.candidates(cid.digest):
+            table = self._state.table(volume)
+            if table is None:
+                continue
+            place = _place(volume, table, cid)
+            if place is not None:
+                self._state.touch(volume)
+                return FileRange(self._state.path(volume), *place)
+        return None
+
+    async def block(self, cid: CID) -> bytes | None:
+        """See ``BlockStore.block``. Where one copy is bad, another is taken."""
+        for volume in self._state.catalog.candidates(cid.digest):
+            found = await self._block_in(volume, cid)
+            if found is not None:
+                self._state.touch(volume)
+                return found
+        return None
+
+    async def read(self, place: FileRange) -> bytes | None:
+        """The bytes of a range, not compared with any CID; None where the file is gone or short.
+
+        Raises OSError where the disk fails.
+        """
+        try:
+            data = await trio.to_thread.run_sync(
+                files.read_at, place.path, place.offset, place.length, limiter=self._state.readers
+            )
+        except FileNotFoundError:
+            return None
+        return data if len(data) == place.length else None
+
+    async def _block_in(self, volume: Volume, cid: CID) -> bytes | None:
+        state = self._state
+        table = state.table(volume)
+        if table is None:
+            return None
+        node = table.nodes.get(cid.digest)
+        if node is not None and cid.matches(node[1]):
+            return node[1]
+        for index in self._places(volume, cid.digest):
+            data = await trio.to_thread.run_sync(
+                read_block,
+                state.path(volume),
+                table.offsets[index],
+                table.lengths[index],
+                cid.digest,
+                limiter=state.readers,
+            )
+            if data is not None:
+                return data
+            if state.catalog.holds(volume):
+                state.mark_corrupt(volume, index)
+        return None
+
+    def _places(self, volume: Volume, digest: bytes) -> list[int]:
+        """Numbers of a block's good copies in a file."""
+        table = self._state.table(volume)
+        if table is None:
+            return []
+        return [index for index in table.find(digest) if index not in volume.corrupt]
+
+    def _serves(self, volume: Volume, digest: bytes) -> bool:
+        """The same with nodes, for a file of which something is corrupt."""
+        table = self._state.table(volume)
+        if table is None:
+            return False
+        return digest in table.nodes or bool(self._places(volume, digest))
+
+
+def read_block(path: str, offset: int, length: int, digest: bytes) -> bytes | None:
+    """A block's bytes; None where they can't be read or are others. In a thread."""
+    try:
+        data = files.read_at(path, offset, length)
+    except OSError as fault:
+        log.error("read-failed", path=path, reason=fault.strerror)
+        return None
+    return data if CID(Codec.RAW, digest).matches(data) else None
+
+
+def _place(volume: Volume, table: Table, cid: CID) -> tuple[int, int] | None:
+    """Offset and length of a raw or other block, or of a UnixFS file's content."""
+    if cid.codec is Codec.DAG_PB:
+        span = table.span(cid.digest) if cid.digest in table.nodes else None
+        if span is None or not volume.corrupt.isdisjoint(range(*span)):
+            return None
+        first, last = span
+        offset = table.offsets[first]
+        return offset, table.offsets[last - 1] + table.lengths[last - 1] - offset
+    for index in table.find(cid.digest):
+        if index not in volume.corrupt:
+            return table.offsets[index], table.lengths[index]
+    return None

@@ -1,0 +1,233 @@
+"""Removing: to make room, to collect what nobody pinned, to drop a room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from hausd.blocks import files, metrics
+from hausd.blocks.catalog import RoomAccount, Volume, on_disk
+from hausd.blocks.files import Files
+from hausd.blocks.layout import FileKind
+from hausd.blocks.pins import Pins
+from hausd.blocks.state import Progress, State
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.live import RoomState
+from hausd.core.shapes import GcShape
+from hausd.core.storage import RoomRating, SegmentKey
+from hausd.policy import evict
+
+log = structlog.get_logger("hausd.blocks")
+
+_SLACK_PART = 100
+_MAX_SLACK_BYTES = 256 * 1024 * 1024
+"""So much more than needed is removed at once (a hundredth of the quota, bounded), so that a
+full store doesn't choose anew for every batch."""
+_CHUNK_FILES = 200
+"""Files removed between two looks at who else waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class StillPinned:
+    """A room is not dropped because these pins hold it or parts of it."""
+
+    targets: tuple[str, ...]
+
+
+class Remover:
+    """The only one who removes files. All but ``collect`` are called under the state's lock."""
+
+    def __init__(self, state: State, pins: Pins, open_files: Files) -> None:
+        self._state = state
+        self._pins = pins
+        self._files = open_files
+
+    async def make_room(self, need_bytes: int, need_files: int, held: Collection[Volume]) -> bool:
+        """Frees at least so much; False, and nothing removed, where that can't be.
+
+        ``held`` are files that are about to be written.
+        """
+        state = self._state
+        need_bytes -= await self._empty_lost(need_bytes)
+        if need_bytes <= 0 and need_files <= 0:
+            return True
+        slack = min(state.limits.quota_bytes // _SLACK_PART, _MAX_SLACK_BYTES)
+        chosen = await trio.to_thread.run_sync(
+            self._choose, need_bytes, need_files, slack, frozenset(held), limiter=state.readers
+        )
+        if chosen is None:
+            return False
+        size = sum(on_disk(volume.size) for volume in chosen)
+        log.info("evicting", files=len(chosen), bytes=size)
+        metrics.EVICTED_FILES.inc(len(chosen))
+        metrics.EVICTED_BYTES.inc(size)
+        await self.remove(chosen)
+        return True
+
+    async def collect(self, keep_value: int | None, progress: Progress) -> GcShape:
+        """Removes what is neither pinned nor in use, but for running rooms and those of at least
+        ``keep_value``; also lost+found, and packs of rooms that are neither known nor recorded."""
+        state = self._state
+        before_files, before_bytes = state.used_files(), state.used_bytes()
+        async with state.lock:
+            await self._empty_lost(1 << 62)
+            doomed = await trio.to_thread.run_sync(
+                self._collectable, keep_value, limiter=state.readers
+            )
+        for start in range(0, len(doomed), _CHUNK_FILES):
+            progress("removing", start, len(doomed))
+            async with state.lock:
+                chunk = doomed[start : start + _CHUNK_FILES]
+                await self.remove([one for one in chunk if state.catalog.holds(one)])
+        async with state.lock:
+            await self.remove(self._orphans())
+        progress("removing", len(doomed), len(doomed))
+        return GcShape(
+            removed_files=max(0, before_files - state.used_files()),
+            removed_bytes=max(0, before_bytes - state.used_bytes()),
+            kept_bytes=state.used_bytes(),
+        )
+
+    async def drop(self, room: RoomId) -> StillPinned | None:
+        """Removes all of a room, running or not, unless something of it is pinned."""
+        account = self._state.catalog.rooms.get(room)
+        volumes = list(account.volumes()) if account is not None else []
+        targets = self._pins.holding(room, volumes)
+        if targets:
+            return StillPinned(targets)
+        await self.remove(volumes)
+        return None
+
+    async def remove(self, volumes: Sequence[Volume]) -> None:
+        """Removes files, and tells whom it concerns."""
+        state = self._state
+        if not volumes:
+            return
+        digests = await trio.to_thread.run_sync(self._unlink, volumes, limiter=state.writers)
+        removed: list[SegmentKey] = []
+        for volume, own in zip(volumes, digests, strict=True):
+            if volume.kind is FileKind.SEGMENT:
+                removed.append(volume.key())
+            state.dirty.add(os.path.dirname(state.path(volume)))
+            state.dirty.discard(state.path(volume))
+            state.forget(volume)
+            self._pins.forget(volume)
+            state.pending.pop(volume.id, None)
+            state.gone[volume.id] = volume.name
+            state.catalog.remove(volume, own)
+        if removed:
+            state.evicted(removed)
+
+    def _unlink(self, volumes: Sequence[Volume]) -> list[list[bytes] | None]:
+        """In a thread: gives each file's digests, None where they can't be read any more."""
+        state = self._state
+        # On a full disk removing must still work; a start then wonders about missing files.
+        with contextlib.suppress(OSError):
+            state.journal.write_removed([volume.name for volume in volumes])
+        digests: list[list[bytes] | None] = []
+        for volume in volumes:
+            table = state.read_table(volume)
+            digests.append(list(table.all_digests()) if table is not None else None)
+            path = state.path(volume)
+            self._files.release(path)
+            files.remove(path, state.layout.folder(volume.kind))
+        return digests
+
+    async def _empty_lost(self, need_bytes: int) -> int:
+        """Removes from lost+found; gives the bytes freed."""
+        state = self._state
+        freed = 0
+        for path in list(state.lost):
+            if freed >= need_bytes:
+                break
+            await trio.to_thread.run_sync(
+                files.remove, path, state.layout.lost, limiter=state.writers
+            )
+            freed += state.lost.pop(path)
+        return freed
+
+    def _choose(
+        self, need_bytes: int, need_files: int, slack: int, held: Collection[Volume]
+    ) -> list[Volume] | None:
+        groups = self._groups(held)
+        candidates = [candidate for candidate, _ in groups]
+        chosen = evict.choose(candidates, need_bytes + slack, need_files) or evict.choose(
+            candidates, need_bytes, need_files
+        )
+        if chosen is None:
+            return None
+        return [volume for one in chosen for volume in groups[one.id][1]]
+
+    def _collectable(self, keep_value: int | None) -> list[Volume]:
+        groups = self._groups(())
+        chosen = evict.collectable([candidate for candidate, _ in groups], keep_value)
+        return [volume for one in chosen for volume in groups[one.id][1]]
+
+    def _orphans(self) -> list[Volume]:
+        """Packs of rooms without a segment that nobody rates or pins."""
+        pinned = self._pins.holder()
+        return [
+            volume
+            for room, account in self._state.catalog.rooms.items()
+            if not account.segments and room not in self._state.ratings
+            for volume in account.packs.values()
+            if not pinned(volume)
+        ]
+
+    def _groups(self, held: Collection[Volume]) -> list[tuple[evict.Candidate, list[Volume]]]:
+        found: list[tuple[evict.Candidate, list[Volume]]] = []
+        pinned = self._pins.holder()
+        for room, account in self._state.catalog.rooms.items():
+            rating = self._state.ratings.get(room, RoomRating())
+            in_use = self._in_use(account, rating, held)
+            for (session, number), volumes in _by_span(account):
+                candidate = evict.Candidate(
+                    id=len(found),
+                    size=sum(on_disk(volume.size) for volume in volumes),
+                    files=len(volumes),
+                    pinned=any(pinned(volume) for volume in volumes),
+                    in_use=any(in_use(session, number, volume) for volume in volumes),
+                    value=rating.value,
+                    state=rating.state,
+                    last_use_ms=account.last_use_ms,
+                    made_ms=min(volume.closed_ms for volume in volumes),
+                )
+                found.append((candidate, volumes))
+        return found
+
+    def _in_use(
+        self, account: RoomAccount, rating: RoomRating, held: Collection[Volume]
+    ) -> Callable[[SessionId, int, Volume], bool]:
+        """What of a room is being written or shown live.
+
+        Renditions may lag behind by a segment. What is still open further back was given up
+        when a recording had to stop.
+        """
+        newest = max(
+            ((key.session, key.number) for key, one in account.segments.items() if one.fresh),
+            default=None,
+        )
+        running = rating.state in (RoomState.LIVE, RoomState.WAITING)
+        window = self._state.limits.live_segments if running else 0
+
+        def in_use(session: SessionId, number: int, volume: Volume) -> bool:
+            if volume in held:
+                return True
+            if newest is None or session != newest[0]:
+                return False
+            behind = newest[1] - number
+            return behind < window or (not volume.closed and volume.fresh and behind <= 1)
+
+        return in_use
+
+
+def _by_span(account: RoomAccount) -> Iterator[tuple[tuple[SessionId, int], list[Volume]]]:
+    spans: dict[tuple[SessionId, int], list[Volume]] = {}
+    for key, volume in account.segments.items():
+        spans.setdefault((key.session, key.number), []).append(volume)
+    yield from spans.items()

@@ -1,0 +1,118 @@
+"""Which blocks lie where in one file: the leaves in order, and the nodes above them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from hausd.core import unixfs
+from hausd.core.cid import CID, Codec
+
+DIGEST_BYTES = 32
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """The blocks of a file.
+
+    ``digests`` holds one SHA-256 of 32 bytes after the other, ``offsets`` and ``lengths`` where
+    each of these blocks lies. ``nodes`` are small blocks that stand in the trailer itself.
+    """
+
+    digests: bytearray = field(default_factory=bytearray)
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    lengths: array[int] = field(default_factory=lambda: array("I"))
+    nodes: dict[bytes, tuple[CID, bytes]] = field(default_factory=dict)
+    _ranges: dict[bytes, tuple[int, int] | None] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def append(self, digest: bytes, offset: int, length: int) -> None:
+        """Adds a block behind the others."""
+        self.digests += digest
+        self.offsets.append(offset)
+        self.lengths.append(length)
+
+    def copy(self) -> Table:
+        """One that can grow on its own."""
+        return Table(bytearray(self.digests), self.offsets[:], self.lengths[:], dict(self.nodes))
+
+    def cut(self, count: int) -> None:
+        """Forgets all but the first ``count`` blocks."""
+        del self.digests[count * DIGEST_BYTES :]
+        del self.offsets[count:]
+        del self.lengths[count:]
+
+    @property
+    def end(self) -> int:
+        """Where the last block ends."""
+        return self.offsets[-1] + self.lengths[-1] if self.lengths else 0
+
+    def leaves(self) -> tuple[tuple[CID, int], ...]:
+        """The blocks as raw leaves with their lengths, in order."""
+        return tuple(
+            (CID(Codec.RAW, self.digest(index)), length)
+            for index, length in enumerate(self.lengths)
+        )
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self.digests[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+
+    def find(self, digest: bytes) -> Iterator[int]:
+        """The places of a block among the others; mostly one or none."""
+        at = self.digests.find(digest)
+        while at >= 0:
+            if at % DIGEST_BYTES == 0:
+                yield at // DIGEST_BYTES
+            at = self.digests.find(digest, at + 1)
+
+    def all_digests(self) -> Iterator[bytes]:
+        """Of the blocks, then of the nodes."""
+        for index in range(len(self.lengths)):
+            yield self.digest(index)
+        yield from self.nodes
+
+    def span(self, digest: bytes) -> tuple[int, int] | None:
+        """First and past-the-last block under a node, where its content lies contiguously."""
+        if digest not in self._ranges:
+            self._ranges[digest] = self._span(digest)
+        return self._ranges[digest]
+
+    def _span(self, digest: bytes) -> tuple[int, int] | None:
+        leaves = bytearray()
+        size = 0
+        stack = [digest]
+        while stack:
+            above = stack.pop()
+            found = self.nodes.get(above)
+            if found is None:
+                leaves += above
+                continue
+            try:
+                node = unixfs.read_node(*found)
+            except unixfs.UnixFsError:
+                return None
+            if not isinstance(node, unixfs.FileNode) or node.data:
+                return None
+            if above == digest:
+                size = node.size
+            stack.extend(link.cid.digest for link in reversed(node.links))
+            if len(leaves) > len(self.digests) or len(stack) > len(self.lengths) + len(self.nodes):
+                return None
+        for first in self.find(bytes(leaves)) if leaves else ():
+            last = first + len(leaves) // DIGEST_BYTES
+            if sum(self.lengths[first:last]) == size:
+                return first, last
+        return None
+
+
+def table_of(digests: bytes, lengths: Sequence[int]) -> Table:
+    """Blocks that lie one after the other from offset 0."""
+    table = Table(bytearray(digests), array("Q"), array("I", lengths))
+    at = 0
+    for length in lengths:
+        table.offsets.append(at)
+        at += length
+    return table

@@ -1,0 +1,267 @@
+"""The node as its operator sees and steers it: what the admin socket asks for.
+
+Implements ``admin.ports.NodeControl`` over rooms, store, workers and configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+
+from hausd import __version__
+from hausd.admin.ports import ExportFormat
+from hausd.blocks.pinning import TooManyPins
+from hausd.blocks.store import Store
+from hausd.config import Changes, ConfigError, Loaded, compare
+from hausd.config.home import Home
+from hausd.config.show import shown_config
+from hausd.core.cid import CID, CIDError
+from hausd.core.errors import Problem
+from hausd.core.ids import RoomId
+from hausd.core.live import RoomState
+from hausd.core.shapes import (
+    CheckShape,
+    DiskShape,
+    ExportShape,
+    GcShape,
+    OptionShape,
+    PinShape,
+    ReloadShape,
+    RoomShape,
+    StatusShape,
+    VerifyShape,
+)
+from hausd.exporting import export_room
+from hausd.rooms.manager import Rooms
+from hausd.telemetry.process import ProcessProbe
+from hausd.telemetry.progress import Progress
+
+_FILES_WANTED = 4096
+
+
+@dataclass(slots=True)
+class Control:
+    """What the node is made of, for its operator. ``apply`` takes over reloadable options."""
+
+    home: Home
+    loaded: Loaded
+    rooms_of: Rooms
+    store: Store
+    read_config: Callable[[], Loaded]
+    apply: Callable[[Changes], None] = lambda changes: None
+    rtmp: str | None = None
+    http: str | None = None
+    repaired: list[str] = field(default_factory=list)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _probe: ProcessProbe = field(default_factory=ProcessProbe)
+
+    async def status(self) -> StatusShape:
+        return self.snapshot()
+
+    def snapshot(self) -> StatusShape:
+        """The node at this moment."""
+        facts = self._probe.look()
+        rooms = self.rooms_of.list()
+        live = [room for room in rooms if room.state is RoomState.LIVE]
+        workers = [room.worker for room in rooms if room.worker is not None]
+        return StatusShape(
+            version=__version__,
+            home=str(self.home.path),
+            pid=os.getpid(),
+            started=self.started,
+            uptime_s=(datetime.now(UTC) - self.started).total_seconds(),
+            rtmp=self.rtmp,
+            http=self.http,
+            cpu_percent=facts.cpu_percent,
+            memory_bytes=facts.memory_bytes,
+            open_files=facts.open_files,
+            tasks=facts.tasks,
+            rooms=len(rooms),
+            rooms_live=len(live),
+            viewers=sum(room.viewers for room in rooms),
+            bitrate_in=sum(room.publisher.bitrate_in for room in rooms if room.publisher),
+            bitrate_out=sum(room.bitrate_out for room in rooms),
+            store=self.store.usage(),
+            sandbox=sorted({hold for worker in workers for hold in worker.sandbox}),
+            sandbox_missing=sorted({miss for worker in workers for miss in worker.sandbox_missing}),
+            repaired=self.repaired,
+        )
+
+    # -- rooms --
+
+    async def rooms(self) -> Sequence[RoomShape]:
+        return [room.model_copy(update={"stream_key": None}) for room in self.rooms_of.list()]
+
+    async def room(self, room: RoomId) -> RoomShape:
+        return self.rooms_of.shape(room)
+
+    async def create_room(self, title: str) -> RoomShape:
+        made = await self.rooms_of.create(title)
+        if self.loaded.config.store.pin_own:
+            await self.store.pins.add(made.id, _quiet)
+        return made
+
+    async def close_room(self, room: RoomId) -> RoomShape:
+        return await self.rooms_of.close(room)
+
+    async def follow_room(self, room: RoomId) -> RoomShape:
+        raise _not_yet()
+
+    async def unfollow_room(self, room: RoomId) -> RoomShape:
+        raise _not_yet()
+
+    async def export_room(
+        self, room: RoomId, form: ExportFormat, path: Path | None, progress: Progress
+    ) -> ExportShape:
+        found = self.rooms_of.find(room)
+        return await export_room(found, self.store, form, path, progress)
+
+    # -- pins and store --
+
+    async def pins(self) -> Sequence[PinShape]:
+        return self.store.pins.shapes()
+
+    async def add_pin(self, target: str) -> PinShape:
+        try:
+            return await self.store.pins.add(self._target(target), _quiet)
+        except TooManyPins as fault:
+            raise Problem("too-many-pins", str(fault), status=409) from fault
+
+    async def remove_pin(self, target: str) -> None:
+        if not await self.store.pins.remove(self._target(target)):
+            raise Problem(
+                "not-found",
+                f"{target[:80]!r} is not pinned",
+                hint="`hausctl pins list` shows what is",
+                status=404,
+            )
+
+    def _target(self, untrusted: str) -> str:
+        """A CID as it is, a room by the beginning of its id; a room that is gone keeps its pin."""
+        try:
+            return str(CID.parse(untrusted))
+        except CIDError:
+            pinned = {pin.target for pin in self.store.pins.shapes()}
+            return untrusted if untrusted in pinned else self.rooms_of.find(untrusted).id
+
+    async def verify_pins(self, progress: Progress) -> VerifyShape:
+        found, _ = await self.store.pins.verify(_reversed(progress))
+        return found
+
+    async def store_usage(self) -> DiskShape:
+        return self.store.usage()
+
+    async def store_verify(self, progress: Progress) -> VerifyShape:
+        return await self.store.verify(_reversed(progress))
+
+    async def store_gc(self, progress: Progress) -> GcShape:
+        return await self.store.gc(_reversed(progress))
+
+    # -- configuration --
+
+    async def config(self) -> Sequence[OptionShape]:
+        return shown_config(self.loaded.config, self.loaded.set_by)
+
+    async def reload_config(self) -> ReloadShape:
+        try:
+            fresh = await trio.to_thread.run_sync(self.read_config)
+        except ConfigError as error:
+            faults = "; ".join(str(fault) for fault in error.faults)
+            raise Problem("bad-config", f"nothing was changed: {faults}", status=422) from error
+        changes = compare(self.loaded.config, fresh.config)
+        self.apply(changes)
+        self.loaded = Loaded(changes.effective, fresh.file, fresh.set_by)
+        return ReloadShape(applied=list(changes.applied), needs_restart=list(changes.needs_restart))
+
+    # -- doctor --
+
+    async def doctor(self) -> Sequence[CheckShape]:
+        return [
+            self._check_files(),
+            self._check_disk(),
+            self._check_sandbox(self.snapshot()),
+            self._check_rooms(),
+        ]
+
+    def _check_files(self) -> CheckShape:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft >= _FILES_WANTED:
+            return CheckShape(name="open files", state="ok", found=f"up to {soft}")
+        return CheckShape(
+            name="open files",
+            state="warn",
+            found=f"the limit is {soft}, of {hard}",
+            mend=f"ulimit -n {_FILES_WANTED}, or LimitNOFILE= in the service",
+        )
+
+    def _check_disk(self) -> CheckShape:
+        usage = self.store.usage()
+        free = shutil.disk_usage(usage.path).free
+        reserve = self.loaded.config.store.reserve_free
+        found = f"{free / 1e9:.1f} GB free, {usage.used_bytes / 1e9:.2f} GB used by the store"
+        if free > reserve * 2:
+            return CheckShape(name="disk", state="ok", found=found)
+        state = "warn" if free > reserve else "fail"
+        return CheckShape(
+            name="disk",
+            state="warn" if state == "warn" else "fail",
+            found=found,
+            mend="free some space, `hausctl store gc`, or lower store.reserve_free",
+        )
+
+    def _check_sandbox(self, status: StatusShape) -> CheckShape:
+        if status.sandbox_missing:
+            return CheckShape(
+                name="sandbox",
+                state="warn",
+                found="not in force: " + ", ".join(status.sandbox_missing),
+                mend="a newer kernel with Landlock and seccomp, and libseccomp installed",
+            )
+        held = ", ".join(status.sandbox) or "no stream runs, so nothing to look at"
+        return CheckShape(name="sandbox", state="ok", found=held)
+
+    def _check_rooms(self) -> CheckShape:
+        stopped = [
+            room
+            for room in self.rooms_of.list()
+            if room.recording is not None and room.recording.stopped_because
+        ]
+        if not stopped:
+            return CheckShape(name="recordings", state="ok", found="none had to stop")
+        first = stopped[0].recording
+        assert first is not None  # filtered above
+        return CheckShape(
+            name="recordings",
+            state="fail",
+            found=f"{len(stopped)} stopped: {first.stopped_because}",
+            mend="free some space or raise store.quota; recording goes on by itself",
+        )
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """Pinning a room is done at once."""
+
+
+def _reversed(progress: Progress) -> Callable[[str, int, int], None]:
+    """The store names its work first, the operator's bar last."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        progress(done, total, what)
+
+    return tell
+
+
+def _not_yet() -> Problem:
+    return Problem(
+        "not-yet",
+        "this version does not follow rooms of other nodes",
+        hint="rooms streamed into this node are there with `hausctl rooms list`",
+        status=501,
+    )

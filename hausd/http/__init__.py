@@ -1,0 +1,1 @@
+"""The HTTP face: fast lane for media bytes, HLS, gateway, API."""

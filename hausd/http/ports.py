@@ -1,0 +1,103 @@
+"""What HTTP needs of the rest of the node, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId
+from hausd.core.live import (
+    ArchivePlaylist,
+    FileRange,
+    LivePlaylist,
+    Media,
+    RoomState,
+    Variant,
+)
+from hausd.core.shapes import RoomShape
+
+
+class LiveView(Protocol):
+    """The live edge of one rendition."""
+
+    def playlist(self) -> LivePlaylist:
+        """The newest snapshot; the same object until something changes."""
+
+    async def changed(self, version: int) -> None:
+        """Returns as soon as the playlist's version is not ``version`` any more."""
+
+    def part(self, session: int, msn: int, part: int) -> Media | None:
+        """A part that is in the window, by session counter, media sequence number and index."""
+
+    def segment(self, session: int, msn: int) -> Media | None:
+        """A complete live segment that is in the window."""
+
+    def init(self, session: int, run: int) -> Media | None:
+        """The init segment of a run."""
+
+
+class RoomView(Protocol):
+    """One room, to be read."""
+
+    @property
+    def id(self) -> RoomId: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def state(self) -> RoomState: ...
+
+    def shape(self) -> RoomShape:
+        """As the API shows it to anyone: no stream key, no publisher's address."""
+
+    def variants(self) -> Sequence[Variant]:
+        """The renditions that can be played now; videos from best to least, then audio."""
+
+    def live(self, rendition: str) -> LiveView | None: ...
+
+    def archive_variants(self) -> Sequence[Variant]: ...
+
+    def archive(self, rendition: str) -> ArchivePlaylist | None: ...
+
+    def archive_media(self, rendition: str, cid: CID) -> Media | None:
+        """A segment or init of the archive by its CID."""
+
+    def poster(self) -> Media | None:
+        """Newest JPEG poster."""
+
+    def storyboard(self) -> str | None:
+        """WebVTT whose cues name sprites relative to ``/archive/<room>/storyboard.vtt``."""
+
+    def sprite(self, name: str) -> Media | None: ...
+
+    async def changed(self) -> None:
+        """Returns at the next change of state or variants."""
+
+
+class Catalog(Protocol):
+    """Every room of this node."""
+
+    def room(self, room: RoomId) -> RoomView | None: ...
+
+    def rooms(self) -> Sequence[RoomView]: ...
+
+
+class BlockReader(Protocol):
+    """The block store, to be read."""
+
+    def has(self, cid: CID) -> bool: ...
+
+    def locate(self, cid: CID) -> FileRange | None:
+        """Where a raw block, or the content of a UnixFS file, lies in one piece; else None."""
+
+    async def block(self, cid: CID) -> bytes | None:
+        """A block's verified bytes, or None where it is not here."""
+
+
+class Audience(Protocol):
+    """Is told what left the node, to count viewers and bytes."""
+
+    def served(self, room: RoomId, viewer: str, size: int) -> None:
+        """``viewer`` tells one player from another (address and user agent, hashed)."""

@@ -1,0 +1,142 @@
+"""What a request gets: the one answer behind both lanes. No socket, no clock.
+
+Answers rooms (live and recorded), the IPFS gateway and the pages; everything else is the ASGI
+app's.
+"""
+
+from __future__ import annotations
+
+from hausd.core.ids import RoomId
+from hausd.http.gateway import Gateway
+from hausd.http.live import LiveAnswers
+from hausd.http.messages import NOT_MINE, Answer, Request, Response, refusal
+from hausd.http.pages import Pages
+from hausd.http.ports import BlockReader, Catalog, RoomView
+from hausd.http.recorded import ArchiveAnswers
+from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, sharing_of
+
+_READING = ("GET", "HEAD")
+
+
+class RoomResponder:
+    """Implements ``messages.Responder``.
+
+    ``public_gateway``: any web page may read ``/ipfs`` (CORS ``*``), as on a public gateway;
+    otherwise only this node's own pages, and whoever is no web page.
+    """
+
+    def __init__(
+        self, catalog: Catalog, blocks: BlockReader, *, public_gateway: bool = False
+    ) -> None:
+        self._catalog = catalog
+        self._live = LiveAnswers()
+        self._archive = ArchiveAnswers()
+        self._gateway = Gateway(blocks, public=public_gateway)
+        self._pages = Pages()
+
+    def respond(self, request: Request) -> Answer:
+        """Raises nothing that a request can bring about."""
+        names = request.path.split("/")
+        match names[1]:
+            case "live" | "archive":
+                return self._room(request, names)
+            case "ipfs":
+                return self._method(request, self._gateway.sharing) or self._gateway.respond(
+                    request
+                )
+            case "" | "static" if len(names) <= 3:
+                page = self._pages.find(request)
+                if page is None:
+                    return NOT_MINE
+                return self._method(request, OURS_ONLY) or page
+        return NOT_MINE
+
+    def _room(self, request: Request, names: list[str]) -> Answer:
+        room_id = RoomId(names[2]) if len(names) > 2 else RoomId("")
+        room = self._catalog.room(room_id)
+        if room is None:
+            # Said to everyone alike: that a room is not here is no secret, and nothing begins.
+            return self._method(request, OURS_ONLY) or refusal(
+                404,
+                "unknown-room",
+                "This node has no such room.",
+                "hausctl rooms list, or the page at /, shows those it has.",
+            )
+        sharing = sharing_of(room_id)
+        refused = self._method(request, sharing) or keeps_out(sharing, request)
+        if refused is not None:
+            return refused
+        if names[1] == "live":
+            return self._live_answer(request, room, names[3:], sharing)
+        return self._archive_answer(request, room, names[3:], sharing)
+
+    def _live_answer(
+        self, request: Request, room: RoomView, names: list[str], sharing: Sharing
+    ) -> Answer:
+        match names:
+            case ["index.m3u8"]:
+                return self._live.multivariant(room, sharing)
+            case [rendition, name]:
+                view = room.live(rendition)
+                if view is None:
+                    return _no_rendition(room, sharing)
+                if name == "index.m3u8":
+                    return self._live.playlist(room, view, request, sharing)
+                return self._live.media(room, view, name, sharing)
+        return _no_path(room, "live", sharing)
+
+    def _archive_answer(
+        self, request: Request, room: RoomView, names: list[str], sharing: Sharing
+    ) -> Answer:
+        match names:
+            case ["index.m3u8"]:
+                return self._archive.multivariant(room, sharing)
+            case ["poster.jpg"]:
+                return self._archive.poster(room, sharing)
+            case ["storyboard.vtt"]:
+                return self._archive.storyboard(room, sharing)
+            case [name] if name.endswith(".jpg"):
+                return self._archive.sprite(room, name, sharing)
+            case [rendition, "index.m3u8"]:
+                playlist = room.archive(rendition)
+                if playlist is None:
+                    return _no_rendition(room, sharing)
+                return self._archive.playlist(room, playlist, request.query, sharing)
+            case [rendition, name]:
+                return self._archive.media(room, rendition, name, sharing)
+        return _no_path(room, "archive", sharing)
+
+    @staticmethod
+    def _method(request: Request, sharing: Sharing) -> Response | None:
+        """The answer to anything but GET and HEAD; None for these."""
+        if request.method in _READING:
+            return None
+        if request.method == "OPTIONS":
+            return sharing.preflight()
+        return refusal(
+            405,
+            "method-not-allowed",
+            "This can only be read.",
+            "Use GET or HEAD.",
+            (*sharing.errors(), (b"allow", b"GET, HEAD, OPTIONS")),
+        )
+
+
+def _no_rendition(room: RoomView, sharing: Sharing) -> Response:
+    return refusal(
+        404,
+        "unknown-rendition",
+        "The room has no such rendition now.",
+        f"/live/{room.id}/index.m3u8 lists those it has.",
+        sharing.errors(),
+    )
+
+
+def _no_path(room: RoomView, view: str, sharing: Sharing) -> Response:
+    return refusal(
+        404,
+        "not-found",
+        "There is nothing under this path.",
+        f"A room's playlist is /{view}/{room.id}/index.m3u8.",
+        sharing.errors(),
+    )

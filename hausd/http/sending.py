@@ -1,0 +1,183 @@
+"""An answer on its way into a socket: what is still to be sent, and sending it.
+
+``push`` sends what the socket takes at once, without a task switch; ``drain`` goes on, and drops
+clients that take nothing. File bytes go from the page cache to the socket by sendfile; pages that
+are not in the cache are read in a thread first, so that a slow disk stops one answer, not all.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from enum import Enum, auto
+
+import trio
+
+from hausd.http.conditional import Reply
+from hausd.http.files import OpenFile, OpenFiles
+from hausd.http.limits import Limits
+
+_SENDFILE_BYTES = 512 * 1024  # of a file at a time: some 0.1 ms of copying
+_PUSH_BYTES = 2 * 1024 * 1024  # before others get their turn
+_MOST_PIECES = 64  # well below IOV_MAX
+_MSG_MORE = getattr(socket, "MSG_MORE", 0)
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+_REASONS = {
+    200: b"OK",
+    206: b"Partial Content",
+    301: b"Moved Permanently",
+    302: b"Found",
+    304: b"Not Modified",
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
+    413: b"Content Too Large",
+    416: b"Range Not Satisfiable",
+    421: b"Misdirected Request",
+    500: b"Internal Server Error",
+    503: b"Service Unavailable",
+}
+
+
+class Pushed(Enum):
+    """How far a push came."""
+
+    DONE = auto()
+    FULL = auto()
+    """The socket takes no more for now (or others are to have their turn)."""
+    COLD = auto()
+    """The next bytes of the file are not in memory."""
+
+
+class SlowClient(OSError):
+    """A client took too little for too long."""
+
+
+class Truncated(OSError):
+    """A file lost bytes while it was sent; the connection is of no more use."""
+
+
+class Outgoing:
+    """Pieces in memory, then ``left`` bytes of a file from ``offset`` on."""
+
+    __slots__ = ("file", "left", "offset", "pieces", "sent")
+
+    def __init__(
+        self,
+        pieces: list[bytes | memoryview],
+        file: OpenFile | None = None,
+        offset: int = 0,
+        left: int = 0,
+    ) -> None:
+        self.pieces = pieces
+        self.file = file
+        self.offset = offset
+        self.left = left
+        self.sent = 0
+
+    def push(self, sock: socket.socket, warm: bool = False) -> Pushed:
+        """Sends what can be sent at once; raises OSError where the client is gone.
+
+        ``warm``: the next _SENDFILE_BYTES of the file were just read.
+        """
+        try:
+            if self.pieces and not self._push_pieces(sock):
+                return Pushed.FULL
+            file = self.file
+            if file is None:
+                return Pushed.DONE
+            fd, budget = sock.fileno(), _PUSH_BYTES
+            while self.left:
+                if budget <= 0:
+                    return Pushed.FULL
+                size = min(self.left, _SENDFILE_BYTES)
+                if not warm and not in_memory(file.descriptor, self.offset + size - 1):
+                    return Pushed.COLD
+                warm = False
+                sent = os.sendfile(fd, file.descriptor, self.offset, size)
+                if not sent:
+                    raise Truncated
+                self.offset += sent
+                self.left -= sent
+                self.sent += sent
+                budget -= sent
+        except BlockingIOError:
+            return Pushed.FULL
+        return Pushed.DONE
+
+    def _push_pieces(self, sock: socket.socket) -> bool:
+        flags = _MSG_MORE if self.left else 0
+        while self.pieces:
+            sent = sock.sendmsg(self.pieces[:_MOST_PIECES], (), flags)
+            self.sent += sent
+            while sent:
+                size = len(self.pieces[0])
+                if sent < size:
+                    self.pieces[0] = memoryview(self.pieces[0])[sent:]
+                    break
+                del self.pieces[0]
+                sent -= size
+            while self.pieces and not len(self.pieces[0]):
+                del self.pieces[0]
+        return True
+
+    async def drain(self, sock: socket.socket, limits: Limits, pushed: Pushed) -> None:
+        """Sends the rest; raises SlowClient, Truncated or OSError."""
+        mark, deadline = self.sent, trio.current_time() + limits.send_timeout_s
+        while pushed is not Pushed.DONE:
+            warm = False
+            if pushed is Pushed.COLD and self.file is not None:
+                size = min(self.left, _SENDFILE_BYTES)
+                await trio.to_thread.run_sync(_read_in, self.file.descriptor, self.offset, size)
+                deadline = trio.current_time() + limits.send_timeout_s  # the disk's time, not his
+                warm = True
+            else:
+                if self.sent - mark >= limits.send_progress_bytes:
+                    mark, deadline = self.sent, trio.current_time() + limits.send_timeout_s
+                with trio.CancelScope(deadline=deadline) as scope:
+                    await trio.lowlevel.wait_writable(sock)
+                if scope.cancelled_caught:
+                    raise SlowClient
+            pushed = self.push(sock, warm)
+
+    def release(self, files: OpenFiles) -> None:
+        """Gives the file back."""
+        if self.file is not None:
+            files.give_back(self.file)
+            self.file = None
+
+
+def head_bytes(reply: Reply, date: bytes, connection: bytes = b"", chunked: bool = False) -> bytes:
+    """Status line and fields as they are sent. ``connection`` is the option's name, or empty."""
+    lines = [b"HTTP/1.1 %d %s\r\n" % (reply.status, _REASONS.get(reply.status, b"."))]
+    lines += [b"%s: %s\r\n" % field for field in reply.headers]
+    lines.append(b"date: %s\r\n" % date)
+    if connection:
+        lines.append(b"connection: %s\r\n" % connection)
+    if chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+        raise ValueError("a response's header field contains a line end")
+    return head + b"\r\n"
+
+
+_PROBE = bytearray(1)
+
+
+def in_memory(descriptor: int, offset: int) -> bool:
+    """Whether the byte at ``offset`` can be read without waiting for the disk."""
+    if not _RWF_NOWAIT:
+        return True
+    try:
+        os.preadv(descriptor, (_PROBE,), offset, _RWF_NOWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system can't say: send, as other servers do
+        return True
+    return True
+
+
+def _read_in(descriptor: int, offset: int, size: int) -> None:
+    os.pread(descriptor, size, offset)

@@ -1,0 +1,1 @@
+"""Where streams come in: the RTMP and RTMPS server."""

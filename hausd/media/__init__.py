@@ -1,0 +1,1 @@
+"""Media workers: FLV units in, CMAF parts out, one sandboxed process per stream."""

@@ -1,0 +1,379 @@
+"""One run: from a discontinuity to the next. Frames in, parts out.
+
+Belongs to the worker's main thread. Audio waits until no video cut can come before it, which with
+a constant frame rate is hardly ever; ladder renditions come from the ladder's threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+from hausd.core.media import Kind
+from hausd.media.audio import AudioTranscoder
+from hausd.media.encoded import EncodedTracks
+from hausd.media.ladder import Ladder
+from hausd.media.packager import Packager
+from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
+from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
+from hausd.policy.ladder import rungs_for, source_rung
+from hausd.policy.timeline import FrameClock, SampleClock
+from hausd.wire.audio import AudioFormat, opus_samples
+from hausd.wire.fmp4_init import audio_init, video_init
+from hausd.wire.nal import PictureFormat, av1_sample, has_captions
+from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
+
+AUDIO = "audio"
+SOURCE = "source"
+_MOST_HELD_FRAMES = 1024
+_MOST_KEPT_BYTES = 32 * 1024 * 1024
+_MOST_KEPT_FRAMES = 1000
+_FLUSH_S = 8.0
+"""How long encoders may take over what is left: less than the node waits for a worker's end."""
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTrack:
+    """The publisher's video, and what is to be done about it."""
+
+    source: SourceVideo
+    picture: PictureFormat
+    encode: bool
+    """Whether browsers can't play it, or not in time: ``source`` is encoded then."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioTrack:
+    """The publisher's audio; ``transcoder`` makes AAC of what browsers can't play."""
+
+    sound: AudioFormat
+    bandwidth_bps: int = 0
+    transcoder: AudioTranscoder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run begins with. Times of frames are milliseconds since ``origin_ms``."""
+
+    run: int
+    reason: str
+    part_target_ms: int
+    origin_ms: int
+    video: VideoTrack | None
+    audio: AudioTrack | None
+    captions: bool = False
+    video_bps: int = 0
+
+
+class Outcome(Enum):
+    """What became of a video frame."""
+
+    TAKEN = "taken"
+    LONG_GOP = "long-gop"
+    """Not taken: the source's GOP outgrows what a live segment may be."""
+
+
+class Run:
+    """One run in the making."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        config: WorkerConfig,
+        emit: Callable[[FromWorker, bytes], None],
+        make_ladder: Callable[..., Ladder] | None = None,
+    ) -> None:
+        self.plan = plan
+        self._config = config
+        self._emit = emit
+        self.frames_dropped = 0
+        video, audio = plan.video, plan.audio
+        self._audio_rate = audio.sound.sample_rate_hz if audio else 1
+        main_rate = VIDEO_TIMESCALE if video else self._audio_rate
+        self._cutter = Cutter(config.gop_target_ms, config.segment_ms, main_rate)
+        self._cuts: deque[Cut] = deque(maxlen=_MOST_HELD_FRAMES)
+        self._first_pts: int | None = None
+        self._last_pts = 0
+        self._due = 0
+        self._usual = VIDEO_TIMESCALE // 30
+        self._regular = RegularGops()
+        self._reorder = 0
+        self._kept: list[CodedVideo] = []
+        self._kept_bytes = 0
+        self.captions = plan.captions
+        """Whether captions were seen; those that begin later are announced by the next run."""
+        self._held: deque[tuple[int, int, bytes]] = deque()
+        self._ladder: Ladder | None = None
+        self._source: Packager | None = None
+        self._audio: Packager | None = None
+        self._clock = FrameClock(video.source.frame_rate if video else None, VIDEO_TIMESCALE)
+        self._samples = SampleClock(self._audio_rate)
+        emit(RunStarted(plan.run, plan.reason, plan.part_target_ms), b"")
+        part_ticks = plan.part_target_ms * VIDEO_TIMESCALE // 1000
+        self._encoded = EncodedTracks(plan.run, part_ticks, emit)
+        if video is not None:
+            if not video.encode:
+                self._announce_source(video)
+                self._source = Packager(SOURCE, plan.run, part_ticks, emit)
+            self._start_ladder(video, make_ladder)
+        if audio is not None:
+            self._announce_audio(audio)
+            target = plan.part_target_ms * self._audio_rate // 1000
+            self._audio = Packager(AUDIO, plan.run, target, emit)
+
+    @property
+    def ladder(self) -> Ladder | None:
+        """The ladder of this run, if anything is encoded."""
+        return self._ladder
+
+    @property
+    def kept(self) -> list[CodedVideo]:
+        """The frames since the source's last keyframe, for a decoder that begins late."""
+        return self._kept
+
+    @property
+    def shown_until(self) -> int:
+        """Up to where the video that was taken is shown (ticks of this run)."""
+        return self._last_pts + self._usual
+
+    def prime(self, kept: list[CodedVideo], shift: int, shown_until: int) -> None:
+        """Gives the decoder what came before this run (of encoded video), which is not shown.
+
+        ``shift`` is added to the older run's ticks; frames from ``shown_until`` on are new.
+        """
+        if self._ladder is None:
+            return
+        self._first_cut(shown_until)
+        for unit in kept:
+            self._ladder.push(
+                CodedVideo(
+                    dts=unit.dts + shift,
+                    pts=unit.pts + shift,
+                    duration=unit.duration,
+                    keyframe=unit.keyframe,
+                    force_key=False,
+                    data=unit.data,
+                    skip=True,
+                )
+            )
+
+    def video(self, dts_ms: int, pts_ms: int, keyframe: bool, data: bytes) -> Outcome:
+        """Takes the next video frame in decoding order; the first is a keyframe or primed for."""
+        video = self.plan.video
+        assert video is not None
+        at, due = self._clock.place(dts_ms)
+        pts = self._clock.show(pts_ms)
+        if due is not None:
+            self._usual = due - at
+        cut = None
+        if video.encode:
+            cut = self._cutter.clock(pts, self._usual)
+        elif keyframe:
+            cut = self._cutter.keyframe(pts, self._usual)
+        else:
+            grown = self._cutter.grown(pts, self._usual)
+            if grown is Grown.KEYFRAMES_TOO_RARE and self._config.reencode_long_gops:
+                return Outcome.LONG_GOP
+            if grown is not Grown.NO:
+                cut = self._cutter.force(pts)
+        if cut is not None:
+            self._new_cut(cut, at)
+        self._last_pts = max(self._last_pts, pts)
+        self._due = at + 1 if due is None else due
+        if video.source.codec == "av1":
+            data = av1_sample(data)
+        if self._source is not None:
+            if keyframe:
+                self._reorder = pts - at
+            last_of_gop = self._regular.frame(keyframe) and self._cutter.cuts_keyframe(
+                at + self._usual + self._reorder, self._usual
+            )
+            self._source.add(at, pts, due, keyframe, data)
+            if last_of_gop and due is not None:
+                # Known by the regularity of the source only: the part need not wait for proof,
+                # the end of the GOP does.
+                self._source.flush()
+            if keyframe and not self.captions:
+                self.captions = video.source.codec == "h264" and has_captions(data)
+        self._to_ladder(at, pts, keyframe, cut is not None, data)
+        self._release_audio()
+        return Outcome.TAKEN
+
+    def audio(self, at_ms: int, data: bytes) -> None:
+        """Takes the next audio frame."""
+        track = self.plan.audio
+        if track is None:
+            return
+        if track.transcoder is None:
+            samples = track.sound.frame_samples or opus_samples(data)
+            self._place_audio(at_ms, samples, data)
+        else:
+            for later_ms, coded in track.transcoder.push(at_ms, data):
+                self._place_audio(later_ms, track.sound.frame_samples, coded)
+
+    def finish(self) -> None:
+        """Sends everything that is left, and the run's end."""
+        track = self.plan.audio
+        if track is not None and track.transcoder is not None:
+            for later_ms, coded in track.transcoder.flush():
+                self._place_audio(later_ms, track.sound.frame_samples, coded)
+        self._release_audio(everything=True)
+        for packager in (self._source, self._audio):
+            if packager is not None:
+                packager.flush(ends_gop=True)
+        if self._ladder is not None:
+            try:
+                self._ladder.flush(_FLUSH_S)
+            finally:
+                self._ladder.close()
+        self._encoded.flush()
+        self._emit(RunEnded(self.plan.run), b"")
+
+    def abandon_ladder(self) -> None:
+        """The ladder failed: what passes through goes on without it."""
+        ladder, self._ladder = self._ladder, None
+        if ladder is not None:
+            ladder.close()
+
+    # Video
+
+    def _start_ladder(self, video: VideoTrack, make_ladder: Callable[..., Ladder] | None) -> None:
+        config, source = self._config, video.source
+        rungs = rungs_for(source.width, source.height, config.ladder)
+        if video.encode:
+            whole = source_rung(source.width, source.height, source.frame_rate, self.plan.video_bps)
+            rungs = (whole, *rungs)
+        if rungs:
+            self._ladder = (make_ladder or Ladder)(
+                source,
+                rungs,
+                self._encoded.take,
+                preset=config.preset,
+                cores=max(config.threads, 1),
+            )
+
+    def _announce_source(self, video: VideoTrack) -> None:
+        plan = self.plan
+        picture, rate = video.picture, video.source.frame_rate
+        self._emit(
+            TrackStarted(
+                rendition=SOURCE,
+                run=plan.run,
+                kind=Kind.VIDEO,
+                codecs=picture.codecs,
+                timescale=VIDEO_TIMESCALE,
+                bandwidth_bps=plan.video_bps,
+                width=picture.width,
+                height=picture.height,
+                frame_rate=None if rate is None else (rate.numerator, rate.denominator),
+                closed_captions=plan.captions,
+            ),
+            video_init(picture, video.source.record, VIDEO_TIMESCALE),
+        )
+
+    def _first_cut(self, pts: int) -> None:
+        self._new_cut(self._cutter.force(pts), pts)
+
+    def _new_cut(self, cut: Cut, at: int) -> None:
+        if self._first_pts is None:
+            self._first_pts = cut.pts
+        if self._source is not None:
+            self._source.begin(cut, at)
+        self._encoded.cut(cut)
+        self._cuts.append(cut)
+        self._close_audio()
+
+    def _to_ladder(self, at: int, pts: int, keyframe: bool, cut: bool, data: bytes) -> None:
+        video = self.plan.video
+        if video is None or (self._ladder is None and not self._config.reencode_long_gops):
+            return
+        early = self._first_pts is not None and pts < self._first_pts
+        unit = CodedVideo(at, pts, self._usual, keyframe, cut, data, skip=early)
+        if self._ladder is not None:
+            self._ladder.push(unit)
+        if not video.encode and self._config.reencode_long_gops:
+            if keyframe:
+                self._kept = []
+                self._kept_bytes = 0
+            if len(self._kept) < _MOST_KEPT_FRAMES and self._kept_bytes < _MOST_KEPT_BYTES:
+                self._kept.append(unit)
+                self._kept_bytes += len(data)
+
+    # Audio
+
+    def _announce_audio(self, audio: AudioTrack) -> None:
+        sound = audio.sound
+        self._emit(
+            TrackStarted(
+                rendition=AUDIO,
+                run=self.plan.run,
+                kind=Kind.AUDIO,
+                codecs=sound.codecs,
+                timescale=sound.sample_rate_hz,
+                bandwidth_bps=audio.bandwidth_bps,
+                sample_rate_hz=sound.sample_rate_hz,
+                channels=sound.channels,
+            ),
+            audio_init(sound),
+        )
+
+    def _place_audio(self, at_ms: int, samples: int, data: bytes) -> None:
+        at = self._samples.place(at_ms, samples) if samples else None
+        if at is None or at < 0 or len(self._held) >= _MOST_HELD_FRAMES:
+            self.frames_dropped += 1
+            return
+        self._held.append((at, samples, data))
+        self._release_audio()
+
+    def _release_audio(self, everything: bool = False) -> None:
+        """Hands on the audio before which no cut can come any more."""
+        audio, held, rate = self._audio, self._held, self._audio_rate
+        if audio is None:
+            return
+        scale = VIDEO_TIMESCALE
+        if self.plan.video is None:
+            self._release_audio_only(audio)
+            return
+        while held:
+            at, samples, data = held[0]
+            if at * scale >= self._due * rate and not everything:
+                return
+            held.popleft()
+            if self._first_pts is None or at * scale < self._first_pts * rate:
+                self.frames_dropped += 1
+                continue
+            while self._cuts and at * scale >= self._cuts[0].pts * rate:
+                audio.begin(self._cuts.popleft(), at)
+            ends_at = None
+            if self._cuts:
+                ends_at = -(-self._cuts[0].pts * rate // scale)
+            audio.add(at, at, at + samples, True, data, ends_at)
+
+    def _release_audio_only(self, audio: Packager) -> None:
+        while self._held:
+            at, samples, data = self._held.popleft()
+            cut = self._cutter.clock(at, samples)
+            if cut is not None:
+                audio.begin(cut, at)
+            ends_at = at + samples if self._cutter.cuts_clock(at + samples, samples) else None
+            audio.add(at, at, at + samples, True, data, ends_at)
+
+    def _close_audio(self) -> None:
+        """No more audio comes before the next cut once the next frame would begin after it."""
+        if self._audio is not None and self._cuts and not self._held:
+            cut_at = -(-self._cuts[0].pts * self._audio_rate // VIDEO_TIMESCALE)
+            self._audio.close_before(cut_at)
+
+
+def slowest_frame_ms(video: VideoTrack | None, audio: AudioTrack | None) -> Fraction:
+    """How long a frame of the slowest track is; an unknown frame rate counts as 24."""
+    slowest = Fraction(0)
+    if audio is not None:
+        sound = audio.sound
+        slowest = Fraction((sound.frame_samples or 960) * 1000, sound.sample_rate_hz)
+    if video is not None:
+        slowest = max(slowest, 1000 / (video.source.frame_rate or Fraction(24)))
+    return slowest

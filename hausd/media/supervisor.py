@@ -1,0 +1,346 @@
+"""The node's side of its media workers: starts them, feeds them, reaps them.
+
+A worker parses hostile media and may die or hang at any time; here that is one exception for the
+room it worked for. One warm process waits, so that a publisher need not wait for an interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
+
+import structlog
+import trio
+
+from hausd.core.errors import WorkerCrashed
+from hausd.core.media import Kind
+from hausd.media import metrics
+from hausd.wire.flv import Tag
+from hausd.wire.worker import (
+    FromWorker,
+    FromWorkerDecoder,
+    Notice,
+    PartMade,
+    RunStarted,
+    WorkerConfig,
+    WorkerProtocolError,
+    WorkerStats,
+    encode_config,
+    encode_end,
+    encode_tag_header,
+)
+
+log = structlog.get_logger("hausd.media")
+
+HANG_S = 10.0
+"""A worker that neither reads nor writes for so long, while it should, is killed."""
+_READ_BYTES = 1024 * 1024
+_SOCKET_BYTES = 4 * 1024 * 1024
+_IOV_MOST = 512
+_STDERR_BYTES = 2048
+_ROOT = str(Path(__file__).resolve().parents[2])
+# -I: neither the current directory nor PYTHON* variables say what a worker runs.
+_PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from hausd.media.worker import main; main()"
+)
+
+
+class Worker:
+    """One stream's media worker, as the node sees it."""
+
+    def __init__(self, process: trio.Process, way: socket.socket, hang_s: float) -> None:
+        self._process = process
+        self._direct = way
+        self._way = trio.socket.from_stdlib_socket(way)
+        self._hang_s = hang_s
+        self._decoder = FromWorkerDecoder()
+        self._sending = trio.Lock()
+        self._broken = False
+        self._finished = False
+        self._reading = False
+        self._stderr = b""
+        self._cpu_s = 0.0
+        self._dropped = 0
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    async def send(self, tags: Sequence[Tag]) -> None:
+        """Hands tags to the worker; waits while it is busy. Raises WorkerCrashed."""
+        parts: list[bytes] = []
+        for tag in tags:
+            parts.append(encode_tag_header(tag))
+            parts.append(tag.data)
+        await self._send(parts)
+
+    async def finish(self) -> None:
+        """No more tags will come: the worker sends what it has left, and ends."""
+        self._finished = True
+        await self._send([encode_end()])
+
+    def messages(self) -> AsyncIterator[tuple[FromWorker, bytes]]:
+        """What the worker says, until it ends. Raises WorkerCrashed. To be read by one task."""
+        return _Messages(self)
+
+    async def configure(self, config: WorkerConfig) -> None:
+        """Tells a fresh worker what it is for."""
+        await self._send([encode_config(config)])
+
+    async def _send(self, parts: list[bytes]) -> None:
+        async with self._sending:
+            if self._broken:
+                await self._crashed("it stopped reading")
+            self._broken = True  # until all of it is sent: a frame cut short can't be mended
+            try:
+                for at in range(0, len(parts), _IOV_MOST):
+                    await self._send_all(parts[at : at + _IOV_MOST])
+            except OSError:
+                await self._crashed("it stopped reading")
+            self._broken = False
+
+    async def _send_all(self, parts: list[bytes]) -> None:
+        left: list[bytes | memoryview] = [part for part in parts if part]
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            # Mostly there is room: then one system call is all, without a turn of the loop.
+            sent = self._direct.sendmsg(left)
+        except BlockingIOError:
+            sent = 0
+        while left := _after(left, sent):
+            with trio.move_on_after(self._hang_s) as patience:
+                sent = await self._way.sendmsg(left)
+            if patience.cancelled_caught:
+                # A worker whose own words nobody reads has to wait; that is no fault of it.
+                if self._reading:
+                    await self._hung()
+                sent = 0
+
+    async def _receive(self) -> bytes:
+        self._reading = True
+        try:
+            while True:
+                finished = self._finished
+                with trio.move_on_after(self._hang_s):
+                    return await self._way.recv(_READ_BYTES)
+                if finished:
+                    await self._hung()
+        except OSError:
+            return b""
+        finally:
+            self._reading = False
+
+    async def _hung(self) -> NoReturn:
+        self._process.kill()
+        await self._crashed(f"it hung for {self._hang_s:g} s and was killed", "hung")
+
+    async def _crashed(self, how: str, kind: str = "died") -> NoReturn:
+        """Waits for the process's end, and says how it came."""
+        with trio.move_on_after(1):
+            await self._process.wait()
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+        elif kind == "died":
+            how = _exit_words(self._process.returncode)
+        metrics.CRASHED.labels(how=kind).inc()
+        log.error(
+            "worker-crashed", pid=self.pid, how=how, stderr=self._stderr.decode(errors="replace")
+        )
+        raise WorkerCrashed(f"the media worker {how}")
+
+    def _note(self, message: FromWorker, body: bytes) -> None:
+        match message:
+            case PartMade():
+                kind = Kind.AUDIO if message.rendition == "audio" else Kind.VIDEO
+                metrics.PARTS.labels(kind=kind.value).inc()
+                metrics.PART_BYTES.inc(len(body))
+            case WorkerStats():
+                metrics.CPU_SECONDS.inc(max(message.cpu_s - self._cpu_s, 0))
+                metrics.FRAMES_DROPPED.inc(max(message.frames_dropped - self._dropped, 0))
+                self._cpu_s, self._dropped = message.cpu_s, message.frames_dropped
+            case Notice():
+                metrics.NOTICES.labels(code=_known(message.code)).inc()
+            case RunStarted():
+                metrics.RUNS.labels(reason=_known(message.reason)).inc()
+            case _:
+                pass
+
+    async def drain_stderr(self) -> None:
+        """Keeps the last words of the worker; belongs to a task of the supervisor."""
+        assert self._process.stderr is not None
+        async for data in self._process.stderr:
+            self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
+
+    async def close(self) -> None:
+        """Ends and reaps the process, whatever it is doing."""
+        self._way.close()
+        with trio.CancelScope(shield=True):
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.wait()
+            if self._process.stderr is not None:
+                await self._process.stderr.aclose()
+
+
+class _Messages:
+    """Iterates over what a worker says."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._ready: deque[tuple[FromWorker, bytes]] = deque()
+        self._over = False
+
+    def __aiter__(self) -> _Messages:
+        return self
+
+    async def __anext__(self) -> tuple[FromWorker, bytes]:
+        while not self._ready:
+            if self._over:
+                raise StopAsyncIteration
+            await self._more()
+        message, body = self._ready.popleft()
+        self._worker._note(message, body)
+        return message, body
+
+    async def _more(self) -> None:
+        worker = self._worker
+        data = await worker._receive()
+        try:
+            if data:
+                self._ready.extend(worker._decoder.feed(data))
+                return
+            worker._decoder.finish()
+        except WorkerProtocolError as error:
+            worker._process.kill()
+            await worker._crashed(f"sent broken frames ({error})", "broken-frames")
+        self._over = True
+        status = await worker._process.wait()
+        if status or not worker._finished:
+            await worker._crashed("ended before its time")
+
+
+class Workers:
+    """Starts media workers and keeps a warm one; an async context manager.
+
+    No process outlives it. ``spare`` is False where idle memory matters more than a quick start.
+    """
+
+    def __init__(self, *, spare: bool = True, hang_s: float = HANG_S) -> None:
+        self._keep_spare = spare
+        self._hang_s = hang_s
+        self._spare: Worker | None = None
+        self._nursery: trio.Nursery | None = None
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Workers:
+        self._nursery = await self._stack.enter_async_context(trio.open_nursery())
+        if self._keep_spare:
+            self._nursery.start_soon(self._refill)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        finally:
+            spare, self._spare = self._spare, None
+            if spare is not None:
+                await self._discard(spare)
+
+    @asynccontextmanager
+    async def start(self, config: WorkerConfig) -> AsyncIterator[Worker]:
+        """A worker for one stream; ended and reaped when the block is left."""
+        spare, self._spare = self._spare, None
+        worker = spare if spare is not None else await self._spawn()
+        try:
+            if worker._process.poll() is not None:
+                await self._discard(worker)
+                worker = await self._spawn()
+            await worker.configure(config)
+            if self._keep_spare and self._nursery is not None:
+                self._nursery.start_soon(self._refill)
+            yield worker
+        finally:
+            await self._discard(worker)
+
+    async def _refill(self) -> None:
+        if self._spare is None:
+            self._spare = await self._spawn()
+
+    async def _spawn(self) -> Worker:
+        assert self._nursery is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+            with trio.CancelScope(shield=True):
+                process = await trio.lowlevel.open_process(
+                    [sys.executable, "-I", "-c", _PROGRAM, _ROOT],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    close_fds=True,
+                    cwd="/",
+                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
+                    # A Ctrl-C in the terminal is for the node, which then drains its workers.
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        worker = Worker(process, ours, self._hang_s)
+        metrics.STARTED.inc()
+        metrics.WORKERS.inc()
+        self._nursery.start_soon(worker.drain_stderr)
+        return worker
+
+    async def _discard(self, worker: Worker) -> None:
+        await worker.close()
+        metrics.WORKERS.dec()
+
+
+_KNOWN_WORDS: set[str] = set()
+_MOST_WORDS = 64
+
+
+def _known(untrusted_word: str) -> str:
+    """A label for the metrics; a worker gone mad can't make thousands of them."""
+    if untrusted_word not in _KNOWN_WORDS:
+        if len(_KNOWN_WORDS) >= _MOST_WORDS or len(untrusted_word) > 40:
+            return "other"
+        _KNOWN_WORDS.add(untrusted_word)
+    return untrusted_word
+
+
+def _after(parts: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:
+    """What is left of these once so many bytes were sent."""
+    for index, part in enumerate(parts):
+        if sent < len(part):
+            return [memoryview(part)[sent:], *parts[index + 1 :]] if sent else parts[index:]
+        sent -= len(part)
+    return []
+
+
+def _exit_words(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

@@ -1,0 +1,379 @@
+"""A whole node: opens every part, in order, on one exit stack. No logic of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from urllib.parse import quote
+
+import sdnotify
+import structlog
+import trio
+
+from hausd import __version__
+from hausd.admin import admin_app, serve_admin
+from hausd.blocks.errors import StoreError
+from hausd.blocks.quota import StoreLimits
+from hausd.blocks.store import Store, open_store
+from hausd.config import Address, Changes, Config, Loaded
+from hausd.config.home import Home
+from hausd.control import Control
+from hausd.core.clock import SystemClock
+from hausd.core.errors import Problem
+from hausd.core.live import RoomState
+from hausd.core.storage import SegmentKey
+from hausd.http.api import ApiPorts, create_api
+from hausd.http.limits import Limits as HttpLimits
+from hausd.http.responder import RoomResponder
+from hausd.http.server import listen
+from hausd.http.server import serve as serve_http
+from hausd.http.tls import TlsFault, TlsFiles, load_context
+from hausd.ingest.connection import Limits as RtmpLimits
+from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
+from hausd.media.supervisor import Workers
+from hausd.rooms.manager import Rooms
+from hausd.rooms.records import RoomRecords
+from hausd.rooms.room import RoomParts, RoomSettings
+from hausd.rooms.shape import Urls
+from hausd.telemetry.logs import set_level, set_up_logs
+from hausd.telemetry.ring import LogRing
+from hausd.wire.worker import WorkerConfig
+
+log = structlog.get_logger("hausd.node")
+
+_FIRST_ROOM = "My room"
+
+
+class NodeFailed(Exception):
+    """The node can't run; ``args[0]`` says why, ``hint`` what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def run_node(home: Home, loaded: Loaded, read_config: Callable[[], Loaded], *, demo: bool) -> None:
+    """Runs a node until it is told to stop. Raises NodeFailed."""
+    ring = LogRing(loaded.config.log.ring_entries)
+    set_up_logs(loaded.config.log.level, loaded.config.log.format, ring)
+    try:
+        trio.run(partial(_run, home, loaded, read_config, ring, demo=demo))
+    except StoreError as fault:
+        raise NodeFailed(str(fault)) from fault
+
+
+async def _run(
+    home: Home,
+    loaded: Loaded,
+    read_config: Callable[[], Loaded],
+    ring: LogRing,
+    *,
+    demo: bool,
+) -> None:
+    config = loaded.config
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with AsyncExitStack() as stack:
+            # what can fail for the operator's reasons comes first, before anything runs
+            listener = _listen_http(config.http.listen)
+            stack.callback(listener.close)
+            doors = await _open_doors(config)
+            for door in doors:
+                stack.push_async_callback(door.listener.aclose)
+            tls = _tls_files(config)
+
+            opened: list[Rooms] = []  # rooms are opened after the store that evicts theirs
+
+            def evicted(keys: Sequence[SegmentKey]) -> None:
+                for each in opened:
+                    each.evicted(keys)
+
+            store = await stack.enter_async_context(
+                open_store(
+                    config.store.path,
+                    store_limits(config),
+                    progress=_store_progress,
+                    evicted=evicted,
+                )
+            )
+            workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
+            parts = RoomParts(
+                settings=room_settings(config),
+                workers=workers,
+                store=store,
+                records=RoomRecords(home.path / "rooms"),
+                clock=SystemClock(),
+                random_bytes=os.urandom,
+            )
+            rooms = await stack.enter_async_context(Rooms(parts).open())
+            opened.append(rooms)
+
+            secure = tls is not None
+            urls = reached_at(config, doors, listener.getsockname(), secure=secure)
+            rooms.reached_at(urls)
+            control = Control(
+                home=home,
+                loaded=loaded,
+                rooms_of=rooms,
+                store=store,
+                read_config=read_config,
+                rtmp=urls.ingest or None,
+                http=urls.http or None,
+                repaired=[*store.repaired, *rooms.repaired],
+            )
+            if not rooms.list():
+                await control.create_room(_FIRST_ROOM)
+
+            ready = trio.Event()
+            api_ports = ApiPorts(
+                catalog=rooms,
+                status=control.snapshot,
+                ready=lambda: "" if ready.is_set() else "the node is starting",
+            )
+            await stack.enter_async_context(
+                serve_http(
+                    [listener],
+                    responder=RoomResponder(rooms, store),
+                    app=create_api(api_ports, __version__),
+                    audience=rooms,
+                    limits=http_limits(config),
+                    tls=tls,
+                    hostnames=frozenset(config.http.hostnames),
+                    drain_s=config.node.drain_s,
+                )
+            )
+            rtmp = await stack.enter_async_context(serve_rtmp(doors, rooms, rtmp_limits(config)))
+            control.apply = partial(_apply, parts, rtmp, store)
+            await stack.enter_async_context(
+                serve_admin(admin_app(control, ring), home.admin_socket)
+            )
+            ready.set()
+            _say_ready(home, doors, listener.getsockname(), urls, rooms)
+            async with _demo(rooms, urls) if demo else _nothing():
+                await _serve_until_stopped(signals, control)
+
+
+def _apply(parts: RoomParts, rtmp: RtmpIngest, store: Store, changes: Changes) -> None:
+    """Takes over what a running node can."""
+    config = changes.effective
+    set_level(config.log.level)
+    parts.settings = room_settings(config)
+    rtmp.set_limits(rtmp_limits(config))
+    store.set_limits(store_limits(config))
+
+
+# -- what it says, and the demo --
+
+
+def reached_at(config: Config, doors: list[Door], http: tuple[str, int], *, secure: bool) -> Urls:
+    """The URLs that people are given."""
+    ingest = config.rtmp.public_url
+    if not ingest and doors:
+        host, port = doors[0].address
+        ingest = f"{doors[0].protocol}://{_host(host)}:{port}/live"
+    watch = config.http.public_url.rstrip("/")
+    if not watch:
+        watch = f"{'https' if secure else 'http'}://{_host(http[0])}:{http[1]}"
+    return Urls(ingest, watch)
+
+
+def _host(bound: str) -> str:
+    """How a listening address is reached from this machine."""
+    if bound in ("0.0.0.0", "::"):  # noqa: S104 compared, not bound
+        return "127.0.0.1" if bound == "0.0.0.0" else "[::1]"  # noqa: S104 compared, not bound
+    return f"[{bound}]" if ":" in bound else bound
+
+
+def _say_ready(
+    home: Home, doors: list[Door], http: tuple[str, int], urls: Urls, rooms: Rooms
+) -> None:
+    """One line for scripts on standard output; for people, on a terminal, what to do next."""
+    words = ["ready"]
+    words += [f"{door.protocol}={_host(door.address[0])}:{door.address[1]}" for door in doors]
+    scheme = urls.http.partition(":")[0] if urls.http else "http"
+    words.append(f"http={scheme}://{_host(http[0])}:{http[1]}")
+    words.append(f"admin={quote(str(home.admin_socket))}")
+    print(" ".join(words), flush=True)
+    if sys.stderr.isatty():
+        open_rooms = [room for room in rooms.list() if room.state is not RoomState.CLOSED]
+        for room in open_rooms[:1]:
+            print(
+                f"\n  Stream into  {room.ingest_url}\n"
+                f"  with the key {room.stream_key}\n"
+                f"  and watch at {room.watch_url}\n\n"
+                "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
+                "  Settings > Output > Keyframe interval: 2 s.  Ctrl-C stops the node.\n",
+                file=sys.stderr,
+                flush=True,
+            )
+    sdnotify.SystemdNotifier().notify("READY=1")
+
+
+@asynccontextmanager
+async def _demo(rooms: Rooms, urls: Urls) -> AsyncIterator[None]:
+    """A process that publishes the demo stream; it gets the key on its standard input."""
+    room = next((room for room in rooms.list() if room.state is not RoomState.CLOSED), None)
+    room = room or await rooms.create(_FIRST_ROOM)
+    async with trio.open_nursery() as nursery:
+        process: trio.Process = await nursery.start(
+            partial(
+                trio.run_process,
+                [sys.executable, "-m", "hausd.media.demo", "-"],
+                stdin=f"{urls.ingest}/{room.stream_key}\n".encode(),
+                stdout=subprocess.DEVNULL,
+                check=False,
+                start_new_session=True,
+            )
+        )
+        log.info("demo-publishes", watch=room.watch_url)
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@asynccontextmanager
+async def _nothing() -> AsyncIterator[None]:
+    yield
+
+
+async def _serve_until_stopped(signals: AsyncIterator[int], control: Control) -> None:
+    async for number in signals:
+        if number != signal.SIGHUP:
+            log.info("stopping", signal=signal.Signals(number).name)
+            sdnotify.SystemdNotifier().notify("STOPPING=1")
+            return
+        try:
+            changed = await control.reload_config()
+        except Problem as problem:
+            log.error("config-not-reloaded", because=problem.message)
+        else:
+            log.info(
+                "config-reloaded", applied=changed.applied, needs_restart=changed.needs_restart
+            )
+
+
+# -- from the configuration to each part's own terms --
+
+
+def room_settings(config: Config) -> RoomSettings:
+    """What rooms need to know."""
+    media = config.media
+    worker = WorkerConfig(
+        part_ms=round(media.part_seconds * 1000),
+        gop_target_ms=round(media.gop_seconds * 1000),
+        segment_ms=round(media.segment_seconds * 1000),
+        ladder=tuple((rung.height, rung.bandwidth_bps) for rung in media.ladder),
+        preset=media.preset,
+        audio_bps=media.audio_bps,
+        reencode_long_gops=media.reencode_long_gops,
+        images=media.images,
+        threads=media.threads,
+        memory_bytes=media.worker_memory,
+        cpu_nice=media.worker_nice,
+    )
+    return RoomSettings(
+        worker=worker,
+        reconnect_s=config.ingest.reconnect_s,
+        live_target_s=max(1, round(media.gop_seconds)),
+        live_window_s=config.live.window_s,
+        archive_target_s=max(1, round(media.segment_seconds)),
+    )
+
+
+def http_limits(config: Config) -> HttpLimits:
+    """What HTTP clients may take."""
+    return HttpLimits(
+        head_bytes=config.http.max_header_bytes,
+        head_timeout_s=config.http.header_timeout_s,
+        idle_timeout_s=config.http.idle_timeout_s,
+        send_timeout_s=config.http.stall_s,
+        connections=config.http.max_connections,
+    )
+
+
+def rtmp_limits(config: Config) -> RtmpLimits:
+    """What encoders may take."""
+    return RtmpLimits(
+        handshake_timeout_s=config.rtmp.handshake_timeout_s,
+        stall_s=config.rtmp.stall_s,
+        max_publishers=config.rtmp.max_publishers,
+        max_connections=config.rtmp.max_connections,
+        max_attempts=config.ingest.max_attempts,
+        attempts_window_s=config.ingest.attempts_window_s,
+    )
+
+
+# -- opening, with errors that name the key --
+
+
+def store_limits(config: Config) -> StoreLimits:
+    """What the store may hold."""
+    return StoreLimits(
+        quota_bytes=config.store.quota,
+        quota_files=config.store.quota_files,
+        reserve_bytes=config.store.reserve_free,
+        sync_s=config.store.sync_seconds,
+    )
+
+
+def _store_progress(what: str, done: int, total: int) -> None:
+    """A start that has to mend much says how far it is."""
+    if total and done % max(1, total // 20) == 0:
+        log.info("opening-store", doing=what, done=done, total=total)
+
+
+def _listen_http(at: Address) -> socket.socket:
+    try:
+        return listen(at.host, at.port)
+    except OSError as fault:
+        raise _taken("http.listen", at, fault) from fault
+
+
+async def _open_doors(config: Config) -> list[Door]:
+    doors: list[Door] = []
+    plain, secure = config.rtmp.listen, config.rtmp.tls_listen
+    if plain is not None:
+        try:
+            doors += await open_doors(plain.host, plain.port)
+        except OSError as fault:
+            raise _taken("rtmp.listen", plain, fault) from fault
+    if secure is not None:
+        cert = config.rtmp.tls_cert or config.http.tls_cert
+        key = config.rtmp.tls_key or config.http.tls_key
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(str(cert), str(key))
+        except (OSError, ssl.SSLError) as fault:
+            raise NodeFailed(f"rtmp.tls_cert: {cert} can't be used ({fault})") from fault
+        try:
+            doors += await open_doors(secure.host, secure.port, context)
+        except OSError as fault:
+            raise _taken("rtmp.tls_listen", secure, fault) from fault
+    return doors
+
+
+def _tls_files(config: Config) -> TlsFiles | None:
+    cert, key = config.http.tls_cert, config.http.tls_key
+    if cert is None or key is None:
+        return None
+    files = TlsFiles(cert, key)
+    try:
+        load_context(files)
+    except TlsFault as fault:
+        raise NodeFailed(f"http.tls_cert: {fault}") from fault
+    return files
+
+
+def _taken(key: str, at: Address, fault: OSError) -> NodeFailed:
+    if fault.errno == errno.EADDRINUSE:
+        hint = f"stop what listens there, or choose another: --set {key}={at.host}:PORT"
+        return NodeFailed(f"{key}: {at} is taken by another program", hint)
+    return NodeFailed(f"{key}: {at} can't be listened on ({fault.strerror})")
