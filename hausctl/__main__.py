@@ -20,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if COMPLETE_VARIABLE in os.environ:
         line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
+        # typer's module gives this name without saying that it does
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
         home, _, _ = hoisted([*line.split(), "."])  # a --home may still lack its directory
         sys.exit(_run(given, home, as_json=False, described=True))
     try:

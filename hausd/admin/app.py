@@ -45,13 +45,19 @@ _routes = APIRouter(prefix="/v1")
 
 def admin_app(node: NodeControl, ring: LogRing) -> ASGIApp:
     """The app over this node and the ring of its log."""
-    app = FastAPI(title="hausd admin", openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="hausd admin",
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.node = node
     app.state.ring = ring
     app.include_router(_routes)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_failure)
     return _Door(app)
 
 
@@ -247,6 +253,9 @@ class _Door:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+            return
         begun = False
 
         async def watched(message: Message) -> None:
@@ -259,6 +268,21 @@ class _Door:
         except Exception as error:  # noqa: BLE001 - the door: counted, logged, answered
             count_swallowed("admin.request", error)
             _log.error("request-failed", path=scope.get("path"), exc_info=error)
-            if not begun and scope["type"] == "http":
-                answer = _answer(HTTPStatus.INTERNAL_SERVER_ERROR, error_shape(failed()))
-                await answer(scope, receive, send)
+            if not begun:
+                await _answer(HTTPStatus.INTERNAL_SERVER_ERROR, error_shape(failed()))(
+                    scope, receive, send
+                )
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    """Starlette raises the error again after this answer: the door counts and logs it."""
+    return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, error_shape(failed()))
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """ASGI's lifespan: nothing to begin or end. Starlette's own would fail when cancelled."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -18,7 +18,6 @@ from hausd.blocks.pins import Pins
 from hausd.blocks.state import Progress, State
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import RoomState
-from hausd.core.shapes import GcShape
 from hausd.core.storage import RoomRating, SegmentKey
 from hausd.policy import evict
 
@@ -62,36 +61,37 @@ class Remover:
         )
         if chosen is None:
             return False
-        size = sum(on_disk(volume.size) for volume in chosen)
-        log.info("evicting", files=len(chosen), bytes=size)
+        size = await self.remove(chosen)
+        log.info("evicted", files=len(chosen), bytes=size)
         metrics.EVICTED_FILES.inc(len(chosen))
         metrics.EVICTED_BYTES.inc(size)
-        await self.remove(chosen)
         return True
 
-    async def collect(self, keep_value: int | None, progress: Progress) -> GcShape:
+    async def collect(self, keep_value: int | None, progress: Progress) -> tuple[int, int]:
         """Removes what is neither pinned nor in use, but for running rooms and those of at least
-        ``keep_value``; also lost+found, and packs of rooms that are neither known nor recorded."""
+        ``keep_value``; also lost+found, and packs of rooms that are neither known nor recorded.
+
+        Gives the files and bytes that are gone.
+        """
         state = self._state
-        before_files, before_bytes = state.used_files(), state.used_bytes()
         async with state.lock:
-            await self._empty_lost(1 << 62)
+            gone_files = len(state.lost)
+            gone_bytes = await self._empty_lost(1 << 62)
             doomed = await trio.to_thread.run_sync(
                 self._collectable, keep_value, limiter=state.readers
             )
         for start in range(0, len(doomed), _CHUNK_FILES):
             progress("removing", start, len(doomed))
             async with state.lock:
-                chunk = doomed[start : start + _CHUNK_FILES]
-                await self.remove([one for one in chunk if state.catalog.holds(one)])
+                chunk = [one for one in doomed[start : start + _CHUNK_FILES] if state.catalog.holds(one)]
+                gone_files += len(chunk)
+                gone_bytes += await self.remove(chunk)
         async with state.lock:
-            await self.remove(self._orphans())
+            orphans = self._orphans()
+            gone_files += len(orphans)
+            gone_bytes += await self.remove(orphans)
         progress("removing", len(doomed), len(doomed))
-        return GcShape(
-            removed_files=max(0, before_files - state.used_files()),
-            removed_bytes=max(0, before_bytes - state.used_bytes()),
-            kept_bytes=state.used_bytes(),
-        )
+        return gone_files, gone_bytes
 
     async def drop(self, room: RoomId) -> StillPinned | None:
         """Removes all of a room, running or not, unless something of it is pinned."""
@@ -103,11 +103,12 @@ class Remover:
         await self.remove(volumes)
         return None
 
-    async def remove(self, volumes: Sequence[Volume]) -> None:
-        """Removes files, and tells whom it concerns."""
+    async def remove(self, volumes: Sequence[Volume]) -> int:
+        """Removes files, and tells whom it concerns; gives the bytes on disk that are free."""
         state = self._state
         if not volumes:
-            return
+            return 0
+        before = state.catalog.used_bytes
         digests = await trio.to_thread.run_sync(self._unlink, volumes, limiter=state.writers)
         removed: list[SegmentKey] = []
         for volume, own in zip(volumes, digests, strict=True):
@@ -122,6 +123,7 @@ class Remover:
             state.catalog.remove(volume, own)
         if removed:
             state.evicted(removed)
+        return before - state.catalog.used_bytes
 
     def _unlink(self, volumes: Sequence[Volume]) -> list[list[bytes] | None]:
         """In a thread: gives each file's digests, None where they can't be read any more."""

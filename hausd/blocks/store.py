@@ -275,9 +275,10 @@ class Store:
     ) -> GcShape:
         """Removes what is neither pinned nor in use nor of a running room; where ``keep_value``
         is given, only of rooms rated below it."""
-        found = await self._remover.collect(keep_value, progress)
+        files, size = await self._remover.collect(keep_value, progress)
         await self._keeper.flush(index=True)
-        return found
+        kept = self._state.used_bytes()
+        return GcShape(removed_files=files, removed_bytes=size, kept_bytes=kept)
 
     async def sync(self) -> bool:
         """Brings all that was written safely to disk now; False where the disk fails."""

@@ -28,6 +28,8 @@ from hausd.core.storage import Append, Close, SegmentKey
 _RECORD_BYTES = 160
 """What a journal record takes at most beside its leaves."""
 _LEAF_RECORD_BYTES = DIGEST_BYTES + 4
+_INDEX_SLACK_BYTES = 32 * 1024
+"""Kept free within the quota for what index and journal round up and note on the way."""
 _MAX_JOURNAL_BYTES = 64 * 1024 * 1024
 """The journal only grows so far where the index can't be written."""
 
@@ -129,7 +131,8 @@ class Writer:
         free = state.free_bytes()
         if free - need_bytes < state.limits.reserve_bytes:
             raise state.refuse("reserve", below_reserve(state.limits, free, state.layout.root))
-        over_bytes = shortfall(state.used_bytes(), need_bytes, state.limits.quota_bytes)
+        used_bytes = state.used_bytes() + _INDEX_SLACK_BYTES
+        over_bytes = shortfall(used_bytes, need_bytes, state.limits.quota_bytes)
         over_files = shortfall(state.used_files(), need_files, state.limits.quota_files)
         if (over_bytes or over_files) and not await self._remover.make_room(
             over_bytes, over_files, held
@@ -318,10 +321,11 @@ class Writer:
 
 
 def _growth(stage: _Stage) -> int:
-    """Bytes on disk that a stage adds, its journal record included."""
+    """Bytes on disk that a stage adds, with its journal record and entry in the index."""
     before = stage.volume.size if stage.volume is not None else 0
     data = on_disk(stage.end + len(stage.trailer)) - on_disk(before)
-    return data + _RECORD_BYTES + _LEAF_RECORD_BYTES * len(stage.table)
+    entry = 2 * len(stage.trailer) + _RECORD_BYTES + _LEAF_RECORD_BYTES * len(stage.table)
+    return data + entry
 
 
 def _digests(table: Table) -> Iterator[bytes]:

@@ -32,7 +32,7 @@ class Connection:
     when the head began to arrive, or when the last answer ended.
 
     ``refused``: the door's answer in place of the responder's. ``leaves``: the ASGI lane is to
-    answer (a body, a WebSocket). ``keep``: the connection may be used again. ``plain``: an
+    check and answer (a body, a WebSocket). ``keep``: the connection may be used again. ``plain``: an
     HTTP/1.1 GET without range and conditions on a connection that is kept, so that everyone gets
     the same bytes.
     """
@@ -120,8 +120,8 @@ class Connection:
         if method != self._method_let_in:
             websocket = fields.upgrade == "websocket"
             self.leaves = bool(fields.length) or fields.chunked or websocket
-            self.refused = door.refuse(method, fields, websocket)
+            self.refused = None if self.leaves else door.refuse(method, fields)
             self._method_let_in = "" if self.refused else method
         if not self.viewer:
             self.viewer = door.viewer(self.request)
-        self.block = block
+        self.block = b"" if self.refused else block  # each refusal is counted

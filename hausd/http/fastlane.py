@@ -87,6 +87,7 @@ class FastLane:
         self._now = 0.0
         self._busy = 0
         self._stopping = False
+        self._lingers: set[trio.CancelScope] = set()
         self._drained = trio.Event()
 
     def take(self, sock: socket.socket, peer: str) -> None:
@@ -129,6 +130,8 @@ class FastLane:
         for conn in list(self._watched.values()):
             if conn.waiting is None:
                 self._drop(conn)
+        for linger in self._lingers:
+            linger.cancel()
         self._check_drained()
 
     async def drained(self) -> None:
@@ -394,12 +397,14 @@ class FastLane:
             await out.drain(conn.sock, self._limits, out.push(conn.sock))
             conn.sock.shutdown(socket.SHUT_WR)
             left = _LINGER_BYTES
-            with trio.move_on_after(_LINGER_S):
+            with trio.move_on_after(0 if self._stopping else _LINGER_S) as linger:
+                self._lingers.add(linger)
                 while left > 0:
                     await trio.lowlevel.wait_readable(conn.sock)
                     with contextlib.suppress(BlockingIOError):
                         data = conn.sock.recv(_READ_BYTES)
                         left = left - len(data) if data else 0
+            self._lingers.discard(linger)
             self._drop(conn)
 
     async def _leave_lane(self, conn: Connection, data: bytes) -> None:

@@ -42,7 +42,9 @@ class SlowLane:
         config.h11_max_incomplete_size = 4 * limits.head_bytes
         config.h2_max_header_list_size = limits.head_bytes
         config.websocket_max_message_size = limits.websocket_message_bytes
-        config.websocket_ping_interval = limits.idle_timeout_s / 2
+        # hypercorn's own pings would hold a closed WebSocket until the next one is due; dead peers
+        # are found by TCP keepalive.
+        config.websocket_ping_interval = None
         self._config = config
         self._context = WorkerContext(None)
         self._app = ASGIWrapper(front)  # type: ignore[arg-type]  # hypercorn types scopes as TypedDicts

@@ -234,6 +234,8 @@ def _line_too_long(limits: Limits) -> BadRequest:
 
 
 def _line_fault(untrusted: bytes) -> BadRequest:
+    if _BARE_LINE_END.search(untrusted):
+        return BadRequest(400, "bare-line-end", "a line ends without CR LF")
     words = untrusted.split(b" ")
     if len(words) == 3 and re.fullmatch(rb"HTTP/[0-9]\.[0-9]", words[2]):
         if not words[2].startswith(b"HTTP/1."):

@@ -100,4 +100,7 @@ class Audience(Protocol):
     """Is told what left the node, to count viewers and bytes."""
 
     def served(self, room: RoomId, viewer: str, size: int) -> None:
-        """``viewer`` tells one player from another (address and user agent, hashed)."""
+        """``viewer`` tells one player from another (address and user agent, hashed).
+
+        It is empty where having sent this makes nobody a viewer (media, which caches fetch too).
+        """

@@ -30,6 +30,7 @@ _log = structlog.get_logger("hausd.http")
 _BACKLOG = 1024
 _ACCEPTS = 64  # in a row, before others get their turn
 _SEND_BUFFER_BYTES = 512 * 1024
+_KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}  # a dead peer: 60 s
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _NO_ROOM_PAUSE_S = 0.1
 
@@ -50,6 +51,10 @@ def listen(host: str, port: int) -> socket.socket:
         # Accepted sockets inherit these, which spares calls for each.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         sock.bind(address)
         sock.listen(_BACKLOG)
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
@@ -299,9 +300,15 @@ class Connection:
     # -- sending --
 
     async def _flush(self) -> None:
+        """Sends what is to be sent.
+
+        An encoder that is gone may have left its last tags in our buffers: not being able to
+        answer is no reason not to read them. Reading tells when it is over.
+        """
         data = self._rtmp.data_to_send()
         if data:
-            await self._stream.send_all(data)
+            with suppress(trio.BrokenResourceError):
+                await self._stream.send_all(data)
 
     async def _flush_and_linger(self) -> None:
         """Sends what is left and reads on for a while: closing at once would lose the answer."""

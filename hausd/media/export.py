@@ -18,7 +18,7 @@ from typing import Literal
 import msgspec
 import trio
 
-from hausd.media.remux import ExportError, Progress, RunMedia, export_mp4
+from hausd.media.remux import ExportError, Progress, RunMedia, draft_of, export_mp4
 
 __all__ = ["ExportError", "Progress", "RunMedia", "export", "export_mp4"]
 
@@ -44,7 +44,10 @@ async def export(
     out_path: str | Path,
     on_progress: Progress = lambda done, total: None,
 ) -> int:
-    """``export_mp4`` in a process of its own, which ends when this is cancelled."""
+    """``export_mp4`` in a process of its own, which ends when this is cancelled.
+
+    Raises ExportError, also where ``out_path`` can't be written.
+    """
     job = _Job(tuple(video), tuple(audio), str(out_path))
     process = await trio.lowlevel.open_process(
         [sys.executable, "-I", "-c", _PROGRAM, _ROOT],
@@ -76,6 +79,7 @@ async def export(
                     await process.wait()
                 process.kill()
             await process.wait()
+            draft_of(Path(out_path)).unlink(missing_ok=True)
             if process.stdout is not None:
                 await process.stdout.aclose()
 

@@ -34,11 +34,13 @@ from hausd.policy.ladder import SOURCE, Restore, Rung, Saving, Shed, Shedder, sa
 
 WAITING_S = 6
 """Media that may wait in front of the decoder; beyond, frames go up to the next keyframe."""
-WAITING_BYTES = 32 * 1024 * 1024
+WAITING_BYTES = 64 * 1024 * 1024
 _LOOK_EVERY_S = 0.25
 _WINDOW_S = 3.0
 # A frame whose place was lost leaves its order behind; this many are kept at most.
 _MOST_ORDERS = 4096
+# So many frames in a row that give no picture are no accident.
+_MOST_FRUITLESS = 150
 # Averaging against Lanczos: as close as bicubic once cascaded, at 0.7 of its cost (measured:
 # 3.3 ms against 4.7 ms for 1080 to 720, 480 and 360).
 _SCALING: Final = Interpolation.AREA
@@ -109,7 +111,7 @@ class Ladder:
         self._failure: str | None = None
         self._to_keyframe = True
         self._overflowed = False
-        self._frames_in = self._dropped = self._errors = 0
+        self._frames_in = self._dropped = self._errors = self._fruitless = 0
         self._decoder: VideoCodecContext | None = None
         self._orders: dict[int, CodedVideo] = {}
         self._last_pts: int | None = None
@@ -124,7 +126,9 @@ class Ladder:
         self._check()
         with self._changed:
             self._frames_in += 1
-            waiting = unit.dts - self._units[0].dts if self._units else 0
+            # What only primes the decoder comes all at once, and is soon worked off.
+            counts = bool(self._units) and not self._units[0].skip
+            waiting = unit.dts - self._units[0].dts if counts else 0
             full = (
                 waiting > WAITING_S * VIDEO_TIMESCALE
                 or self._bytes + len(unit.data) > WAITING_BYTES
@@ -204,6 +208,8 @@ class Ladder:
     def _guarded(self) -> None:
         try:
             self._run()
+        except LadderFailed as failure:
+            self._failure = str(failure)
         except Exception as failure:  # noqa: BLE001 - the thread's door: push() tells it on
             self._failure = f"{type(failure).__name__}: {failure}"
         finally:
@@ -252,12 +258,16 @@ class Ladder:
                 packet.pts, packet.dts, packet.time_base = unit.pts, unit.dts, TIME_BASE
                 packet.is_keyframe = unit.keyframe
                 pictures = self._decoder.decode(packet)
-        except av.FFmpegError:
+        except av.FFmpegError as failure:
             self._errors += 1
+            self._fruitless += 1
+            if self._fruitless > _MOST_FRUITLESS:
+                raise LadderFailed(f"no frame can be decoded ({failure.strerror})") from None
             return
         finally:
             self._meter.busy_s += time.perf_counter() - began_s
         for picture in pictures:
+            self._fruitless = 0
             self._show(picture)
 
     def _note_order(self, unit: CodedVideo) -> None:
@@ -360,7 +370,8 @@ class Ladder:
 
     def _behind_ms(self) -> float:
         with self._changed:
-            waits = self._units[-1].dts - self._units[0].dts if self._units else 0
+            counts = bool(self._units) and not self._units[0].skip
+            waits = self._units[-1].dts - self._units[0].dts if counts else 0
         deepest = max((pipe.lane.waiting for pipe in self._pipes if pipe.active), default=0)
         rate = self._source.frame_rate or Fraction(30)
         return waits * 1000 / VIDEO_TIMESCALE + float(deepest * 1000 / rate)

@@ -78,11 +78,13 @@ class Packager:
         elif end is not None:
             dts = end
         self._known = due is not None
-        duration = self._usual if due is None else max(due - dts, 1)
-        self._samples.append(Sample(dts, max(pts, dts), max(duration, 1), sync, data))
-        self._length += max(duration, 1)
+        duration = max(self._usual if due is None else due - dts, 1)
+        if self._length + duration > self._target:
+            self.flush()
+        self._samples.append(Sample(dts, max(pts, dts), duration, sync, data))
+        self._length += duration
         self._bytes += len(data)
-        self._end = dts + max(duration, 1)
+        self._end = dts + duration
         if due is not None:
             self._usual = max(due - at, 1)
             if gop_ends_at is not None and self._end >= gop_ends_at:

@@ -395,6 +395,7 @@ class Pipeline:
         )
         self._next_run += 1
         self._restart = None
+        self._audio_ms = None
         self._run = Run(plan, self._config, self._emit)
         return self._run
 

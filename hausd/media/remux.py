@@ -59,7 +59,7 @@ def export_mp4(
     if not runs:
         raise ExportError("nothing was recorded")
     target = Path(out_path)
-    draft = target.with_name(f".{target.name}.part")
+    draft = draft_of(target)
     ranges = [place for run in runs for media in run.values() for place in media.segments]
     meter = _Meter(sum(place.length for place in ranges), on_progress)
     try:
@@ -81,6 +81,11 @@ def export_mp4(
     finally:
         draft.unlink(missing_ok=True)
     return size
+
+
+def draft_of(target: Path) -> Path:
+    """Where the file is while it is being written."""
+    return target.with_name(f".{target.name}.part")
 
 
 _READ_BYTES = 256 * 1024

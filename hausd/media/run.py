@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 
+from av.video.frame import VideoFrame
+
 from hausd.core.media import Kind
 from hausd.media.audio import AudioTranscoder
 from hausd.media.encoded import EncodedTracks
+from hausd.media.images import Images
 from hausd.media.ladder import Ladder
 from hausd.media.packager import Packager
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
@@ -84,7 +87,6 @@ class Run:
         plan: Plan,
         config: WorkerConfig,
         emit: Callable[[FromWorker, bytes], None],
-        make_ladder: Callable[..., Ladder] | None = None,
     ) -> None:
         self.plan = plan
         self._config = config
@@ -107,6 +109,7 @@ class Run:
         """Whether captions were seen; those that begin later are announced by the next run."""
         self._held: deque[tuple[int, int, bytes]] = deque()
         self._ladder: Ladder | None = None
+        self._images: Images | None = None
         self._source: Packager | None = None
         self._audio: Packager | None = None
         self._clock = FrameClock(video.source.frame_rate if video else None, VIDEO_TIMESCALE)
@@ -118,7 +121,9 @@ class Run:
             if not video.encode:
                 self._announce_source(video)
                 self._source = Packager(SOURCE, plan.run, part_ticks, emit)
-            self._start_ladder(video, make_ladder)
+            if config.images:
+                self._images = Images(plan.run, emit)
+            self._start_ladder(video)
         if audio is not None:
             self._announce_audio(audio)
             target = plan.part_target_ms * self._audio_rate // 1000
@@ -199,6 +204,8 @@ class Run:
             if keyframe and not self.captions:
                 self.captions = video.source.codec == "h264" and has_captions(data)
         self._to_ladder(at, pts, keyframe, cut is not None, data)
+        if keyframe and self._images is not None:
+            self._images.offer_keyframe(video.source, data, pts * 1000 // VIDEO_TIMESCALE)
         self._release_audio()
         return Outcome.TAKEN
 
@@ -230,6 +237,8 @@ class Run:
             finally:
                 self._ladder.close()
         self._encoded.flush()
+        if self._images is not None:
+            self._images.close()
         self._emit(RunEnded(self.plan.run), b"")
 
     def abandon_ladder(self) -> None:
@@ -240,20 +249,26 @@ class Run:
 
     # Video
 
-    def _start_ladder(self, video: VideoTrack, make_ladder: Callable[..., Ladder] | None) -> None:
+    def _start_ladder(self, video: VideoTrack) -> None:
         config, source = self._config, video.source
         rungs = rungs_for(source.width, source.height, config.ladder)
         if video.encode:
             whole = source_rung(source.width, source.height, source.frame_rate, self.plan.video_bps)
             rungs = (whole, *rungs)
         if rungs:
-            self._ladder = (make_ladder or Ladder)(
+            self._ladder = Ladder(
                 source,
                 rungs,
                 self._encoded.take,
                 preset=config.preset,
                 cores=max(config.threads, 1),
+                on_picture=None if self._images is None else self._show,
             )
+
+    def _show(self, picture: VideoFrame, pts: int) -> None:
+        """A picture that was decoded anyway; comes from the ladder's thread."""
+        if self._images is not None:
+            self._images.offer_frame(picture, pts * 1000 // VIDEO_TIMESCALE)
 
     def _announce_source(self, video: VideoTrack) -> None:
         plan = self.plan
@@ -345,6 +360,11 @@ class Run:
             if self._first_pts is None or at * scale < self._first_pts * rate:
                 self.frames_dropped += 1
                 continue
+            if at * scale >= self._due * rate:
+                # The picture has ended before the sound: the clock cuts what is left.
+                cut = self._cutter.clock(at * scale // rate, samples * scale // rate)
+                if cut is not None:
+                    self._cuts.append(cut)
             while self._cuts and at * scale >= self._cuts[0].pts * rate:
                 audio.begin(self._cuts.popleft(), at)
             ends_at = None

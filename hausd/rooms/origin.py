@@ -43,6 +43,8 @@ class _Track:
     packer: Packer = field(default_factory=Packer)
     open: _OpenSegment | None = None
     msn: int | None = None
+    begun: bool = False
+    """Whether a part of this run came."""
 
 
 class UntrustedWorker(Exception):
@@ -65,6 +67,8 @@ class Origin:
         self.tracks: dict[str, _Track] = {}
         self.timeline: Timeline | None = None
         self.part_target_ms = 0
+        self.begun: dict[str, SegmentRecord] = {}
+        """Renditions that began since the room last looked (see ``RoomRecord.begun``)."""
         self._room = room
         self._recorder = recorder
         self._target_s = target_s
@@ -130,7 +134,7 @@ class Origin:
             track = self.tracks[rendition.name] = _Track(live, cid, rendition.timescale)
         else:
             self._close_archive(track)
-            track.init, track.timescale = cid, rendition.timescale
+            track.init, track.timescale, track.begun = cid, rendition.timescale, False
         content_type = "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
         media = Media(cid, content_type, len(init), (init,))
         track.live.start_run(rendition, timeline.session, message.run, media)
@@ -162,6 +166,8 @@ class Origin:
                 raise UntrustedWorker(f"a part of {message.rendition} came after its GOP was over")
             self._close_gop(track)
         self._open_archive(track, span, number)
+        if not track.begun and track.open is not None:
+            self._begin(track, track.open)
         self._fill_gaps(track, span)
         cut, cid = track.packer.add(data)
         part = StoredPart(cid, len(data), data)
@@ -265,6 +271,20 @@ class Origin:
         track.open = _OpenSegment(
             key, track.live.rendition, span.run, span.program_time_ms, track.init
         )
+
+    def _begin(self, track: _Track, opened: _OpenSegment) -> None:
+        track.begun = True
+        segment = ArchiveSegment(
+            number=opened.key.number,
+            session=opened.key.session,
+            run=opened.run,
+            program_time_ms=max(0, self._timeline().zero_ms),
+            duration_ms=0,
+            cid=track.init,
+            size=0,
+            init=track.init,
+        )
+        self.begun[opened.rendition.name] = SegmentRecord.of(opened.key, segment, opened.rendition)
 
     def _close_archive(self, track: _Track) -> None:
         opened, track.open = track.open, None

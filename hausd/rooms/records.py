@@ -24,7 +24,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 
     ``sessions`` counts the sessions begun; it is on disk before a session's first signature.
     ``next_msn``, ``next_run`` and ``next_segment`` are where a new session goes on counting,
-    written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID.
+    written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
+    has for each rendition of the run that goes on a segment record (``core.manifest``) of no
+    length whose time is that of the run's media time 0: what a crash cuts short is told by it.
     """
 
     version: int = 1
@@ -40,7 +42,12 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_run: int = 0
     next_segment: int = 0
     manifest: str = ""
-    head_sequence: int = 0
+    begun: dict[str, bytes] = msgspec.field(default_factory=dict)
+
+
+def encode(record: RoomRecord) -> bytes:
+    """A record as its file holds it."""
+    return msgspec.json.encode(record)
 
 
 class RecordError(Exception):
@@ -48,7 +55,7 @@ class RecordError(Exception):
 
 
 class RoomRecords:
-    """The folder of room files. Calls block on the disk for well under a millisecond."""
+    """The folder of room files. Calls block on the disk: not for the event loop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -67,11 +74,15 @@ class RoomRecords:
 
     def save(self, record: RoomRecord) -> None:
         """Replaces a room's file; durable against power loss when it returns."""
-        path = self._folder / f"{parse_room_id(record.id)}{_SUFFIX}"
+        self.write(RoomId(record.id), encode(record))
+
+    def write(self, room: RoomId, encoded: bytes) -> None:
+        """The same with what ``encode`` gave, for a thread that must not see the record change."""
+        path = self._folder / f"{parse_room_id(room)}{_SUFFIX}"
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(record))
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

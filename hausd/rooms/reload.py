@@ -1,24 +1,106 @@
-"""Tells a room again from what the store holds of it, when the node starts."""
+"""Tells a room again from what the store holds of it, when the node starts.
+
+Segments that a crash cut short are closed with the parts that were written: their times are in
+the fragments themselves, what else must be known is in the room's record (``begun``).
+"""
 
 from __future__ import annotations
 
-from hausd.core.manifest import ManifestError, decode_record
+from dataclasses import replace
+
+from hausd.core.cid import CID
+from hausd.core.live import FileRange
+from hausd.core.manifest import ManifestError, SegmentRecord, decode_record, encode_record
+from hausd.core.storage import Close, RecordingStopped, SegmentKey, UnclosedSegment
+from hausd.rooms.packing import Packer
 from hausd.rooms.ports import BlockStore
 from hausd.rooms.room import Room
+from hausd.wire.fmp4 import BadFragment, boxes, parse_fragment
 
 
 async def reload_archive(room: Room, store: BlockStore) -> list[str]:
-    """Fills the room's archive and manifest; gives in plain words what could not be read."""
-    faults: list[str] = []
+    """Fills the room's archive and manifest; gives in plain words what was found and done."""
+    found: list[str] = []
+    for unclosed in store.unclosed(room.id):
+        found.append(await _finish(room, store, unclosed))
     records = []
     for stored in await store.segments(room.id):
         try:
-            record = decode_record(stored.record)
+            records.append(decode_record(stored.record))
         except ManifestError as fault:
-            faults.append(f"a segment of room {room.id} is left out of its archive: {fault}")
-            continue
-        records.append(record)
+            found.append(f"a segment of room {room.id} is left out of its archive: {fault}")
     records.sort(key=lambda record: (record.segment.number, record.rendition.name))
     for record in records:
         room.restore(record)
-    return faults
+    return found
+
+
+async def _finish(room: Room, store: BlockStore, unclosed: UnclosedSegment) -> str:
+    """Closes a segment with what was written of it, or removes it where that can't be told."""
+    key = unclosed.key
+    name = f"segment {key.number} of {key.rendition} in room {key.room}"
+    try:
+        record, nodes = await _tell(room, store, unclosed)
+        await store.write([Close(key, nodes, encode_record(record))])
+    except (ManifestError, BadFragment, RecordingStopped) as fault:
+        await store.discard([key])
+        return f"{name} was cut short and had to be dropped: {fault}"
+    seconds = record.segment.duration_ms / 1000
+    return f"{name} was cut short by a crash; the {seconds:.1f} s that were written are kept"
+
+
+async def _tell(
+    room: Room, store: BlockStore, unclosed: UnclosedSegment
+) -> tuple[SegmentRecord, tuple[tuple[CID, bytes], ...]]:
+    began = room.record.begun.get(unclosed.key.rendition)
+    if began is None:
+        raise ManifestError("the room does not know this rendition")
+    template = decode_record(began)
+    key, segment = unclosed.key, template.segment
+    if segment.session != key.session or not unclosed.leaves:
+        raise ManifestError("it is of an earlier session, or empty")
+    content = await _content(store, key, unclosed)
+    timescale = template.rendition.timescale
+    packer, start, ticks = Packer(), -1, 0
+    for part, first_dts, duration in _parts(content):
+        start = first_dts if start < 0 else start
+        packer.add(part)
+        ticks += duration
+    packed = packer.end_segment()
+    if packed is None:
+        raise ManifestError("it holds no whole part")
+    if packed.size != len(content):
+        raise ManifestError("its last part is not whole")
+    segment = replace(
+        segment,
+        number=key.number,
+        program_time_ms=segment.program_time_ms + round(start * 1000 / timescale),
+        duration_ms=round(ticks * 1000 / timescale),
+        cid=packed.cid,
+        size=packed.size,
+    )
+    return SegmentRecord.of(key, segment, template.rendition), packed.nodes
+
+
+async def _content(store: BlockStore, key: SegmentKey, unclosed: UnclosedSegment) -> bytes:
+    first = store.locate(unclosed.leaves[0][0])
+    size = sum(length for _, length in unclosed.leaves)
+    place = FileRange(first.path, 0, size) if first is not None else None
+    content = await store.read_range(place) if place is not None else None
+    if content is None:
+        raise ManifestError("its file can't be read")
+    return content
+
+
+def _parts(content: bytes) -> list[tuple[bytes, int, int]]:
+    """Each fragment with its first decode time and its duration, in ticks."""
+    view, at, found = memoryview(content), 0, []
+    opened = 0
+    for kind, body in boxes(view):
+        at += len(body) + 8
+        if kind == b"mdat":
+            part = bytes(view[opened:at])
+            _, samples = parse_fragment(part)
+            found.append((part, samples[0].dts, sum(sample.duration for sample in samples)))
+            opened = at
+    return found

@@ -21,7 +21,7 @@ from hausd.core.clock import Clock
 from hausd.core.errors import WorkerCrashed
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
-from hausd.core.manifest import SegmentRecord
+from hausd.core.manifest import SegmentRecord, encode_record
 from hausd.core.media import Kind
 from hausd.core.publishing import FeedOver, Publisher
 from hausd.core.shapes import NoticeShape
@@ -35,7 +35,7 @@ from hausd.rooms.metrics import NOTICES, SEGMENTS_RECORDED
 from hausd.rooms.origin import Origin, UntrustedWorker
 from hausd.rooms.ports import BlockStore, MediaWorkers
 from hausd.rooms.recorder import Recorder
-from hausd.rooms.records import RoomRecord, RoomRecords
+from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.stint import Stint
 from hausd.wire.worker import (
     FromWorker,
@@ -122,6 +122,8 @@ class Room:
             announcer=self.announcer,
         )
         self._changed = trio.Event()
+        self._unsaved = trio.Event()
+        self._saving = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._arrival = trio.Event()
         self._stopping = False
@@ -138,6 +140,7 @@ class Room:
             self._nursery = nursery
             nursery.start_soon(self.recorder.run)
             nursery.start_soon(self._measure)
+            nursery.start_soon(self._keep_saving)
             if self.record.state is RoomState.WAITING:
                 nursery.start_soon(self._end_unless_back)
             task_status.started()
@@ -151,7 +154,7 @@ class Room:
             await self.stint.done.wait()
         self.origin.end_run()
         await self.recorder.drained()
-        self._save()
+        await self._save_now()
 
     async def close(self) -> None:
         """Ends the room for good."""
@@ -160,6 +163,7 @@ class Room:
             await self.stint.done.wait()
         self._end(RoomState.CLOSED)
         await self.recorder.drained()
+        await self._save_now()
 
     # -- publishing --
 
@@ -184,7 +188,7 @@ class Room:
         self._arrival.set()
         self._arrival = trio.Event()
         if self.origin.timeline is None or self.record.state not in _GOES_ON:
-            self._begin_session()
+            await self._begin_session()
         log.info("publisher-came", room=self.id, address=publisher.address, by=publisher.protocol)
         self._nursery.start_soon(self._run_stint, stint, after)
         try:
@@ -223,15 +227,16 @@ class Room:
         values["part_target_ms"] = self.origin.part_target_ms
         return WorkerConfig(**values)
 
-    def _begin_session(self) -> None:
+    async def _begin_session(self) -> None:
         record = self.record
         record.sessions += 1
         record.next_msn += _SPARE_MSN
         record.next_run += _SPARE_RUNS
         record.started_ms = record.started_ms or self._parts.clock.now_ms()
         session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
+        record.begun = {}
         # on disk before the first signature (design, section 3: Session)
-        self._parts.records.save(record)
+        await trio.to_thread.run_sync(self._parts.records.write, self.id, encode(record))
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,
@@ -253,6 +258,11 @@ class Room:
         match message:
             case PartMade():
                 self.origin.part_made(message, body)
+                if self.origin.begun:
+                    for name, began in self.origin.begun.items():
+                        self.record.begun[name] = encode_record(began)
+                    self.origin.begun.clear()
+                    self._save()
                 stint = self.stint
                 if stint is not None and stint.last_tag_at_s:
                     taken_ms = (trio.current_time() - stint.last_tag_at_s) * 1000
@@ -339,15 +349,32 @@ class Room:
         self._touch()
 
     def _save(self) -> None:
+        """Has the room's file written soon."""
         timeline = self.origin.timeline
         if timeline is not None:
             self.record.next_msn = timeline.next_msn
             self.record.next_run = timeline.next_run
             self.record.next_segment = timeline.next_segment
-        try:
-            self._parts.records.save(self.record)
-        except OSError as fault:
-            log.error("room-not-saved", room=self.id, error=fault.strerror)
+        self._unsaved.set()
+
+    async def _keep_saving(self) -> None:
+        while True:
+            await self._unsaved.wait()
+            self._unsaved = trio.Event()
+            await self._write_record()
+
+    async def _save_now(self) -> None:
+        self._save()
+        await self._write_record()
+
+    async def _write_record(self) -> None:
+        encoded = encode(self.record)
+        async with self._saving:
+            try:
+                await trio.to_thread.run_sync(self._parts.records.write, self.id, encoded)
+            except OSError as fault:
+                # a full disk: the live stream goes on, and the next save tells the newer state
+                log.error("room-not-saved", room=self.id, error=fault.strerror)
 
     def _touch(self) -> None:
         changed, self._changed = self._changed, trio.Event()

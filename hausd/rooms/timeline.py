@@ -40,6 +40,11 @@ class Timeline:
         """The run that is going on."""
         return self._run.number if self._run is not None else None
 
+    @property
+    def zero_ms(self) -> int:
+        """Wall time of the run's media time 0; 0 before the run's first part."""
+        return (self._run.zero_ms or 0) if self._run is not None else 0
+
     def start_run(self, number: int) -> None:
         """Begins a run, ending the one before."""
         self.end_run()

@@ -61,12 +61,13 @@ async def test_a_killed_store_keeps_what_it_acknowledged(tmp_path: Path) -> None
         runs.append(killed_run(path, run, chance.uniform(0.0, 0.25)))
         async with open_store(path, LIMITS) as store:
             assert not [line for line in store.repaired if "index" in line], store.repaired
-            for number, acknowledged in enumerate(runs):
-                await check(store, number, acknowledged)
+            await check(store, run, runs[run])
             found = await store.verify()
             assert (found.corrupt, found.missing) == (0, 0)
             assert found.checked == store.usage().blocks > 0
             # What is left open is what the killed runs were at; a room can close it.
             assert len(store.unclosed(room())) <= 4 * (run + 1)
-        async with open_store(path, LIMITS) as store:
-            assert store.repaired == []
+    async with open_store(path, LIMITS) as store:
+        assert store.repaired == []
+        for run, acknowledged in enumerate(runs):
+            await check(store, run, acknowledged)

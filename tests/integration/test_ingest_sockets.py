@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import ssl
+import termios
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import structlog
@@ -51,6 +53,8 @@ async def publish(stream: trio.abc.Stream, tags: int) -> None:
     for _ in range(tags):
         await stream.send_all(client.tag(VIDEO))
     await stream.send_all(client.unpublish())
+    while "NetStream.Unpublish.Success" not in statuses(heard):
+        heard += client.receive(await stream.receive_some())
 
 
 async def until_closed(stream: trio.abc.Stream) -> bytes:
@@ -113,10 +117,8 @@ async def test_garbage_from_many_peers_leaves_a_publisher_alone() -> None:
 
         async def babble(number: int) -> None:
             stream = await connect(ingest)
-            try:
+            with suppress(trio.BrokenResourceError):
                 await stream.send_all(hello[: number * 60] + os.urandom(5000))
-            except trio.BrokenResourceError:
-                pass
             await stream.aclose()
 
         async with trio.open_nursery() as nursery:
@@ -131,10 +133,9 @@ async def test_garbage_from_many_peers_leaves_a_publisher_alone() -> None:
 async def test_300_idle_connections_keep_no_artist_out_and_are_closed_in_time() -> None:
     async with served(Limits(handshake_timeout_s=2)) as (ingest, rooms):
         idle = [await connect(ingest) for _ in range(300)]
-        await publish(await connect(ingest, source="127.0.0.2"), 10)
-        await publish(await connect(ingest), 10)
-        feed = await rooms.feed(1)
-        await feed.ended.wait()
+        for number, source in enumerate(("127.0.0.2", "127.0.0.1")):
+            await publish(await connect(ingest, source=source), 10)
+            await (await rooms.feed(number)).ended.wait()
         assert ingest.connections <= Limits().max_connections
         for stream in idle:
             assert await until_closed(stream) == b""
@@ -171,6 +172,24 @@ async def test_a_busy_room_stops_the_reading_so_the_encoder_has_to_wait() -> Non
                 sent += len(raw)
         assert sent < 50 << 20
         assert (await rooms.feed()).tags == []
+
+
+async def test_the_last_tags_of_an_encoder_that_left_without_listening_are_kept() -> None:
+    """It closes with our answers unread, which resets the connection under our feet."""
+    async with served() as (ingest, rooms):
+        rooms.busy = True
+        stream = await connect(ingest)
+        client = RtmpClient()
+        await stream.send_all(client.opening(KEY))
+        await stream.send_all(client.tag(VIDEO) + client.tag(VIDEO) + client.unpublish())
+        feed = await rooms.feed()
+        while fcntl.ioctl(stream.socket, termios.TIOCOUTQ, b"\0\0\0\0") != b"\0\0\0\0":
+            await trio.sleep(0.01)
+        await stream.aclose()
+        feed.gate.set()
+        await feed.ended.wait()
+    assert feed.tags == [VIDEO] * 2
+    assert feed.closed_because == "the encoder finished"
 
 
 async def test_a_connection_that_breaks_ends_with_a_reason() -> None:

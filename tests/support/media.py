@@ -6,6 +6,7 @@ import io
 import json
 import math
 import subprocess
+import time
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -95,7 +96,8 @@ def flv_stream(
         video = container.add_stream(name, rate=rate or 30)
         video.width, video.height = size
         video.pix_fmt = pixels
-        video.bit_rate = 300_000
+        if codec != "av1":
+            video.bit_rate = 300_000
         grid = Fraction(1, 90_000) if frame_times_s is not None else 1 / Fraction(rate or 30)
         video.codec_context.time_base = grid
         frames_in_gop = max(1, round(gop_s * (rate or 30)))
@@ -130,10 +132,10 @@ def flv_stream(
         times = [Fraction(n) / rate for n in range(round(seconds * rate))]
     packets: list[av.Packet] = []
     if video is not None:
-        for index, time in enumerate(times):
+        for index, time_s in enumerate(times):
             frame = picture(index, *size, pixels)
             frame.time_base = video.codec_context.time_base
-            frame.pts = round(time / frame.time_base)
+            frame.pts = round(time_s / frame.time_base)
             packets += video.encode(frame)
         packets += video.encode(None)
     audio_frames = 0
@@ -213,7 +215,7 @@ def grid_ms(
 ) -> list[int]:
     """Stamps as encoders write them: rounded to the nearest millisecond, or cut off."""
     exact = [start_ms + Fraction(1000 * n) / rate for n in range(count)]
-    return [int(time) if cut_off else round(time) for time in exact]
+    return [int(ms) if cut_off else round(ms) for ms in exact]
 
 
 def audio_grid_ms(
@@ -357,6 +359,9 @@ def through_pipeline(tags: Sequence[Tag], config: WorkerConfig | None = None) ->
     pipeline = Pipeline(config or WorkerConfig(images=False), collected.take)
     for tag in tags:
         pipeline.push(tag)
+        # Faster than real time, but no faster than the encoders: else they would drop frames.
+        while pipeline.run and pipeline.run.ladder and pipeline.run.ladder.stats().behind_ms > 1000:
+            time.sleep(0.01)
     pipeline.finish()
     return collected
 

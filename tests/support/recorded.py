@@ -62,18 +62,20 @@ def recorded_room(
             number, run = first + at, at * runs // segments
             child = add_segment(room, number + len(rendition.name) * 1000, each, gops)
             init = add_init(room, run + len(rendition.name) * 10)
-            listed.append(_listed(number, run, child, init))
+            listed.append(_listed(number, run, child, init, 9_990 + gops))
         room.tracks.append(_track(rendition, listed))
     return room
 
 
-def _listed(number: int, run: int, child: unixfs.Child, init: CID) -> ArchiveSegment:
+def _listed(
+    number: int, run: int, child: unixfs.Child, init: CID, duration_ms: int
+) -> ArchiveSegment:
     return ArchiveSegment(
         number=number,
         session=SessionId(run + 1, 7),
         run=run,
         program_time_ms=NOW_MS + number * 10_000,
-        duration_ms=9_990,
+        duration_ms=duration_ms,
         cid=child.cid,
         size=child.size,
         init=init,

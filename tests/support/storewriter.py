@@ -14,7 +14,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+# In place of this folder, whose files would hide modules of the standard library.
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import trio
 from hausd.blocks import keeper

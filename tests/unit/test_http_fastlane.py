@@ -382,6 +382,9 @@ async def test_bytes_and_viewers_are_accounted_to_the_room(segment: Path) -> Non
         slow = await node.connect()
         await slow.get("/api")
         await slow.get("/live/a", "User-Agent: mpv")
+        with trio.fail_after(5):
+            while len(node.audience.served_bytes) < 5:
+                await trio.sleep(0.01)
         assert node.audience.served_bytes[-1][1] == viewers[0], "both lanes know one viewer as one"
 
 

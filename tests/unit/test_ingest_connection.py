@@ -292,7 +292,8 @@ async def test_two_publishers_fill_two_rooms_at_once() -> None:
             await encoder.say(encoder.client.tag(tag))
         for encoder in (one, two):
             await encoder.say(encoder.client.unpublish())
-            await encoder.listen_for("NetStream.Unpublish.Success")
+        for number in range(2):
+            await (await recording.feed(number)).ended.wait()
     by_room = {feed.room: feed.tags for feed in recording.feeds}
     assert by_room == {ROOM: [SCRIPT, AUDIO, AUDIO], ROOM_2: [SCRIPT, VIDEO]}
 
@@ -325,7 +326,8 @@ async def test_idle_connections_make_room_for_artists(
         other = await at.publish(KEY_2, "198.51.100.2")
         for encoder in (artist, other):
             await encoder.say(encoder.client.tag(VIDEO) + encoder.client.unpublish())
-            await encoder.listen_for("NetStream.Unpublish.Success")
+        for number in range(2):
+            await (await recording.feed(number)).ended.wait()
         assert [feed.tags for feed in recording.feeds] == [[SCRIPT, VIDEO]] * 2
 
 

@@ -1,0 +1,374 @@
+"""The real hausctl, against a real admin socket: what it says to people and to programs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+from support.adminnode import STREAM_KEY, live_room, running
+from support.hausctl import ROOT, environment, hausctl, on_terminal, program
+
+from hausd.core.ids import open_room_id
+
+ROOM = open_room_id(b"r" * 32)
+OTHER = open_room_id(b"s" * 32)
+
+
+async def test_a_created_room_says_where_to_publish_with_which_key_and_where_to_watch(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as (node, _):
+        made = (await hausctl(tmp_path, "rooms", "create", "Night show", "--json")).json
+        (room,) = node.known
+        assert made == {
+            "id": room,
+            "title": "Night show",
+            "state": "created",
+            "ingest_url": "rtmp://127.0.0.1:1935/live",
+            "stream_key": STREAM_KEY,
+            "watch_url": f"http://127.0.0.1:8080/live/{room}/index.m3u8",
+        }
+        said = await hausctl(tmp_path, "rooms", "create", "[b]Another[/b]")
+        assert said.code == 0
+        for each in ("[b]Another[/b]", STREAM_KEY, "rtmp://127.0.0.1:1935/live", "/index.m3u8"):
+            assert each in said.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--json", "rooms", "list"), ("rooms", "--json", "list"), ("rooms", "list", "--json")],
+)
+async def test_json_may_stand_anywhere(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night show")
+        (room,) = (await hausctl(tmp_path, *arguments)).json
+        assert room["id"] == ROOM
+        assert room["stream_key"] is None
+
+
+async def test_home_may_stand_after_the_command_or_in_the_environment(tmp_path: Path) -> None:
+    async with running(tmp_path / "a"):
+        asked = ["status", "--json", f"--home={tmp_path}/a"]
+        assert (await hausctl(tmp_path / "b", *asked)).json["home"] == f"{tmp_path}/a"
+        done = await trio.run_process(
+            program("status", "--json"),
+            capture_stdout=True,
+            env=environment(HAUSD_HOME=str(tmp_path / "a")),
+        )
+        assert json.loads(done.stdout)["home"] == f"{tmp_path}/a"
+
+
+async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path) -> None:
+    said = await hausctl(tmp_path, "status")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        f"hausctl: no node runs in {tmp_path}\n"
+        f"  start it with: hausd --home {tmp_path}   (or name another home with --home)\n"
+    )
+    said = await hausctl(tmp_path, "rooms", "list", "--json")
+    assert (said.code, said.err) == (1, "")
+    assert said.json["error"]["code"] == "not-running"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("statu",), "No such command 'statu'. Did you mean 'status'?"),
+        (("rooms", "show"), "Missing argument 'ROOM'."),
+        (("rooms",), "Missing command."),
+        (("top", "--interval", "fast"), "Invalid value for '--interval'"),
+        (("rooms", "export", "x", "--format", "avi"), "Invalid value for '--format'"),
+        (("status", "--frobnicate"), "No such option: --frobnicate"),
+        (("status", "--home"), "--home needs a directory"),
+    ],
+)
+async def test_wrong_usage_is_told_apart_from_refusals(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    said = await hausctl(tmp_path, *arguments)
+    assert said.code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
+    if arguments[-1] != "--home":
+        told = await hausctl(tmp_path, *arguments, "--json")
+        assert told.code == 2
+        assert told.json["error"]["code"] == "usage"
+        assert message in told.json["error"]["message"]
+
+
+async def test_a_refusal_of_the_node_is_told_with_its_hint(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        said = await hausctl(tmp_path, "rooms", "create", " ")
+        assert said.code == 1
+        assert said.err == ("hausctl: the title is empty\n  1 to 200 characters on one line\n")
+        told = await hausctl(tmp_path, "rooms", "follow", ROOM, "--json")
+        assert told.code == 1
+        assert told.json["error"]["code"] == "not-yet"
+
+
+async def test_a_room_is_shown_with_everything_an_artist_has_to_know(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night [red]show")
+        said = await hausctl(tmp_path, "rooms", "show", ROOM)
+        for each in (
+            "Night [red]show",
+            ROOM,
+            STREAM_KEY,
+            f"http://127.0.0.1:8080/archive/{ROOM}/index.m3u8",
+            "203.0.113.7 by RTMP",
+            "FMLE/3.0 [OBS]",
+            "it sent nothing for 20 s",
+            "1920x1080 30 fps",
+            "shed",
+            "1.00 x real time",
+            "landlock rlimits no seccomp",
+            "the disk is full",
+            "Set the keyframe interval to 2 s",
+        ):
+            assert each in said.out
+        told = await hausctl(tmp_path, "rooms", "show", ROOM, "--json")
+        assert told.json == node.known[ROOM].model_dump(mode="json")
+
+
+async def test_a_room_may_be_named_by_the_beginning_of_its_id_or_its_title(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night show")
+        node.known[OTHER] = live_room(OTHER, "Day show")
+        unique = next(n for n in range(5, 60) if ROOM[:n] != OTHER[:n])
+        for name in (ROOM, ROOM[:unique], ROOM[:unique] + "…", "Night show"):
+            assert (await hausctl(tmp_path, "rooms", "close", name, "--json")).json["id"] == ROOM
+        for name, code in ((ROOM[:5], "ambiguous"), ("Nobody", "not-found"), ("k51", "not-found")):
+            said = await hausctl(tmp_path, "rooms", "close", name, "--json")
+            assert said.json["error"]["code"] == code
+        assert node.known[OTHER].state == "live"
+
+
+async def test_an_export_goes_where_the_user_stands(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night show")
+        asked = ("rooms", "export", ROOM, "--format", "mp4", "-o", "film.mp4", "--json")
+        made = (await hausctl(tmp_path, *asked)).json
+        assert made["path"] == str(Path.cwd() / "film.mp4")
+        assert node.exported_to == [Path.cwd() / "film.mp4"]
+        said = await hausctl(tmp_path, "rooms", "export", ROOM)
+        assert "bafybeiexample" in said.out
+
+
+async def test_pins_and_store(tmp_path: Path) -> None:
+    async with running(tmp_path, steps=2, step_s=0.1):
+        said = await hausctl(tmp_path, "pins", "list")
+        assert said.out == "Nothing is pinned.\n"
+        assert (await hausctl(tmp_path, "pins", "add", "bafkx", "--json")).json["kind"] == "cid"
+        assert "bafkx" in (await hausctl(tmp_path, "pins", "list")).out
+        assert (await hausctl(tmp_path, "pins", "verify")).out == (
+            "Checked 7 blocks: all of them are whole.\n"
+        )
+        removed = await hausctl(tmp_path, "pins", "remove", "bafkx", "--json")
+        assert removed.json == {"removed": "bafkx"}
+        assert (await hausctl(tmp_path, "pins", "list", "--json")).json == []
+        verified = await hausctl(tmp_path, "store", "verify", "--json")
+        assert verified.json == {"checked": 40000, "corrupt": 2, "missing": 1, "repaired": 1}
+        assert "2 corrupt, 1 missing" in (await hausctl(tmp_path, "store", "verify")).out
+        assert "5.0 GB of 20.0 GB (25 %)" in (await hausctl(tmp_path, "store", "usage")).out
+        assert (await hausctl(tmp_path, "store", "gc")).out == (
+            "Removed 3 files (30.0 MB), kept 5.0 GB.\n"
+        )
+
+
+async def test_long_work_shows_a_bar_on_a_terminal(tmp_path: Path) -> None:
+    async with running(tmp_path, steps=20, step_s=0.1):
+        with on_terminal(tmp_path, "store", "gc") as terminal, trio.fail_after(30):
+            assert await terminal.ended() == 0
+        assert "Collecting" in terminal.seen
+        assert "file 1" in terminal.seen
+        assert "Removed 3 files" in terminal.seen
+
+
+async def test_the_configuration_is_shown_and_reloaded(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        said = await hausctl(tmp_path, "config", "show")
+        assert "environment HAUSD_CHAIN__RPC_URL" in said.out
+        assert "topsecret" not in said.out
+        assert (await hausctl(tmp_path, "config", "reload")).out == (
+            "Now in force: log.level.\nWaits for a restart: http.listen.\n"
+        )
+
+
+async def test_the_log_is_shown_and_followed(tmp_path: Path) -> None:
+    async with running(tmp_path) as (_, ring):
+        now = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+        ring.append(now, "info", "hausd.x", "room-created", {"room": ROOM, "n": 3})
+        ring.append(now, "error", "hausd.x", "failed", {"exception": "Traceback …\nValueError"})
+        said = await hausctl(tmp_path, "logs")
+        assert said.out == (
+            f"12:00:00.000 info     room-created room={ROOM} n=3\n"
+            "12:00:00.000 error    failed \nTraceback …\nValueError\n"
+        )
+        told = await hausctl(tmp_path, "logs", "--level", "error", "--json")
+        assert [entry["event"] for entry in told.json] == ["failed"]
+        process = await trio.lowlevel.open_process(
+            program("logs", "-f", "-n", "1", "--json", "--home", str(tmp_path)),
+            stdout=subprocess.PIPE,
+            env=environment(),
+        )
+        assert process.stdout is not None
+        heard = b""
+        with trio.fail_after(30):
+            async for chunk in process.stdout:
+                heard += chunk
+                if heard.count(b"\n") == 2:
+                    break
+                ring.append(now, "info", "hausd.x", "later", {})
+        assert [json.loads(line)["event"] for line in heard.splitlines()] == ["failed", "later"]
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 130
+
+
+async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir(0o755)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (tmp_path / "hausd.toml").write_text(
+            f"[http]\nlisten = '127.0.0.1:{port}'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
+        )
+        said = await hausctl(tmp_path, "doctor")
+        told = await hausctl(tmp_path, "doctor", "--json")
+    assert said.code == told.code == 1
+    assert f"chmod 700 {tmp_path}/keys" in said.out
+    assert f"127.0.0.1:{port} is taken by process" in said.out
+    by_name = {check["name"]: check for check in told.json}
+    assert by_name["node"]["state"] == "warn"
+    assert by_name["keys"]["state"] == by_name["ports"]["state"] == "fail"
+    assert by_name["config"]["state"] == "ok"
+    assert {"disk", "clock", "files", "sandbox", "home"} <= set(by_name)
+    (tmp_path / "hausd.toml").write_text("[http]\nlisten = 3\n")
+    said = await hausctl(tmp_path, "doctor")
+    assert "hausd.toml:2: http.listen: 3 is not an address" in said.out
+
+
+async def test_doctor_asks_a_running_node_as_well(tmp_path: Path) -> None:
+    async with running(tmp_path):
+        told = await hausctl(tmp_path, "doctor", "--json")
+    assert told.code == 0
+    states = {check["name"]: check["state"] for check in told.json}
+    assert states["node"] == "ok"
+    assert states["encoders"] == "ok"
+
+
+async def test_top_prints_one_frame_or_a_line_per_look(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night show")
+        said = await hausctl(tmp_path, "top", "--once")
+        for each in ("Night show", "8.4 Mbit/s", "1.00 x", "812 ms", "80.0 GB free", "no seccomp"):
+            assert each in said.out
+        told = await hausctl(tmp_path, "top", "--once", "--json")
+        assert told.json["rooms"][0]["id"] == ROOM
+        assert told.json["status"]["viewers"] == 3
+        process = await trio.lowlevel.open_process(
+            program("top", "--interval", "0.2", "--json", "--home", str(tmp_path)),
+            stdout=subprocess.PIPE,
+            env=environment(),
+        )
+        assert process.stdout is not None
+        heard = b""
+        with trio.fail_after(30):
+            async for chunk in process.stdout:
+                heard += chunk
+                if heard.count(b"\n") >= 3:
+                    break
+        process.kill()
+        await process.wait()
+        assert json.loads(heard.splitlines()[1])["status"]["rooms"] == 1
+
+
+async def test_top_lives_on_its_own_screen_follows_its_size_and_leaves_it_clean(
+    tmp_path: Path,
+) -> None:
+    with trio.fail_after(60):
+        async with running(tmp_path) as (node, _):
+            for number in range(30):
+                room = open_room_id(bytes([number]) * 32)
+                node.known[room] = live_room(room, f"Show {number:02}")
+            with on_terminal(tmp_path, "top", "--interval", "0.2", lines=20) as terminal:
+                frame = await terminal.until("and 19 more")
+                assert "\x1b[?1049h" in frame
+                assert "Show 10" in frame
+                assert "Show 11" not in frame
+                terminal.resize(100, 15)
+                await terminal.until("and 24 more")
+                terminal.press("q")
+                assert await terminal.ended() == 0
+                assert terminal.seen.endswith("\x1b[?25h\x1b[?1049l")
+            with on_terminal(tmp_path, "top", "--interval", "0.2") as terminal:
+                await terminal.until("Show 00")
+                terminal.press("\x03")
+                assert await terminal.ended() == 130
+                assert "\x1b[?1049l" in terminal.seen
+
+
+async def test_top_says_when_its_node_is_gone(tmp_path: Path) -> None:
+    with trio.fail_after(60):
+        async with running(tmp_path):
+            with on_terminal(tmp_path, "top", "--interval", "0.2") as terminal:
+                await terminal.until("no rooms yet")
+                (tmp_path / "admin.sock").rename(tmp_path / "moved.sock")
+                await terminal.until("these figures are old")
+                (tmp_path / "moved.sock").rename(tmp_path / "admin.sock")
+
+
+async def test_a_home_too_deep_for_a_sockets_address_is_reached(tmp_path: Path) -> None:
+    home = tmp_path / ("deep-" * 20) / ("er-" * 20)
+    async with running(home):
+        assert (await hausctl(home, "status", "--json")).json["home"] == str(home)
+
+
+async def test_the_shell_completes_commands_and_rooms(tmp_path: Path) -> None:
+    script = (await hausctl(tmp_path, "completion", "bash")).out
+    assert "_HAUSCTL_COMPLETE" in script
+    async with running(tmp_path) as (node, _):
+        node.known[ROOM] = live_room(ROOM, "Night show")
+
+        async def complete(words: str) -> list[str]:
+            typed = f"hausctl --home {tmp_path} {words}"
+            done = await trio.run_process(
+                ["bash", "-c", f"{script}\nCOMP_WORDS=({typed}); COMP_CWORD=$1; "
+                 '_hausctl_completion hausctl; printf "%s\\n" "${COMPREPLY[@]}"', "bash",
+                 str(len(typed.split()) - 1)],
+                capture_stdout=True,
+                env=environment(PATH=f"{made}:/usr/bin:/bin"),
+            )  # fmt: skip
+            return done.stdout.decode().split()
+
+        made = tmp_path / "bin"
+        made.mkdir()
+        (made / "hausctl").write_text(f'#!/bin/sh\nexec {sys.executable} -m hausctl "$@"\n')
+        (made / "hausctl").chmod(0o755)
+        assert await complete("stat") == ["status"]
+        assert await complete("rooms sh") == ["show"]
+        assert await complete("rooms show k51") == [ROOM]
+    assert await complete("rooms show k51") == []
+
+
+def test_a_command_imports_neither_pydantic_nor_the_daemon() -> None:
+    watch = (
+        "import sys\n"
+        "from hausctl.__main__ import main\n"
+        "try: main(['--home', '/nonexistent', 'status'])\n"
+        "except SystemExit: pass\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "bad = loaded & {'pydantic', 'httpx', 'trio', 'fastapi', 'av', 'rich', 'psutil'}\n"
+        "print(sorted(bad | {n for n in sys.modules if n.startswith('hausd.')}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watch], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "[]\n"
