@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from hausctl.client import SOCKET_NAME, Client, NotRunning, Refused
 from hausctl.words import size
@@ -70,8 +71,7 @@ def examine(client: Client, home: Path) -> list[Check]:
     checks += _disk(options, status)
     checks += _tls(options)
     checks += _clock()
-    if not any(each["name"] == "files" for each in node_says):
-        checks += _files(status["pid"] if status else None)
+    checks += _files(status["pid"] if status else None)
     checks += _kernel()
     return checks + node_says
 
@@ -130,7 +130,8 @@ def _home(home: Path) -> Iterator[Check]:
 
 
 def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iterator[Check]:
-    held = " ".join(str(status.get(name) or "") for name in ("http", "rtmp")) if status else ""
+    told = [str(status.get(name) or "") for name in ("http", "rtmp")] if status else []
+    held = {urlsplit(url).port for url in told}
     for key in _LISTENERS:
         address = str(options.get(key) or "")
         host, _, port = address.rpartition(":")
@@ -144,7 +145,7 @@ def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iter
             else:
                 yield check("ports", "ok", f"{address} is free ({key})")
             continue
-        if status and (f":{port}" in held or _holder(int(port)) == status["pid"]):
+        if status and (int(port) in held or _holder(int(port)) == status["pid"]):
             yield check("ports", "ok", f"{address} is held by this node ({key})")
             continue
         pid = _holder(int(port))

@@ -2,18 +2,155 @@
 
 from __future__ import annotations
 
+import os
+from itertools import groupby
 from pathlib import Path
+
+import trio
 
 from hausd.admin.ports import ExportFormat
 from hausd.blocks.store import Store
 from hausd.core.errors import Problem
+from hausd.core.live import ArchivePlaylist, RoomState
+from hausd.core.media import Kind
 from hausd.core.shapes import ExportShape
+from hausd.core.storage import RecordingStopped
+from hausd.core.unixfs import BlockMissing
+from hausd.media.export import export as export_mp4
+from hausd.media.remux import ExportError, RunMedia
+from hausd.rooms.export import Exported, export_directory
 from hausd.rooms.room import Room
 from hausd.telemetry.progress import Progress
+from hausd.wire.car import CarError
+from hausd.wire.car import write as write_car
+
+_PUT_BLOCKS = 256
 
 
 async def export_room(
     room: Room, store: Store, form: ExportFormat, path: Path | None, progress: Progress
 ) -> ExportShape:
     """Raises Problem where the room is not finished, or the file can't be written."""
-    raise Problem("not-yet", "exports come with the next change", status=501)
+    if room.state not in (RoomState.ENDED, RoomState.CLOSED):
+        raise Problem(
+            "not-finished",
+            f"the room is {room.state.value}: only a finished recording can be exported",
+            hint="stop the encoder and wait until the room has ended, or `hausctl rooms close`",
+            status=409,
+        )
+    if form == "mp4":
+        return await _mp4(room, store, _needed(path), progress)
+    exported = await _directory(room, store)
+    if form == "unixfs":
+        return ExportShape(
+            room=room.id, format=form, cid=str(exported.root), path="", bytes=exported.size
+        )
+    written = await _car(exported, store, _needed(path), progress)
+    return ExportShape(
+        room=room.id, format=form, cid=str(exported.root), path=str(path), bytes=written
+    )
+
+
+def _needed(path: Path | None) -> Path:
+    if path is None:
+        raise Problem("no-path", "say where the file goes", hint="--output FILE", status=422)
+    return path
+
+
+def _recorded(room: Room) -> list[ArchivePlaylist]:
+    names = [variant.rendition.name for variant in room.archive_variants()]
+    found = [playlist for name in names if (playlist := room.archive(name)) is not None]
+    if not any(playlist.segments for playlist in found):
+        raise Problem("nothing-recorded", "nothing of this room is recorded", status=409)
+    return found
+
+
+async def _directory(room: Room, store: Store) -> Exported:
+    _recorded(room)
+    shown = [
+        (variant, playlist)
+        for variant in room.archive_variants()
+        if (playlist := room.archive(variant.rendition.name)) is not None
+    ]
+    poster = room.poster()
+    files = (
+        {"poster.jpg": b"".join(poster.body)} if poster and isinstance(poster.body, tuple) else {}
+    )
+    try:
+        exported = await export_directory(shown, store.block, files)
+        for at in range(0, len(exported.blocks), _PUT_BLOCKS):
+            await store.put(exported.blocks[at : at + _PUT_BLOCKS], room.id)
+    except BlockMissing as fault:
+        raise Problem(
+            "incomplete",
+            f"a block of the recording is missing or corrupt ({fault.cid})",
+            hint="`hausctl store verify` tells what is wrong",
+            status=409,
+        ) from fault
+    except RecordingStopped as fault:
+        raise Problem(
+            "store-full", f"the directory can't be stored: {fault}", status=507
+        ) from fault
+    return exported
+
+
+async def _car(exported: Exported, store: Store, path: Path, progress: Progress) -> int:
+    """Writes beside the file, then puts it in place: never half a CAR under the name."""
+    draft = path.with_name(f".{path.name}.part")
+    written = 0
+    try:
+        async with await trio.open_file(draft, "wb") as out:
+            async for piece in write_car(exported.root, store.block):
+                await out.write(piece)
+                written += len(piece)
+                progress(written, exported.size, "writing the CAR file")
+            await out.flush()
+            await trio.to_thread.run_sync(os.fsync, out.fileno())
+        await trio.to_thread.run_sync(draft.replace, path)
+    except OSError as fault:
+        raise _unwritable(path, fault.strerror or str(fault)) from fault
+    except (BlockMissing, CarError) as fault:
+        raise Problem("incomplete", f"the recording is not whole: {fault}", status=409) from fault
+    finally:
+        draft.unlink(missing_ok=True)
+    return written
+
+
+async def _mp4(room: Room, store: Store, path: Path, progress: Progress) -> ExportShape:
+    playlists = _recorded(room)
+    pictures = [one for one in playlists if one.rendition.kind is Kind.VIDEO]
+    sounds = [one for one in playlists if one.rendition.kind is Kind.AUDIO]
+    video = await _runs(pictures[0], store) if pictures else []
+    audio = await _runs(sounds[0], store) if sounds else []
+
+    def tell(done: int, total: int) -> None:
+        progress(done, total, "writing the film")
+
+    try:
+        size = await export_mp4(video, audio, path, tell)
+    except ExportError as fault:
+        raise Problem("export-failed", str(fault), status=409) from fault
+    return ExportShape(room=room.id, format="mp4", cid="", path=str(path), bytes=size)
+
+
+async def _runs(playlist: ArchivePlaylist, store: Store) -> list[RunMedia]:
+    runs: list[RunMedia] = []
+    for (number, init_cid), group in groupby(
+        playlist.segments, lambda segment: (segment.run, segment.init)
+    ):
+        init = await store.block(init_cid)
+        places = [store.locate(segment.cid) for segment in group]
+        if init is None or None in places:
+            raise Problem(
+                "incomplete",
+                f"a part of {playlist.rendition.name} is missing from the store",
+                hint="`hausctl store verify` tells what is wrong",
+                status=409,
+            )
+        kept = tuple(place for place in places if place is not None)
+        runs.append(RunMedia(number, init, kept, f"{playlist.rendition.name}, run {number}"))
+    return runs
+
+
+def _unwritable(path: Path, why: str) -> Problem:
+    return Problem("not-written", f"{path} can't be written: {why}", status=422)

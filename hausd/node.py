@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -50,6 +51,7 @@ from hausd.wire.worker import WorkerConfig
 log = structlog.get_logger("hausd.node")
 
 _FIRST_ROOM = "My room"
+_QUIET_S = 2.0
 
 
 class NodeFailed(Exception):
@@ -99,7 +101,7 @@ async def _run(
                 open_store(
                     config.store.path,
                     store_limits(config),
-                    progress=_store_progress,
+                    progress=_StoreProgress(),
                     evicted=evicted,
                 )
             )
@@ -324,10 +326,16 @@ def store_limits(config: Config) -> StoreLimits:
     )
 
 
-def _store_progress(what: str, done: int, total: int) -> None:
-    """A start that has to mend much says how far it is."""
-    if total and done % max(1, total // 20) == 0:
-        log.info("opening-store", doing=what, done=done, total=total)
+class _StoreProgress:
+    """A start that has to mend much says how far it is, from two seconds on."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + _QUIET_S
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + _QUIET_S
+            log.info("opening-store", doing=what, done=done, total=total)
 
 
 def _listen_http(at: Address) -> socket.socket:

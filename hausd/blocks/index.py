@@ -44,6 +44,14 @@ class Row:
     record: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that is not as it was written; the name as far as it is known."""
+
+    id: int
+    name: str
+
+
 class IndexIsNewer(Exception):
     """The index was written by a later version of hausd."""
 
@@ -76,14 +84,14 @@ class Index:
     def close(self) -> None:
         self._db.close()
 
-    def rows(self) -> Iterator[Row | str]:
-        """All rows; of one that is not as it was written, only the name as far as it is known."""
+    def rows(self) -> Iterator[Row | BadRow]:
+        """All closed files that the index knows."""
         for *values, checksum in self._db.execute(
             "SELECT id, kind, name, size, content, blocks, closed_ms, prints, record, checksum "
             "FROM files"
         ):
             if checksum != _checksum(*values):
-                yield values[2] if isinstance(values[2], str) else ""
+                yield BadRow(values[0], values[2] if isinstance(values[2], str) else "")
                 continue
             id_, kind, *rest = values
             yield Row(id_, FileKind(kind), *rest)

@@ -20,7 +20,7 @@ import structlog
 from hausd.blocks import files, journal, packs, prints, trailer
 from hausd.blocks.catalog import Catalog, Volume
 from hausd.blocks.errors import Damaged, StoreError, unreadable
-from hausd.blocks.index import Index, IndexIsNewer, Row
+from hausd.blocks.index import BadRow, Index, IndexIsNewer, Row
 from hausd.blocks.journal import Journal, Replay
 from hausd.blocks.layout import FileKind, Layout
 from hausd.blocks.table import Table
@@ -78,7 +78,7 @@ def recover(layout: Layout, progress: Progress) -> Recovered:
     )
 
 
-def _open_index(layout: Layout) -> tuple[Index, list[Row | str], list[str]]:
+def _open_index(layout: Layout) -> tuple[Index, list[Row | BadRow], list[str]]:
     """The index and what it holds; one that is missing or broken is begun anew."""
     notes = []
     if not os.path.exists(layout.index):
@@ -118,7 +118,7 @@ def _remove_side_files(path: str) -> None:
             os.unlink(path + suffix)
 
 
-def _read_index(path: str) -> tuple[Index, list[Row | str]]:
+def _read_index(path: str) -> tuple[Index, list[Row | BadRow]]:
     index = Index(path)
     try:
         return index, list(index.rows())
@@ -145,13 +145,14 @@ class _Recovery:
     known: dict[tuple[FileKind, str], Row] = field(default_factory=dict)
     _corrupt: dict[int, set[int]] = field(default_factory=dict)
 
-    def rows(self, rows: Iterable[Row | str]) -> None:
+    def rows(self, rows: Iterable[Row | BadRow]) -> None:
         """Takes what the index knows."""
         for row in rows:
-            if isinstance(row, str):
-                self._note("entries of the index were damaged and read again from the files", row)
-                continue
             self.next_id = max(self.next_id, row.id + 1)
+            if isinstance(row, BadRow):
+                self._note("entries of the index were damaged and dropped", row.name)
+                self.gone[row.id] = row.name
+                continue
             self.known[row.kind, row.name] = row
         with self._tolerate("the list of corrupt blocks was damaged; verify finds them again"):
             for id_, block in self.index.corrupt():

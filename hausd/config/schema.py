@@ -44,6 +44,10 @@ def _lists(value: object) -> object:
     return [_lists(each) for each in value] if isinstance(value, tuple) else value
 
 
+def _texts(value: tuple[object, ...]) -> list[str]:
+    return [str(each) for each in value]
+
+
 Listen = Annotated[
     units.Address,
     PlainValidator(units.parse_address),
@@ -62,6 +66,9 @@ Ladder = Annotated[
 ]
 HostNames = Annotated[
     tuple[str, ...], PlainValidator(units.parse_host_names), PlainSerializer(_lists)
+]
+Networks = Annotated[
+    tuple[units.Network, ...], PlainValidator(units.parse_networks), PlainSerializer(_texts)
 ]
 FilePath = Annotated[Path, PlainValidator(_path), PlainSerializer(_text_or_empty, return_type=str)]
 FilePathOrNone = Annotated[
@@ -131,6 +138,10 @@ class HttpConfig(Section):
     tls_key: FilePathOrNone = option(None, "PEM file with the certificate's private key.")
     insecure: bool = option(
         False, "Allows listening off loopback without TLS. hausd --insecure sets it as well."
+    )
+    metrics_from: Networks = option(
+        (),
+        'Networks that may read /metrics (Prometheus), beside this machine, as in ["10.1.0.0/16"].',
     )
     max_connections: int = option(
         4096, "Connections at once; further ones wait to be accepted.", ge=16, le=1_000_000
@@ -292,7 +303,12 @@ class MediaConfig(Section):
     )
     images: bool = option(True, "Makes a poster and a storyboard.", reload=True)
     threads: int = option(
-        0, "Threads of each encoder. 0: chosen by the worker.", ge=0, le=64, reload=True
+        0,
+        "CPU cores that the encoders of one stream share among them; each has at least one thread "
+        "of its own. 0: just that.",
+        ge=0,
+        le=256,
+        reload=True,
     )
     worker_memory: Bytes = option(
         2 * 1024**3,
@@ -309,7 +325,10 @@ class MediaConfig(Section):
         reload=True,
     )
     warm_workers: int = option(
-        1, "Workers kept ready, so that a publisher need not wait for one to start.", ge=0, le=16
+        1,
+        "Workers kept ready, so that a publisher need not wait for one to start. 0 saves memory.",
+        ge=0,
+        le=1,
     )
 
 
@@ -402,15 +421,6 @@ class LogConfig(Section):
     )
 
 
-class MetricsConfig(Section):
-    """Prometheus metrics at /metrics of [http]."""
-
-    enabled: bool = option(True, "Whether /metrics answers.")
-    remote: bool = option(
-        False, "Whether /metrics answers anyone; otherwise only clients on this machine."
-    )
-
-
 class Config(Section):
     """A node's whole configuration: frozen, checked, passed down."""
 
@@ -422,6 +432,5 @@ class Config(Section):
     live: LiveConfig = LiveConfig()
     store: StoreConfig = StoreConfig()
     log: LogConfig = LogConfig()
-    metrics: MetricsConfig = MetricsConfig()
     chain: ChainConfig = ChainConfig()
     p2p: P2PConfig = P2PConfig()

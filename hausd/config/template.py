@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -49,7 +50,7 @@ def written(value: Any, unit: str = "") -> str:
         return f'[{value.height}, "{write_bps(value.bandwidth_bps)}"]'
     if isinstance(value, tuple):
         return "[" + ", ".join(map(written, value)) + "]"
-    if isinstance(value, Address | Path | str):
+    if isinstance(value, Address | Path | str | IPv4Network | IPv6Network):
         return json.dumps(str(value), ensure_ascii=False)
     if unit == "bytes":
         return json.dumps(write_bytes(value)) if value else "0"

@@ -39,6 +39,9 @@ _RUNG_PIXELS = range(64, 4321)
 _RUNG_BPS = range(50_000, 100_000_001)
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
 class Wrong(ValueError):
     """An option's value can't be used: what is wrong with it, and what would be right."""
 
@@ -238,6 +241,22 @@ def parse_host_names(untrusted: object) -> tuple[str, ...]:
             right = 'write names alone, as in ["live.example.org"]'
             raise Wrong(f"{shown(name)} is not a host name", right)
     return tuple(name.lower() for name in names)
+
+
+def parse_networks(untrusted: object) -> tuple[Network, ...]:
+    """Reads networks in CIDR form; a single address stands for itself."""
+    if isinstance(untrusted, tuple) and all(
+        isinstance(each, ipaddress.IPv4Network | ipaddress.IPv6Network) for each in untrusted
+    ):
+        return untrusted
+    networks = []
+    for text in parse_texts(untrusted):
+        try:
+            networks.append(ipaddress.ip_network(text))
+        except ValueError:
+            right = 'write ADDRESS/BITS with no bits set beyond, as in ["10.1.0.0/16"]'
+            raise Wrong(f"{shown(text)} is not a network", right) from None
+    return tuple(networks)
 
 
 def parse_path(untrusted: object, home: Path | None) -> Path:

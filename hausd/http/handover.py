@@ -18,6 +18,7 @@ from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
+from hausd.http import hypercorn_mends as hypercorn_mends
 from hausd.http.asgi import Front
 from hausd.http.gate import Gate, Stage
 from hausd.http.head import BadRequest

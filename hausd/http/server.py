@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import resource
 import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 import trio
@@ -33,6 +35,7 @@ _SEND_BUFFER_BYTES = 512 * 1024
 _KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}  # a dead peer: 60 s
 _NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _NO_ROOM_PAUSE_S = 0.1
+_DESCRIPTORS_FOR_OTHERS = 256
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -186,7 +189,7 @@ async def serve(
     ``hostnames`` are further names that requests may call this node by, in lower case. At the end
     the intake stops at once and answers under way have ``drain_s``. Raises TlsFault.
     """
-    limits = limits or Limits()
+    limits = _affordable(limits or Limits())
     tally = Tally()
     hosts = frozenset(_address_of(listener)[0] for listener in listeners)
     door = Door(HostNames(hosts, hostnames), trusted_proxies, secrets.token_bytes(32), tally)
@@ -224,6 +227,16 @@ async def serve(
         for listener in listeners:
             listener.close()
         files.close()
+
+
+def _affordable(limits: Limits) -> Limits:
+    """No more connections than there are descriptors for, with some left for the node."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max(16, soft - limits.open_files - _DESCRIPTORS_FOR_OTHERS)
+    if soft == resource.RLIM_INFINITY or limits.connections <= most:
+        return limits
+    _log.info("http-connections-limited", connections=most, because="ulimit -n", descriptors=soft)
+    return replace(limits, connections=most)
 
 
 def _address_of(listener: socket.socket) -> tuple[str, int]:

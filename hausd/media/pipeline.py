@@ -116,6 +116,10 @@ class Pipeline:
     def _new_video(self, config: flv.VideoConfig) -> None:
         if config == self._video_config:
             return
+        first = next((waiting for waiting in self._waiting if waiting.video), None)
+        if first is not None:
+            # What waits is of the old parameters: a short run of its own.
+            self._start(first)
         self._video_config = config
         self._video = None
         if self._run is not None:
@@ -158,6 +162,7 @@ class Pipeline:
         self._audio_config = config
         self._sound = None
         self._mp3 = None
+        self._waiting = deque(waiting for waiting in self._waiting if waiting.video)
         try:
             if config.codec == "aac":
                 self._sound = read_aac(config.record)
@@ -365,14 +370,18 @@ class Pipeline:
         if has_video and self._video is not None and self._video.source.codec == "h264":
             seen = any(nal.has_captions(w.data) for w in waiting if w.video)
             self._captions = self._captions or seen
-        run = self._begin(min(first.ms, first.pts_ms), video=has_video)
+        self._begin(min(first.ms, first.pts_ms), video=has_video)
         for frame in waiting:
-            if self._run is not run:
+            # A run may end, and another begin, with each of them.
+            run = self._run
+            if run is None:
                 self._wait(frame)
-            elif frame.video:
+            elif not frame.video:
+                run.audio(frame.ms - run.plan.origin_ms, frame.data)
+            elif run.plan.video is not None:
                 self._to_run(run, frame.ms, frame.pts_ms, frame.keyframe, frame.data)
             else:
-                run.audio(frame.ms - run.plan.origin_ms, frame.data)
+                self.frames_dropped += 1
 
     def _begin(self, origin_ms: int, *, video: bool = True) -> Run:
         track = self._video if video else None

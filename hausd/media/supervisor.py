@@ -6,6 +6,7 @@ room it worked for. One warm process waits, so that a publisher need not wait fo
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -66,7 +67,8 @@ class Worker:
         self._sending = trio.Lock()
         self._broken = False
         self._finished = False
-        self._reading = False
+        self._silent_since = math.inf
+        """Since when the node waits for a word of the worker; never, while it does not."""
         self._stderr = b""
         self._cpu_s = 0.0
         self._dropped = 0
@@ -122,12 +124,12 @@ class Worker:
                 sent = await self._way.sendmsg(left)
             if patience.cancelled_caught:
                 # A worker whose own words nobody reads has to wait; that is no fault of it.
-                if self._reading:
+                if self._silent_since + self._hang_s <= trio.current_time():
                     await self._hung()
                 sent = 0
 
     async def _receive(self) -> bytes:
-        self._reading = True
+        self._silent_since = trio.current_time()
         try:
             while True:
                 finished = self._finished
@@ -138,7 +140,7 @@ class Worker:
         except OSError:
             return b""
         finally:
-            self._reading = False
+            self._silent_since = math.inf
 
     async def _hung(self) -> NoReturn:
         self._process.kill()
@@ -270,10 +272,15 @@ class Workers:
         spare, self._spare = self._spare, None
         worker = spare if spare is not None else await self._spawn()
         try:
-            if worker._process.poll() is not None:
+            try:
+                await worker.configure(config)
+            except WorkerCrashed:
+                if worker is not spare:
+                    raise
+                # It died while it waited: a fresh one does as well.
                 await self._discard(worker)
                 worker = await self._spawn()
-            await worker.configure(config)
+                await worker.configure(config)
             if self._keep_spare and self._nursery is not None:
                 self._nursery.start_soon(self._refill)
             yield worker

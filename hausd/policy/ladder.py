@@ -136,6 +136,8 @@ class Shedder:
         self._restored_s: dict[Saving, float] = {}
         self._changed_s: float | None = None
         self._calm_since_s: float | None = None
+        self._is_behind = False
+        # The smallest heap since it grew too large, and when it was so small.
         self._least_ms = 0.0
         self._least_s = 0.0
 
@@ -159,12 +161,12 @@ class Shedder:
         """
         if self._changed_s is None:
             self._settle(now_s, behind_ms)
-        if behind_ms < self._least_ms - _SHRINKS_BY_MS:
+        was_behind, self._is_behind = self._is_behind, behind_ms > BEHIND_MS
+        if not was_behind or behind_ms < self._least_ms - _SHRINKS_BY_MS:
             self._least_ms, self._least_s = behind_ms, now_s
-        if overflowed or behind_ms > BEHIND_MS:
+        if overflowed or self._is_behind:
             self._calm_since_s = None
             return self._shed_next(now_s, behind_ms, overflowed)
-        self._least_ms, self._least_s = behind_ms, now_s
         if behind_ms > _CALM_MS or (speed is not None and speed < _HEADROOM_SPEED):
             self._calm_since_s = None
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hausd.core.cid import CID
+from hausd.core.ids import SessionId
 from hausd.core.live import ArchivePlaylist, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
@@ -22,7 +23,8 @@ class _Track:
     inits: set[CID] = field(default_factory=set)
     last_run: int = -1
     """Run of the last segment as its origin counted it; ``segments`` hold the stretch."""
-    stretch: int = 0
+    holes: int = 0
+    """Holes within the last run."""
     peak_bps: int = 0
     size: int = 0
     duration_ms: int = 0
@@ -38,6 +40,7 @@ class Archive:
     def __init__(self, *, target_s: int) -> None:
         self._target_s = target_s
         self._tracks: dict[str, _Track] = {}
+        self._stretches: dict[tuple[SessionId, int, int], int] = {}
         self._ended = True
         self._version = 1
 
@@ -60,16 +63,16 @@ class Archive:
         if track.segments:
             last = track.segments[-1]
             hole_ms = segment.program_time_ms - last.program_time_ms - last.duration_ms
-            same_run = (last.session, last.init, track.last_run) == (
-                segment.session,
-                segment.init,
-                segment.run,
-            )
-            if not same_run or hole_ms > _CONTINUOUS_MS:
-                track.stretch += 1
+            if (last.session, track.last_run) != (segment.session, segment.run):
+                track.holes = 0
+            elif hole_ms > _CONTINUOUS_MS or last.init != segment.init:
+                track.holes += 1
+        # the same stretch has the same number in every rendition
+        stretch = (segment.session, segment.run, track.holes)
+        number = self._stretches.setdefault(stretch, len(self._stretches))
         track.rendition = rendition
         track.last_run = segment.run
-        placed = replace(segment, run=track.stretch)
+        placed = replace(segment, run=number)
         track.segments.append(placed)
         track.by_cid[segment.cid] = placed
         track.inits.add(segment.init)

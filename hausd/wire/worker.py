@@ -269,7 +269,7 @@ class ToWorkerDecoder:
             elif kind == _CONFIG:
                 try:
                     yield _config_from_json(head)
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     raise WorkerProtocolError(f"not a worker configuration: {error}") from None
             else:
                 raise WorkerProtocolError(f"no frame to a worker has kind {kind}")
@@ -292,7 +292,7 @@ class FromWorkerDecoder:
                 raise WorkerProtocolError(f"no frame from a worker has kind {kind}")
             try:
                 message = _message_from_json.decode(head)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise WorkerProtocolError(f"not a worker's message: {error}") from None
             _check(message)
             yield message, body

@@ -85,11 +85,9 @@ async def test_a_killed_worker_is_one_exception_that_says_how(workers: Workers) 
         await messages.__anext__()
         os.kill(worker.pid, signal.SIGKILL)
         with pytest.raises(WorkerCrashed, match="SIGKILL"):
-            while True:
-                await messages.__anext__()
+            await _exhaust(messages)
         with pytest.raises(WorkerCrashed):
-            for _ in range(100):
-                await worker.send(stream(2))
+            await worker.send(stream(2))
 
 
 async def test_the_next_worker_is_not_harmed_by_the_death_of_one(workers: Workers) -> None:
@@ -108,10 +106,7 @@ async def test_a_worker_that_hangs_while_it_is_fed_is_killed() -> None:
             os.kill(worker.pid, signal.SIGSTOP)
             pid = worker.pid
             with pytest.raises(BaseExceptionGroup) as caught:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_read_all, worker)
-                    big = [Tag(9, n, bytes(200_000)) for n in range(100)]
-                    await worker.send(big)
+                await _read_while_sending(worker, [Tag(9, n, bytes(200_000)) for n in range(100)])
             crashes, rest = caught.value.split(WorkerCrashed)
             assert crashes is not None
             assert rest is None
@@ -179,7 +174,8 @@ async def test_a_dead_spare_is_replaced_unnoticed(workers: Workers) -> None:
     await trio.sleep(0.1)
     for child in psutil.Process().children():
         child.kill()
-        child.wait(5)
+        while child.status() != psutil.STATUS_ZOMBIE:
+            await trio.sleep(0.01)
     async with workers.start(PASS) as worker:
         (await collect(worker, stream(1))).check()
 
@@ -193,9 +189,15 @@ async def test_the_worker_tells_how_it_fares(workers: Workers) -> None:
     assert stats[-1].cpu_s > 0
 
 
-async def _read_all(worker: Worker) -> None:
-    async for _ in worker.messages():
+async def _exhaust(messages: AsyncIterator[object]) -> None:
+    async for _ in messages:
         pass
+
+
+async def _read_while_sending(worker: Worker, tags: list[Tag]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_exhaust, worker.messages())
+        await worker.send(tags)
 
 
 async def _send_and_finish(worker: Worker, tags: list[Tag]) -> None:

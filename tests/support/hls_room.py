@@ -158,8 +158,17 @@ class StudioRoom:
     def end_run(self) -> None:
         """The encoder is gone; it may return."""
         for line in self._lines.values():
+            packed = line.packer.end_gop()
+            if packed is not None:
+                line.live.name_segment(self._msn, packed.cid)
+                self.blocks.update(dict(packed.nodes))
             self._close_archive(line)
             line.live.end_run()
+            self._now_ms = max(
+                self._now_ms, self._zero_ms + line.start(line.frames) * 1000 // line.scale
+            )
+        if any(line.live.last_msn == self._msn for line in self._lines.values()):
+            self._msn += 1  # a GOP was cut short
         self.state = RoomState.WAITING
         self.touch()
 

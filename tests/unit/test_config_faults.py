@@ -175,6 +175,7 @@ def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
         ("[media]\nladder = [[720, '1M'], [360, '2M']]", "media.ladder", "are not more than"),
         ("[media]\nladder = [[720, '1M'], [720, '2M']]", "media.ladder", "in two rungs"),
         ("[media]\nladder = [[720, '1k']]", "media.ladder", "not a bit rate for video"),
+        ("[http]\nmetrics_from = ['10.1.2.3/8']", "http.metrics_from", "is not a network"),
         ("[media]\nladder = [720]", "media.ladder", "is not a rung"),
         ("[media]\nladder = [[9000, '1M']]", "media.ladder", "not a rung's height"),
     ],

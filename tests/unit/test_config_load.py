@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ def test_a_named_file_takes_the_place_of_the_homes(tmp_path: Path) -> None:
         ("chain.rpc_url=http://127.0.0.1:8899", "chain", "rpc_url", "http://127.0.0.1:8899"),
         ("p2p.listen=/ip4/127.0.0.1/tcp/0", "p2p", "listen", "/ip4/127.0.0.1/tcp/0"),
         ("http.hostnames=a.example, B.example", "http", "hostnames", ("a.example", "b.example")),
+        ("http.metrics_from=10.0.0.0/8", "http", "metrics_from", (ip_network("10.0.0.0/8"),)),
         ('http.hostnames=["a.example"]', "http", "hostnames", ("a.example",)),
         ("http.public_url='https://a.example'", "http", "public_url", "https://a.example"),
     ],

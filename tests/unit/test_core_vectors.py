@@ -17,8 +17,6 @@ from hausd.core.manifest import decode_record, encode_record
 from hausd.wire.announce import Statement, sign, unpack, verify
 from hausd.wire.car import CarReader
 
-pycddl = pytest.importorskip("pycddl")
-
 SCHEMA = (Path(__file__).parents[2] / "hausd/wire/schema.cddl").read_text()
 NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car"]
 
@@ -29,6 +27,7 @@ def check(name: str, encoded: bytes) -> None:
     pycddl 0.6 holds every member of a list to the .cbor of one of them, and can't take a map's
     key by .regexp: both are loosened here, and what is in byte strings is checked by itself.
     """
+    pycddl = pytest.importorskip("pycddl")
     schema = re.sub(r"bytes \.cbor [a-z-]+", "bytes", SCHEMA)
     schema = schema.replace("* rendition-name =>", "* text =>")
     pycddl.Schema(f"begin = {name}\n{schema}").validate_cbor(encoded)
@@ -125,7 +124,7 @@ def test_whatever_is_signed_fits_the_schema(statement: Statement) -> None:
 def test_the_schema_refuses_what_the_code_refuses(name: str, changes: dict[str, object]) -> None:
     body = decode(bytes.fromhex(vectors("announce")["statements"][name]["body"]))
     assert isinstance(body, dict)
-    with pytest.raises(pycddl.ValidationError):
+    with pytest.raises(ValueError):
         check(name.split()[0], encode(body | changes))
 
 

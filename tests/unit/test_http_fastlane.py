@@ -451,5 +451,3 @@ async def test_a_client_that_is_gone_harms_nobody(segment: Path) -> None:
             while node.server.tally.connections:
                 await trio.sleep(0.01)
         assert not node.server.tally.failed
-
-

@@ -61,7 +61,9 @@ async def test_a_dribbled_head_or_body_ends_after_a_hand_over_too() -> None:
         half_head, half_body = await node.connect(), await node.connect()
         await half_head.get("/api")
         await half_head.send(b"GET /api HTTP/1.1\r\nHo")
-        await half_body.send(b"POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
+        await half_body.send(
+            b"POST /api HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab"
+        )
         await ends(half_head)
         await ends(half_body)
         assert node.refused("body-timeout") == 1

@@ -1,0 +1,190 @@
+"""A full or failing disk stops the recording, says why, harms nothing, and needs no restart."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hausd.blocks.store import Store, open_store
+from hausd.core.cid import CID
+from hausd.core.storage import RecordingStopped
+from support.store import LIMITS, leaf, room, segment
+
+SIZE = 10_000
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextmanager
+def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
+    folder.mkdir()
+    run("mount", *arguments, str(folder))
+    try:
+        yield folder
+    finally:
+        run("umount", "--lazy", str(folder))
+
+
+async def write_until_stopped(store: Store, first: int) -> tuple[int, str]:
+    """Gives the number of the first segment that was not written whole, and the reason."""
+    for number in range(first, first + 1000):
+        for change in segment(number, size=SIZE).changes():
+            try:
+                await store.write([change])
+            except RecordingStopped as stopped:
+                return number, str(stopped)
+    raise AssertionError("nothing stopped it")
+
+
+async def assert_whole(store: Store, numbers: range) -> None:
+    for number in numbers:
+        one = segment(number, size=SIZE)
+        place = store.locate(one.cid)
+        assert place is not None
+        assert await store.read_range(place) == one.content
+
+
+@needs_root
+async def test_a_full_disk(tmp_path: Path) -> None:
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=3m", "tmpfs") as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(500_000))
+        async with open_store(disk / "store", LIMITS) as store:
+            stopped_at, reason = await write_until_stopped(store, 0)
+            assert stopped_at > 10
+            assert reason.startswith("the disk is full: free some space")
+            with pytest.raises(RecordingStopped, match="the disk is full"):
+                big = leaf("big", 1_000_000)
+                await store.put([(CID.of(big), big)], room())
+            # Not even the index can grow now; what was written stays readable all the same.
+            await store.sync()
+            await assert_whole(store, range(stopped_at))
+            ballast.unlink()
+            for change in segment(500, size=SIZE).changes():
+                await store.write([change])
+            assert await store.sync()
+            await assert_whole(store, range(500, 501))
+            second, _ = await write_until_stopped(store, 600)
+            await assert_whole(store, range(600, second))
+        # Full as it is, the store opens again, whole.
+        async with open_store(disk / "store", LIMITS) as store:
+            await assert_whole(store, range(stopped_at))
+            await assert_whole(store, range(600, second))
+            found = await store.verify()
+            assert (found.corrupt, found.missing) == (0, 0)
+
+
+@needs_root
+async def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as disk:
+        async with open_store(disk / "store", LIMITS) as store:
+            await store.write(segment(0, size=SIZE).changes())
+        shutil.copytree(disk / "store", disk / "other")
+        (disk / "store").rename(disk / "closed")
+        (disk / "other").rename(disk / "store")
+        async with open_store(disk / "store", LIMITS) as store:
+            run("mount", "-o", "remount,ro", str(disk))
+            with pytest.raises(RecordingStopped, match="mounted read-only"):
+                await store.write([segment(1, size=SIZE).append(0)])
+            await assert_whole(store, range(1))
+            run("mount", "-o", "remount,rw", str(disk))
+            await store.write(segment(1, size=SIZE).changes())
+            await assert_whole(store, range(2))
+
+
+@needs_root
+async def test_a_disk_with_input_output_errors(tmp_path: Path) -> None:
+    """An ext4 file system on a device whose own storage has run out of space: EIO when synced."""
+    if shutil.which("mkfs.ext4") is None or not Path("/dev/loop-control").exists():
+        pytest.skip("no loop devices here")
+    with mounted(tmp_path / "backing", "-t", "tmpfs", "-o", "size=6m", "tmpfs") as backing:
+        image = backing / "image"
+        with image.open("wb") as file:
+            file.truncate(64 * 1024 * 1024)
+        run("mkfs.ext4", "-q", "-O", "^has_journal", "-E", "nodiscard", str(image))
+        try:
+            mount = mounted(tmp_path / "disk", "-o", "loop,errors=continue", str(image))
+            disk = mount.__enter__()
+        except subprocess.CalledProcessError as fault:
+            pytest.skip(f"no loop device can be mounted: {fault.stderr}")
+        try:
+            async with open_store(disk / "store", LIMITS) as store:
+                await store.write(segment(0, size=SIZE).changes())
+                assert await store.sync()
+                failed = False
+                for number in range(1, 60):
+                    await store.write(segment(number, size=SIZE).changes())
+                    if not await store.sync():
+                        failed = True
+                        break
+                assert failed
+                with pytest.raises(RecordingStopped, match=r"input/output errors|disk is full"):
+                    await store.write([segment(99, size=SIZE).append(0)])
+                await assert_whole(store, range(1))
+        finally:
+            mount.__exit__(None, None, None)
+
+
+async def test_a_batch_that_fails_half_way_counts_not_at_all(tmp_path: Path) -> None:
+    """The first file of the batch can be written, the second can't; and the other way round."""
+    big, small = segment(0, size=50_000), segment(1, size=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write([big.append(0), small.append(0)])
+        before = store.usage()
+        for order in ((small, big), (big, small)):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+            try:
+                with pytest.raises(RecordingStopped, match="ulimit -f"):
+                    await store.write([one.append(1) for one in order])
+                with pytest.raises(RecordingStopped, match="ulimit -f"):
+                    await store.write([segment(7, size=100).append(0), big.append(1)])
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            assert store.usage() == before.model_copy(
+                update={"free_bytes": store.usage().free_bytes}
+            )
+            for data in (*big.gops[1], *small.gops[1], *segment(7, size=100).gops[0]):
+                assert not store.has(CID.of(data))
+        assert sum(path.stat().st_size for path in tmp_path.rglob("*.seg")) == 200_400
+        for one in (big, small):
+            await store.write([one.append(1), one.append(2), one.close()])
+            place = store.locate(one.cid)
+            assert place is not None
+            assert await store.read_range(place) == one.content
+    async with open_store(tmp_path, LIMITS) as store:
+        assert store.repaired == []
+
+
+async def test_the_journal_failing_takes_the_batch_back(tmp_path: Path) -> None:
+    """The files fit under the limit, the journal's record doesn't."""
+    one = segment(0, size=10)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with open_store(tmp_path, replace(LIMITS, sync_s=3600)) as store:
+        for number in range(1, 60):
+            await store.write([segment(number, gops=1, size=10).append(0)])
+        size = (tmp_path / "journal").stat().st_size
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+        try:
+            with pytest.raises(RecordingStopped, match="ulimit -f"):
+                await store.write([one.append(0)])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert not store.has(CID.of(one.leaves[0]))
+        await store.write(one.changes())
+        shutil.copytree(tmp_path, tmp_path.with_name("crashed"))
+    async with open_store(tmp_path.with_name("crashed"), LIMITS) as store:
+        assert store.repaired == []
+        assert store.locate(one.cid) is not None
+        assert len(store.unclosed(room())) == 59
