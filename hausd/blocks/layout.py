@@ -10,11 +10,12 @@ A file's *name* is its path below ``segments`` or ``packs`` without the suffix.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
+from functools import lru_cache
 
 from hausd.core.ids import RoomId, SessionId, parse_room_id
 from hausd.core.storage import SegmentKey
@@ -45,15 +46,22 @@ def segment_name(key: SegmentKey) -> str:
 
 def parse_segment_name(untrusted: str) -> SegmentKey:
     """Reads a name; raises ValueError."""
-    parts = untrusted.split("/")
-    if len(parts) != 4:
+    folder, slash, number = untrusted.rpartition("/")
+    if not slash:
         raise ValueError(f"{untrusted!r} is not room/session/rendition/number")
-    room, session, rendition, number = parts
+    return SegmentKey(*_parse_folder(folder), _parse_number(number))
+
+
+@lru_cache(maxsize=256)
+def _parse_folder(untrusted: str) -> tuple[RoomId, SessionId, str]:
+    """What all segments of a rendition have in common; kept, as a start reads thousands."""
+    parts = untrusted.split("/")
+    if len(parts) != 3:
+        raise ValueError(f"{untrusted!r} is not room/session/rendition")
+    room, session, rendition = parts
     if not _RENDITION.fullmatch(rendition):
         raise ValueError(f"{rendition!r} can't name a rendition: a-z, 0-9, '_', '-', '.'")
-    return SegmentKey(
-        parse_room_id(room), SessionId.parse(session), rendition, _parse_number(number)
-    )
+    return parse_room_id(room), SessionId.parse(session), rendition
 
 
 def pack_name(room: RoomId, number: int) -> str:
@@ -111,31 +119,26 @@ class Layout:
 
     def names(self, kind: FileKind) -> Iterator[str]:
         """Names of all files of a kind that are there. Foreign files are passed over."""
-        yield from _walk(Path(self.folder(kind)), _DEPTHS[kind], _SUFFIXES[kind], kind)
+        yield from _walk(self.folder(kind), _DEPTHS[kind], _SUFFIXES[kind], kind)
 
 
-def _walk(folder: Path, depth: int, suffix: str, kind: FileKind) -> Iterator[str]:
-    root = str(folder)
-    stack = [(folder, depth)]
+def _walk(root: str, depth: int, suffix: str, kind: FileKind) -> Iterator[str]:
+    parse = parse_segment_name if kind is FileKind.SEGMENT else parse_pack_name
+    stack = [("", depth)]
     while stack:
         at, below = stack.pop()
         try:
-            entries = list(at.iterdir())
+            entries = os.listdir(f"{root}/{at}")
         except (FileNotFoundError, NotADirectoryError):
             continue
         if below > 1:
-            stack.extend((entry, below - 1) for entry in entries)
+            stack.extend((f"{at}{entry}/", below - 1) for entry in entries)
             continue
         for entry in entries:
-            text = str(entry)
-            if not text.endswith(suffix):
-                continue
-            name = text[len(root) + 1 : -len(suffix)]
-            try:
-                if kind is FileKind.SEGMENT:
-                    parse_segment_name(name)
-                else:
-                    parse_pack_name(name)
-            except ValueError:
-                continue
-            yield name
+            name = f"{at}{entry.removesuffix(suffix)}"
+            if entry.endswith(suffix):
+                try:
+                    parse(name)
+                except ValueError:
+                    continue
+                yield name

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from hausd.blocks import files, journal, packs, prints, trailer
+from hausd.blocks import files, journal, packs, trailer
 from hausd.blocks.catalog import Catalog, Volume
 from hausd.blocks.errors import Damaged, StoreError, unreadable
 from hausd.blocks.index import BadRow, Index, IndexIsNewer, Row
@@ -29,6 +29,8 @@ from hausd.core.ids import RoomId
 log = structlog.get_logger("hausd.blocks")
 
 Progress = Callable[[str, int, int], None]
+_CHUNK_FILES = 500
+"""So many files taken in are written to the index at once, rather than kept in memory."""
 _NAMED = 3
 """A message names at most so many files."""
 
@@ -220,7 +222,7 @@ class _Recovery:
             return True
         told = self.told.closed.get(row.name)
         if told is not None:
-            own = prints.pack(told.all_digests())
+            own = told.prints()
             if row.prints[: len(own)] != own:
                 return False
         return os.stat(self.layout.path(row.kind, row.name)).st_size == row.size
@@ -274,7 +276,7 @@ class _Recovery:
         volume.blocks = len(table) + len(table.nodes)
         volume.closed_ms = contents.closed_ms
         self.catalog.enter(volume)
-        packed = prints.pack(table.all_digests())
+        packed = table.prints()
         self.catalog.prints.load(packed, volume.handle)
         if check:
             for block in _bad_blocks(path, table):
@@ -286,6 +288,13 @@ class _Recovery:
             *(contents.closed_ms, packed, contents.record),
         )
         self.pending[row.id] = (row, encoded)
+        if name in self.told.closed:
+            files.sync(path)  # the index must not know of what is not on disk
+        if len(self.pending) >= _CHUNK_FILES:
+            with self._tolerate("the index could not be written"):
+                self.index.write(self.pending.values(), self.gone)
+                self.pending.clear()
+                self.gone.clear()
         return True
 
     def _restore_trailer(self, row: Row) -> bool:
@@ -324,7 +333,7 @@ class _Recovery:
         volume = self._volume(FileKind.SEGMENT, name, row)
         volume.size, volume.blocks, volume.table = table.end, len(table), table
         self.catalog.enter(volume)
-        self.catalog.prints.load(prints.pack(table.all_digests()), volume.handle)
+        self.catalog.prints.load(table.prints(), volume.handle)
 
     def _open_pack(self, name: str, row: Row | None) -> None:
         """A pack without a trailer tells itself what it holds."""
@@ -346,7 +355,7 @@ class _Recovery:
         if found.corrupt:
             self._note("blocks of these files were lost", name)
         self.catalog.enter(volume)
-        self.catalog.prints.load(prints.pack(found.table.all_digests()), volume.handle)
+        self.catalog.prints.load(found.table.prints(), volume.handle)
 
     def _volume(self, kind: FileKind, name: str, row: Row | None) -> Volume:
         if row is not None:

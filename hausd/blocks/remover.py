@@ -83,9 +83,8 @@ class Remover:
         for start in range(0, len(doomed), _CHUNK_FILES):
             progress("removing", start, len(doomed))
             async with state.lock:
-                chunk = [
-                    one for one in doomed[start : start + _CHUNK_FILES] if state.catalog.holds(one)
-                ]
+                chunk = doomed[start : start + _CHUNK_FILES]
+                chunk = [one for one in chunk if state.catalog.holds(one)]
                 gone_files += len(chunk)
                 gone_bytes += await self.remove(chunk)
         async with state.lock:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from hausd.blocks import metrics, prints, trailer
+from hausd.blocks import metrics, trailer
 from hausd.blocks.catalog import Catalog, Volume
 from hausd.blocks.errors import Damaged, explain
 from hausd.blocks.index import Index, Row
@@ -185,6 +185,6 @@ def _row(volume: Volume, table: Table, record: bytes) -> Row:
         content=volume.content,
         blocks=volume.blocks,
         closed_ms=volume.closed_ms,
-        prints=prints.pack(table.all_digests()),
+        prints=table.prints(),
         record=record,
     )

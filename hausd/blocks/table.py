@@ -5,7 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
+from hausd.blocks import prints
 from hausd.core import unixfs
 from hausd.core.cid import CID, Codec
 
@@ -74,6 +76,10 @@ class Table:
             yield self.digest(index)
         yield from self.nodes
 
+    def prints(self) -> bytes:
+        """Of all of them, as ``Prints.load`` takes them."""
+        return prints.pack(self.digests, self.nodes)
+
     def span(self, digest: bytes) -> tuple[int, int] | None:
         """First and past-the-last block under a node, where its content lies contiguously."""
         if digest not in self._ranges:
@@ -110,9 +116,6 @@ class Table:
 
 def table_of(digests: bytes, lengths: Sequence[int]) -> Table:
     """Blocks that lie one after the other from offset 0."""
-    table = Table(bytearray(digests), array("Q"), array("I", lengths))
-    at = 0
-    for length in lengths:
-        table.offsets.append(at)
-        at += length
-    return table
+    offsets = array("Q", accumulate(lengths, initial=0))
+    offsets.pop()
+    return Table(bytearray(digests), offsets, array("I", lengths))

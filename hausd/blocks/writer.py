@@ -128,8 +128,9 @@ class Writer:
             raise state.refuse("disk", state.trouble)
         if state.journal.end > _MAX_JOURNAL_BYTES:
             raise state.refuse("disk", "the store's index can't be written: see the log")
-        free = state.free_bytes()
-        if free - need_bytes < state.limits.reserve_bytes:
+        reserve = state.limits.reserve_bytes
+        free = state.free_bytes() if reserve else 0
+        if reserve and free - need_bytes < reserve:
             raise state.refuse("reserve", below_reserve(state.limits, free, state.layout.root))
         used_bytes = state.used_bytes() + _INDEX_SLACK_BYTES
         over_bytes = shortfall(used_bytes, need_bytes, state.limits.quota_bytes)

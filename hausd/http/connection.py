@@ -32,9 +32,9 @@ class Connection:
     when the head began to arrive, or when the last answer ended.
 
     ``refused``: the door's answer in place of the responder's. ``leaves``: the ASGI lane is to
-    check and answer (a body, a WebSocket). ``keep``: the connection may be used again. ``plain``: an
-    HTTP/1.1 GET without range and conditions on a connection that is kept, so that everyone gets
-    the same bytes.
+    check and answer (a body, a WebSocket). ``keep``: the connection may be used again.
+    ``plain``: an HTTP/1.1 GET without range and conditions on a connection that is kept, so that
+    everyone gets the same bytes.
     """
 
     __slots__ = (

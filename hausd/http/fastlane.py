@@ -460,7 +460,9 @@ class FastLane:
         self._watched[conn.fd] = conn
 
     def _unwatch(self, conn: Connection) -> None:
-        if self._watched.pop(conn.fd, None) is not None:
+        # A hand-over closes the socket by itself, and its number may be another's by now.
+        if self._watched.get(conn.fd) is conn:
+            del self._watched[conn.fd]
             self._poller.remove(conn.fd)
 
     def _drop(self, conn: Connection) -> None:

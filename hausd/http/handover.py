@@ -15,13 +15,12 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from hausd.http import hypercorn_mends as hypercorn_mends
 from hausd.http.asgi import Front
 from hausd.http.gate import Gate, Stage
 from hausd.http.head import BadRequest
+from hausd.http.hypercorn_mends import MendedTCPServer
 from hausd.http.limits import Limits
 from hausd.http.metrics import Tally
 
@@ -85,7 +84,7 @@ class SlowLane:
     async def _serve(self, stream: _Plain) -> None:
         state: Any = {"closing": self.closing}
         try:
-            await TCPServer(
+            await MendedTCPServer(
                 self._app,
                 self._config,
                 self._context,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 from enum import Enum, auto
+from http import HTTPStatus
 
 import trio
 
@@ -22,22 +23,7 @@ _PUSH_BYTES = 2 * 1024 * 1024  # before others get their turn
 _MOST_PIECES = 64  # well below IOV_MAX
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_REASONS = {
-    200: b"OK",
-    206: b"Partial Content",
-    301: b"Moved Permanently",
-    302: b"Found",
-    304: b"Not Modified",
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
-    413: b"Content Too Large",
-    416: b"Range Not Satisfiable",
-    421: b"Misdirected Request",
-    500: b"Internal Server Error",
-    503: b"Service Unavailable",
-}
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Pushed(Enum):
@@ -150,7 +136,7 @@ class Outgoing:
 
 def head_bytes(reply: Reply, date: bytes, connection: bytes = b"", chunked: bool = False) -> bytes:
     """Status line and fields as they are sent. ``connection`` is the option's name, or empty."""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (reply.status, _REASONS.get(reply.status, b"."))]
+    lines = [b"HTTP/1.1 %d %s\r\n" % (reply.status, _PHRASES.get(reply.status, b""))]
     lines += [b"%s: %s\r\n" % field for field in reply.headers]
     lines.append(b"date: %s\r\n" % date)
     if connection:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 import trio
@@ -117,6 +118,8 @@ class Connection:
         self._flash_version = ""
         self._budget_bytes = float(_NEGOTIATION_BYTES)
         self._budget_at_s = trio.current_time()
+        self._waiting_since_s = math.inf
+        """Since when the room has had all tags there were; never while it is busy."""
         self._published = False
         self.publishing = False
         """Whether media flows now; until it does, the connection may have to make room."""
@@ -187,28 +190,26 @@ class Connection:
                 return Ending("left", "it left before it published")
 
     async def _next_tags(self) -> list[Tag] | Ending:
-        """Tags, at least one, all that have come; waits ``stall_s`` for them."""
+        """Tags, at least one, all that have come."""
         events = self._events
         tags: list[Tag] = []
-        with trio.move_on_after(self._limits.stall_s):
-            while True:
-                while events:
-                    event = events[0]
-                    if isinstance(event, Tag):
-                        tags.append(event)
-                    elif tags:
-                        return tags
-                    elif isinstance(event, Unpublished):
-                        events.popleft()
-                        return _FINISHED
-                    elif isinstance(event, Violated):
-                        return Ending(event.code, event.reason)
-                    events.popleft()
-                if tags:
+        while True:
+            while events:
+                event = events[0]
+                if isinstance(event, Tag):
+                    tags.append(event)
+                elif tags:
                     return tags
-                if not await self._receive():
-                    return Ending("lost", "the encoder closed the connection without saying so")
-        return Ending("stalled", f"the encoder sent no media for {self._limits.stall_s:g} s")
+                elif isinstance(event, Unpublished):
+                    events.popleft()
+                    return _FINISHED
+                elif isinstance(event, Violated):
+                    return Ending(event.code, event.reason)
+                events.popleft()
+            if tags:
+                return tags
+            if not await self._receive():
+                return Ending("lost", "the encoder closed the connection without saying so")
 
     async def _receive(self) -> bool:
         """Reads once; False at the end. What is to be answered is sent at once."""
@@ -246,7 +247,9 @@ class Connection:
         await self._flush()
         self._budget_bytes = self._limits.max_bytes_per_s * _BURST_S
         self._budget_at_s = trio.current_time()
-        tags = await self._next_tags()
+        tags: list[Tag] | Ending = self._stalled()
+        with trio.move_on_after(self._limits.stall_s):
+            tags = await self._next_tags()
         if isinstance(tags, Ending):
             return tags
         encoder = encoder_name(self._flash_version, tags)
@@ -268,29 +271,48 @@ class Connection:
         return ending
 
     async def _feed(self, feed: Feed, tags: list[Tag]) -> Ending:
-        ending = Ending(_OVER, "")
-        async with trio.open_nursery() as nursery:
+        ending: Ending | None = None
+        self._waiting_since_s = math.inf
 
-            async def leave_when_over() -> None:
-                nonlocal ending
-                ending = Ending(_OVER, await feed.wait_over())
-                nursery.cancel_scope.cancel()
+        async def leave_when_over() -> Ending:
+            return Ending(_OVER, await feed.wait_over())
 
-            nursery.start_soon(leave_when_over)
-            pumped = await self._pump(feed, tags)
+        async def first_to_end(end: Callable[[], Awaitable[Ending]]) -> None:
+            nonlocal ending
+            ended = await end()
+            ending = ending or ended
             nursery.cancel_scope.cancel()
-            ending = pumped
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(first_to_end, leave_when_over)
+            nursery.start_soon(first_to_end, self._stall)
+            await first_to_end(partial(self._pump, feed, tags))
+        assert ending is not None
         return ending
+
+    async def _stall(self) -> Ending:
+        """Ends when the encoder lets us wait too long; one timer, however many tags come."""
+        stall_s = self._limits.stall_s
+        while True:
+            waited_s = max(0.0, trio.current_time() - self._waiting_since_s)
+            if waited_s >= stall_s:
+                return self._stalled()
+            await trio.sleep(stall_s - waited_s)
+
+    def _stalled(self) -> Ending:
+        return Ending("stalled", f"the encoder sent no media for {self._limits.stall_s:g} s")
 
     async def _pump(self, feed: Feed, tags: list[Tag]) -> Ending:
         """Reads only when the room has taken what came before: a busy room slows the encoder."""
         try:
             while True:
                 await feed.send(tags)
+                self._waiting_since_s = trio.current_time()
                 TAGS.inc(len(tags))
                 more = await self._next_tags()
                 if isinstance(more, Ending):
                     return more
+                self._waiting_since_s = math.inf
                 tags = more
         except FeedOver as over:
             return Ending(_OVER, str(over))

@@ -169,6 +169,8 @@ class _Writer:
             raise ValueError("neither picture nor sound is left to publish")
         self._frames = self._samples = 0
         self._next_key_s = Fraction(0)
+        # 0.8 means 4/5, not the binary number next to it.
+        self._gop_s = Fraction(shape.gop_s).limit_denominator(1000)
 
     def run(
         self,
@@ -213,7 +215,7 @@ class _Writer:
             picture = self._pattern.picture()
             key = self._video_s() >= self._next_key_s
             if key:
-                self._next_key_s += Fraction(self._shape.gop_s)
+                self._next_key_s += self._gop_s
             picture.pict_type = 1 if key else 0
             self._frames += 1
             self._container.mux(self._video.encode(picture))

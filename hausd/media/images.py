@@ -83,6 +83,11 @@ class Images:
         if (last_ms is None or run_ms - last_ms > _NO_PICTURES_MS) and self._due(run_ms):
             self._take(_Keyframe(source, data), run_ms)
 
+    def wait_idle(self) -> None:
+        """Waits until what was taken is drawn."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy)
+
     def close(self) -> None:
         """Draws what was taken, and ends."""
         with self._changed:
@@ -119,6 +124,7 @@ class Images:
                 self.failures += 1
             with self._changed:
                 self._busy = False
+                self._changed.notify_all()
 
 
 class _Studio:
@@ -145,13 +151,14 @@ class _Studio:
             self._send(self._sheet)
 
     def _decoded(self, keyframe: _Keyframe) -> VideoFrame:
-        if self._decoder is None or keyframe.source != self._decodes:
-            self._decoder = open_decoder(keyframe.source, one_thread=True)
+        decoder, self._decoder = self._decoder, None
+        if decoder is None or keyframe.source != self._decodes:
+            decoder = open_decoder(keyframe.source, one_thread=True)
             self._decodes = keyframe.source
-        pictures = self._decoder.decode(av.Packet(keyframe.data))
-        pictures += self._decoder.decode(None)
-        # A decoder that was drained takes more only after this.
-        self._decoder.flush_buffers()
+        pictures = decoder.decode(av.Packet(keyframe.data)) + decoder.decode(None)
+        # A decoder that was drained takes more only after this; one that failed is not kept.
+        decoder.flush_buffers()
+        self._decoder = decoder
         if not pictures:
             raise av.error.InvalidDataError(errno.EINVAL, "the keyframe shows no picture")
         return pictures[0]

@@ -12,38 +12,32 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
 
 import av
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
 from hausd.media.encoder import (
     TIME_BASE,
     Look,
-    cheaper_presets,
     encoder_threads,
     open_decoder,
 )
-from hausd.media.lane import Lane, Recipe, smaller
+from hausd.media.lane import Lane, Recipe
+from hausd.media.meter import LOOK_EVERY_S, Meter
+from hausd.media.rendition import RungPipe, cheaper_forms
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, Encoded, SourceVideo
 from hausd.policy.ladder import SOURCE, Restore, Rung, Saving, Shed, Shedder, savings_for
 
 WAITING_S = 6
 """Media that may wait in front of the decoder; beyond, frames go up to the next keyframe."""
 WAITING_BYTES = 64 * 1024 * 1024
-_LOOK_EVERY_S = 0.25
-_WINDOW_S = 3.0
 # A frame whose place was lost leaves its order behind; this many are kept at most.
 _MOST_ORDERS = 4096
 # So many frames in a row that give no picture are no accident.
 _MOST_FRUITLESS = 150
-# Averaging against Lanczos: as close as bicubic once cascaded, at 0.7 of its cost (measured:
-# 3.3 ms against 4.7 ms for 1080 to 720, 480 and 360).
-_SCALING: Final = Interpolation.AREA
 
 
 class LadderFailed(Exception):
@@ -100,7 +94,7 @@ class Ladder:
         self._clock = clock
         self._preset = preset
         self._cores = cores
-        self._source_forms = _cheaper_forms(preset) if any(r.name == SOURCE for r in rungs) else []
+        self._source_forms = cheaper_forms(preset) if any(r.name == SOURCE for r in rungs) else []
         self._shedder = shedder or Shedder(savings_for(self._rungs, len(self._source_forms)))
         self._source_level = 0
         self._units: deque[CodedVideo] = deque()
@@ -116,8 +110,8 @@ class Ladder:
         self._orders: dict[int, CodedVideo] = {}
         self._last_pts: int | None = None
         self._key_due_pts: int | None = None
-        self._pipes = [_Pipe(rung, Lane(rung.name, on_encoded)) for rung in self._rungs]
-        self._meter = _Meter(clock())
+        self._pipes = [RungPipe(rung, Lane(rung.name, on_encoded)) for rung in self._rungs]
+        self._meter = Meter(clock())
         self._thread = threading.Thread(target=self._guarded, name="ladder", daemon=True)
         self._thread.start()
 
@@ -179,15 +173,15 @@ class Ladder:
 
     def stats(self) -> LadderStats:
         """How it fares now. May be called from any thread."""
-        fps, speed, headroom = self._meter.rates
+        rates = self._meter.rates
         shed = tuple(dict.fromkeys(saving.rendition for saving in self._shedder.shed))
         return LadderStats(
             frames_in=self._frames_in,
             frames_dropped=self._dropped,
             decode_errors=self._errors,
-            fps=fps,
-            speed=speed,
-            headroom=headroom,
+            fps=rates.fps,
+            speed=rates.speed,
+            headroom=rates.headroom,
             behind_ms=int(self._behind_ms()),
             encoding=tuple(p.rung.name for p in self._pipes if p.active),
             shed=tuple(name for name in shed if name != SOURCE),
@@ -232,7 +226,7 @@ class Ladder:
 
     def _next(self) -> CodedVideo | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._units or self._finishing, _LOOK_EVERY_S)
+            self._changed.wait_for(lambda: self._units or self._finishing, LOOK_EVERY_S)
             if not self._units:
                 return None
             unit = self._units.popleft()
@@ -298,7 +292,7 @@ class Ladder:
 
     def _hand_over(self, picture: VideoFrame, order: CodedVideo, key: bool) -> None:
         began_s = time.perf_counter()
-        scaled: list[tuple[_Pipe, VideoFrame]] = []
+        scaled: list[tuple[RungPipe, VideoFrame]] = []
         at = picture
         for pipe in self._pipes:
             if not pipe.active or not pipe.ready(key, self._recipe):
@@ -310,7 +304,7 @@ class Ladder:
         self._meter.busy_s += time.perf_counter() - began_s
         for pipe, frame in scaled:
             while pipe.running and not self._closing:
-                if pipe.lane.offer(frame, order.pts, order.duration, key, _LOOK_EVERY_S):
+                if pipe.lane.offer(frame, order.pts, order.duration, key, LOOK_EVERY_S):
                     break
                 self._look_around()
 
@@ -333,12 +327,12 @@ class Ladder:
 
     def _look_around(self) -> None:
         now_s = self._clock()
-        if not self._meter.turn(now_s, [pipe.lane for pipe in self._pipes]):
+        if not self._meter.turn(now_s, [pipe.lane.busy_s for pipe in self._pipes]):
             return
         with self._changed:
             overflowed, self._overflowed = self._overflowed, False
         decision = self._shedder.observe(
-            now_s, self._behind_ms(), speed=self._meter.rates[2], overflowed=overflowed
+            now_s, self._behind_ms(), speed=self._meter.rates.headroom, overflowed=overflowed
         )
         match decision:
             case Shed(saving, reason):
@@ -365,7 +359,7 @@ class Ladder:
         else:
             pipe.active = True
 
-    def _pipe(self, saving: Saving) -> _Pipe:
+    def _pipe(self, saving: Saving) -> RungPipe:
         return next(pipe for pipe in self._pipes if pipe.rung.name == saving.rendition)
 
     def _behind_ms(self) -> float:
@@ -375,88 +369,3 @@ class Ladder:
         deepest = max((pipe.lane.waiting for pipe in self._pipes if pipe.active), default=0)
         rate = self._source.frame_rate or Fraction(30)
         return waits * 1000 / VIDEO_TIMESCALE + float(deepest * 1000 / rate)
-
-
-class _Pipe:
-    """A rung's scaler and lane. ``active``: not shed; ``running``: past its first key;
-    ``renew``: to be encoded in another way from the next key on."""
-
-    def __init__(self, rung: Rung, lane: Lane) -> None:
-        self.rung = rung
-        self.lane = lane
-        self.active = True
-        self.running = False
-        self.renew = False
-        self._scaler = VideoReformatter()
-        self._size = (rung.width, rung.height)
-
-    def ready(self, key: bool, recipe_for: Callable[[Rung], Recipe]) -> bool:
-        """Whether this picture is encoded; starts the encoder at a key."""
-        if self.lane.failed is not None:
-            self.active = self.running = False
-            return False
-        if key and (self.renew or not self.running):
-            recipe = recipe_for(self.rung)
-            self._size = (recipe.rung.width, recipe.rung.height)
-            self.lane.start(recipe)
-            self.running, self.renew = True, False
-        return self.running
-
-    def scale(self, picture: VideoFrame) -> VideoFrame:
-        """The picture in this rung's size, as 4:2:0 in studio range; captions stay with it."""
-        full_range = picture.color_range == ColorRange.JPEG or "yuvj" in picture.format.name
-        same = (picture.width, picture.height) == self._size
-        if same and picture.format.name == "yuv420p" and not full_range:
-            return picture
-        return self._scaler.reformat(
-            picture,
-            *self._size,
-            format="yuv420p",
-            interpolation=_SCALING,
-            dst_color_range=ColorRange.MPEG if full_range else None,
-            threads=1,
-        )
-
-
-class _Meter:
-    """Rates over the last seconds."""
-
-    def __init__(self, now_s: float) -> None:
-        self.busy_s = 0.0
-        self.pictures = 0
-        self.media_ticks = 0
-        self.rates: tuple[float, float, float | None] = (0.0, 0.0, None)
-        self._turned_s = now_s
-        self._marks: deque[tuple[float, int, int, tuple[float, ...]]] = deque()
-
-    def turn(self, now_s: float, lanes: Sequence[Lane]) -> bool:
-        """Once every quarter of a second: takes the measure; says whether it did."""
-        if self._marks and now_s - self._turned_s < _LOOK_EVERY_S:
-            return False
-        self._turned_s = now_s
-        busy = (self.busy_s, *(lane.busy_s for lane in lanes))
-        self._marks.append((now_s, self.pictures, self.media_ticks, busy))
-        while now_s - self._marks[0][0] > _WINDOW_S:
-            self._marks.popleft()
-        began_s, pictures, ticks, was_busy = self._marks[0]
-        if now_s > began_s:
-            media_s = (self.media_ticks - ticks) / VIDEO_TIMESCALE
-            busiest_s = max(b - w for b, w in zip(busy, was_busy, strict=True))
-            self.rates = (
-                (self.pictures - pictures) / (now_s - began_s),
-                media_s / (now_s - began_s),
-                media_s / busiest_s if busiest_s > 0 and media_s > 0 else None,
-            )
-        return True
-
-
-def _cheaper_forms(preset: str) -> list[Callable[[Recipe], Recipe]]:
-    """Ways to encode the source, each cheaper than the one before."""
-    presets = cheaper_presets(preset)
-    forms: list[Callable[[Recipe], Recipe]] = [_with_preset(each) for each in presets]
-    last = presets[-1] if presets else preset
-    return [*forms, lambda recipe: smaller(replace(recipe, preset=last))]
-
-
-def _with_preset(preset: str) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, preset=preset)

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 import av
@@ -190,17 +190,3 @@ class Lane:
         for frame in encoder.flush():
             self._on_encoded(frame)
         return True
-
-
-def smaller(recipe: Recipe) -> Recipe:
-    """The same rendition at two thirds of its size and half its rate."""
-    rung = recipe.rung
-    return replace(
-        recipe,
-        rung=replace(
-            rung,
-            width=max(rung.width * 2 // 3 & ~1, 2),
-            height=max(rung.height * 2 // 3 & ~1, 2),
-            bandwidth_bps=rung.bandwidth_bps // 2,
-        ),
-    )

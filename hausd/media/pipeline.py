@@ -116,14 +116,10 @@ class Pipeline:
     def _new_video(self, config: flv.VideoConfig) -> None:
         if config == self._video_config:
             return
-        first = next((waiting for waiting in self._waiting if waiting.video), None)
-        if first is not None:
-            # What waits is of the old parameters: a short run of its own.
-            self._start(first)
+        if self._run is not None or any(waiting.video for waiting in self._waiting):
+            self._break("video-parameters")
         self._video_config = config
         self._video = None
-        if self._run is not None:
-            self._end_run("video-parameters")
         if config.codec == "av1" and len(config.record) == 4:
             return  # the sequence header comes with the first keyframe
         self._read_video(config)
@@ -163,6 +159,7 @@ class Pipeline:
         self._sound = None
         self._mp3 = None
         self._waiting = deque(waiting for waiting in self._waiting if waiting.video)
+        self._waiting_bytes = sum(len(waiting.data) for waiting in self._waiting)
         try:
             if config.codec == "aac":
                 self._sound = read_aac(config.record)
@@ -199,11 +196,11 @@ class Pipeline:
             return
         ms = self._time(frame.timestamp_ms)
         before, self._video_ms = self._video_ms, ms
-        if before is not None and self._run is not None and self._run.plan.video is not None:
+        if before is not None and (self._run is None or self._run.plan.video is not None):
             rate = self._video.source.frame_rate
             most_ms = max(_HOLE_MS, 3000 // rate) if rate else _HOLE_MS
             if not -_BACK_MS <= ms - before <= most_ms:
-                self._end_run("jump")
+                self._break("jump")
             elif self._audio_is_lost(ms):
                 self._restart = self._restart or "audio-lost"
         self.media_ms = max(self.media_ms, ms)
@@ -233,8 +230,11 @@ class Pipeline:
         ms = self._time(frame.timestamp_ms)
         before, self._audio_ms = self._audio_ms, ms
         self.media_ms = max(self.media_ms, ms)
+        hole = before is not None and not -_HOLE_MS <= ms - before <= _HOLE_MS
         run = self._run
         if run is None:
+            if hole and not any(waiting.video for waiting in self._waiting):
+                self._break("jump")
             self._wait(_Waiting(False, ms, ms, True, frame.data))
             return
         video_ms = self._video_ms
@@ -249,7 +249,7 @@ class Pipeline:
         if self._restart == "audio-parameters":
             self.frames_dropped += 1
             return
-        if before is not None and not -_HOLE_MS <= ms - before <= _HOLE_MS:
+        if hole:
             if run.plan.video is None:
                 self._end_run("jump")
                 self._wait(_Waiting(False, ms, ms, True, frame.data))
@@ -259,9 +259,20 @@ class Pipeline:
 
     def _time(self, timestamp_ms: int) -> int:
         placed = self._unwrapper.unwrap(timestamp_ms)
-        if placed.jump_ms and self._run is not None:
-            self._end_run("jump")
+        if placed.jump_ms:
+            self._break("jump")
         return placed.ms
+
+    def _break(self, reason: str) -> None:
+        """What came so far, waiting or not, is over: what comes next is another run's."""
+        first = next((waiting for waiting in self._waiting if waiting.video), None)
+        if first is not None:
+            self._start(first)
+        self.frames_dropped += len(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._waiting_since_ms = None
+        self._end_run(reason)
 
     def _audio_is_lost(self, video_ms: int) -> bool:
         run = self._run

@@ -155,12 +155,13 @@ class _Track:
         self.media, self.kind = media, kind
         self._bytes = _Bytes(media, meter)
         try:
-            self._container = av.open(self._bytes, "r", format="mp4")
+            self._container = av.open(self._bytes, "r", format="mp4", metadata_errors="replace")
         except av.FFmpegError as failure:
             raise self.error(failure) from None
         streams = [s for s in self._container.streams if s.type == kind]
-        if len(streams) != 1:
-            raise ExportError(f"{self.name}: its init segment describes no {kind}")
+        if len(streams) != 1 or streams[0].codec_context is None:
+            self._container.close()
+            raise ExportError(f"{self.name}: its init segment describes no {kind} that is known")
         self.stream: Stream = streams[0]
         self._packets = self._container.demux(self.stream)
         self.next: Packet[Stream] | None = None

@@ -173,6 +173,8 @@ class Run:
         pts = self._clock.show(pts_ms)
         if due is not None:
             self._usual = due - at
+        while (bridge := self._cutter.bridge(pts, self._usual)) is not None:
+            self._new_cut(bridge, at)
         cut = None
         if video.encode:
             cut = self._cutter.clock(pts, self._usual)

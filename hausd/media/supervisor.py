@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -181,8 +181,9 @@ class Worker:
     async def drain_stderr(self) -> None:
         """Keeps the last words of the worker; belongs to a task of the supervisor."""
         assert self._process.stderr is not None
-        async for data in self._process.stderr:
-            self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
+        with suppress(trio.ClosedResourceError):
+            async for data in self._process.stderr:
+                self._stderr = (self._stderr + data)[-_STDERR_BYTES:]
 
     async def close(self) -> None:
         """Ends and reaps the process, whatever it is doing."""
@@ -242,6 +243,7 @@ class Workers:
         self._keep_spare = spare
         self._hang_s = hang_s
         self._spare: Worker | None = None
+        self._spawning = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._stack = AsyncExitStack()
 
@@ -269,8 +271,9 @@ class Workers:
     @asynccontextmanager
     async def start(self, config: WorkerConfig) -> AsyncIterator[Worker]:
         """A worker for one stream; ended and reaped when the block is left."""
-        spare, self._spare = self._spare, None
-        worker = spare if spare is not None else await self._spawn()
+        async with self._spawning:
+            spare, self._spare = self._spare, None
+            worker = spare if spare is not None else await self._spawn()
         try:
             try:
                 await worker.configure(config)
@@ -288,8 +291,9 @@ class Workers:
             await self._discard(worker)
 
     async def _refill(self) -> None:
-        if self._spare is None:
-            self._spare = await self._spawn()
+        async with self._spawning:
+            if self._spare is None:
+                self._spare = await self._spawn()
 
     async def _spawn(self) -> Worker:
         assert self._nursery is not None

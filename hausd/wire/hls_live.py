@@ -6,7 +6,7 @@ Section numbers are those of draft-pantos-hls-rfc8216bis.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hausd.core.live import LivePlaylist, LiveSegment
 from hausd.wire.hls_names import InitName, PartName, SegmentName
@@ -67,6 +67,7 @@ class LiveRenderer:
 
         ``reports`` on the other renditions stand at its end.
         """
+        playlist = _without_holes(playlist)
         segments = self._segment_texts(playlist)
         skipped = _skippable(playlist) if delta else 0
         lines = _head(playlist)
@@ -136,6 +137,21 @@ class _SegmentText:
             end.append(str(SegmentName(session, segment.msn)))
         self.plain = "\n".join((date, *end))
         self.full = "\n".join((date, *parts, *end))
+
+
+def _without_holes(playlist: LivePlaylist) -> LivePlaylist:
+    """Segments are numbered by their place, so nothing can be shown before a missing number."""
+    segments = playlist.segments
+    if not segments or segments[-1].msn - segments[0].msn == len(segments) - 1:
+        return playlist
+    first = len(segments) - 1
+    while first and segments[first - 1].msn == segments[first].msn - 1:
+        first -= 1
+    return replace(
+        playlist,
+        segments=segments[first:],
+        discontinuity_sequence=segments[first].run,
+    )
 
 
 def _head(playlist: LivePlaylist) -> list[str]:

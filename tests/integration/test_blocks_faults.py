@@ -87,20 +87,23 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 
 @needs_root
 async def test_a_disk_that_turns_read_only(tmp_path: Path) -> None:
-    with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=8m", "tmpfs") as disk:
-        async with open_store(disk / "store", LIMITS) as store:
-            await store.write(segment(0, size=SIZE).changes())
-        shutil.copytree(disk / "store", disk / "other")
-        (disk / "store").rename(disk / "closed")
-        (disk / "other").rename(disk / "store")
-        async with open_store(disk / "store", LIMITS) as store:
-            run("mount", "-o", "remount,ro", str(disk))
+    path = tmp_path / "store"
+    async with open_store(path, LIMITS) as store:
+        await store.write([segment(0, size=SIZE).append(0)])
+        run("mount", "--bind", str(path), str(path))
+        try:
+            run("mount", "-o", "remount,bind,ro", str(path))
             with pytest.raises(RecordingStopped, match="mounted read-only"):
-                await store.write([segment(1, size=SIZE).append(0)])
-            await assert_whole(store, range(1))
-            run("mount", "-o", "remount,rw", str(disk))
-            await store.write(segment(1, size=SIZE).changes())
-            await assert_whole(store, range(2))
+                await store.write([segment(0, size=SIZE).append(1), segment(1).append(0)])
+            data = segment(0, size=SIZE).leaves[0]
+            assert await store.block(CID.of(data)) == data
+        finally:
+            run("umount", str(path))
+        await store.write(segment(0, size=SIZE).changes()[1:])
+        await store.write(segment(1, size=SIZE).changes())
+        await assert_whole(store, range(2))
+    async with open_store(path, LIMITS) as store:
+        assert store.repaired == []
 
 
 @needs_root

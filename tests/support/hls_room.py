@@ -168,7 +168,11 @@ class StudioRoom:
                 self._now_ms, self._zero_ms + line.start(line.frames) * 1000 // line.scale
             )
         if any(line.live.last_msn == self._msn for line in self._lines.values()):
-            self._msn += 1  # a GOP was cut short
+            begin_ms = self._zero_ms + round(self._gops * self.script.gop_s * 1000)
+            cut_short = Span(self._msn, self.session, self._run, begin_ms)
+            for name in self.silent & set(self._lines):
+                self._lines[name].live.add_gap(cut_short, 0.1)
+            self._msn += 1
         self.state = RoomState.WAITING
         self.touch()
 
@@ -195,6 +199,10 @@ class StudioRoom:
         steps = []
         for name, line in self._lines.items():
             if name in self.silent:
+                if only_parts is None:
+                    line.frames = max(
+                        line.frames, math.ceil(end_s * line.scale / line.frame_ticks)
+                    )
                 continue
             made = self._cut(line, end_s)
             steps.append([(line, frames, last) for frames, last in made])
@@ -243,7 +251,7 @@ class StudioRoom:
         target = Fraction(self.script.part_target_ms, 1000) * line.scale
         parts: list[range] = []
         at = first = line.frames
-        while line.start(at) < end_ticks:
+        while at * line.frame_ticks < end_ticks:
             if line.start(at + 1) - line.start(first) > target:
                 parts.append(range(first, at))
                 first = at

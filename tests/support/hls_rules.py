@@ -222,14 +222,14 @@ class Series:
         if old.type in ("EVENT", "VOD") and new.media_sequence != old.media_sequence:
             self._fault("event-removed", "segments of an EVENT playlist were removed")
         first = self._segments.get(new.media_sequence)
-        if first is not None and first.dseq != new.discontinuity_sequence:
-            # A discontinuity right before the first segment may have gone with what it followed.
-            if first.dseq - new.discontinuity_sequence != int(new.segments[0].discontinuity):
-                self._fault(
-                    "dseq",
-                    f"segment {new.media_sequence} was in run {first.dseq}, "
-                    f"EXT-X-DISCONTINUITY-SEQUENCE is {new.discontinuity_sequence}",
-                )
+        # A discontinuity right before the first segment may have gone with what it followed.
+        kept = int(new.segments[0].discontinuity) if new.segments else 0
+        if first is not None and first.dseq != new.discontinuity_sequence + kept:
+            self._fault(
+                "dseq",
+                f"segment {new.media_sequence} was in run {first.dseq}, "
+                f"EXT-X-DISCONTINUITY-SEQUENCE is {new.discontinuity_sequence}",
+            )
         for hint in old.hints:
             self._check_hint(old, new, hint.get("URI", ""))
 
@@ -242,12 +242,15 @@ class Series:
             return
         msn, index = old.edge()
         for segment in new.segments:
+            if segment.msn == msn and segment.gap:
+                return
             if segment.msn == msn and (segment.discontinuity or len(segment.parts) > index):
-                return self._fault("hint-name", f"{uri} was hinted, the part has another name")
+                self._fault("hint-name", f"{uri} was hinted, the part has another name")
+                return
             if segment.msn == msn + 1 and segment.discontinuity:
-                return None
+                return
         self.hints_broken += 1
-        return self._fault("hint-broken", f"{uri} was hinted and never came")
+        self._fault("hint-broken", f"{uri} was hinted and never came")
 
     def _remember(self, segment: Segment) -> None:
         known = self._segments.get(segment.msn)
@@ -387,9 +390,9 @@ def _check_parts(playlist: MediaPlaylist) -> Iterable[Finding]:
     for segment in reversed(playlist.segments):
         if segment.parts and behind > 3 * playlist.target:
             yield Finding("old-parts", f"segment {segment.msn} is {float(behind)} s from the end")
-        elif segment.uri and not segment.parts and not segment.gap:
-            if behind + segment.duration <= 3 * playlist.target:
-                yield Finding("parts-missing", f"segment {segment.msn} lists none")
+        near = behind + segment.duration <= 3 * playlist.target
+        if near and segment.uri and not segment.parts and not segment.gap:
+            yield Finding("parts-missing", f"segment {segment.msn} lists none")
         behind += segment.duration or sum((p.duration for p in segment.parts), Fraction(0))
         for index, part in enumerate(segment.parts):
             where = f"part {segment.msn}.{index}"

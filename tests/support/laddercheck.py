@@ -156,7 +156,6 @@ if __name__ == "__main__":
     ours, ours_wall = timed(lambda: ladder_cpu_s(file))
     rungs = rungs_for(shape.width, shape.height, LADDER)
     theirs, theirs_wall = timed(lambda: ffmpeg_cpu_s(file, rungs))
-    print(
-        f"ladder {ours:.2f} s CPU ({ours_wall:.2f} s wall), ffmpeg {theirs:.2f} ({theirs_wall:.2f})"
-    )
+    print(f"ladder {ours:.2f} s of CPU in {ours_wall:.2f} s")
+    print(f"ffmpeg {theirs:.2f} s of CPU in {theirs_wall:.2f} s")
     print(f"ratio {ours / theirs:.2f} CPU, {ours_wall / theirs_wall:.2f} wall")

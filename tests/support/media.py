@@ -342,7 +342,7 @@ class Collected:
                 if full:
                     assert seconds >= target * Fraction(85, 100), part
             if later is not None:
-                assert later.gop - part.gop in (0, 1)
+                assert later.gop - part.gop in ((0, 1, 2) if holes else (0, 1))
                 assert later.segment - part.segment in ((0, 1) if gop_ended else (0,))
             gop_s[part.gop] = gop_s.get(part.gop, Fraction(0)) + seconds
             segment_of[part.gop] = part.segment

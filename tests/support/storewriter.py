@@ -19,10 +19,11 @@ if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
 
 import trio
+from support.store import LIMITS, Segment, leaf, room, segment
+
 from hausd.blocks import keeper
 from hausd.blocks.store import open_store
 from hausd.core.cid import CID
-from support.store import LIMITS, Segment, leaf, room, segment
 
 RENDITIONS = ("source", "audio")
 

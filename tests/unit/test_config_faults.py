@@ -190,6 +190,11 @@ def test_options_that_are_right_alone_and_impossible_together_are_told(
     assert "\n" not in told
 
 
+def test_a_fault_is_told_once_and_not_again_by_what_follows_from_it(tmp_path: Path) -> None:
+    told = said(tmp_path, "[http]\ntls_cert = 3\ntls_key = 'key.pem'")
+    assert told == "hausd.toml:2: http.tls_cert: 3 is not a path; name a file or directory"
+
+
 def test_a_certificate_is_read_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("nonsense")
     told = said(tmp_path, "[http]\ntls_cert = 'no.pem'\ntls_key = 'key.pem'")

@@ -287,6 +287,23 @@ async def test_what_is_not_media_goes_over_with_the_bytes_read_so_far() -> None:
         assert (await client.read()).body == b"GET /api/v1/next "
 
 
+async def test_connections_that_come_while_others_leave_are_served() -> None:
+    """A descriptor's number is used again as soon as it is free."""
+    async with running() as node:
+        leaving = [await node.connect() for _ in range(30)]
+        for client in leaving:
+            await client.get("/api")
+
+        async def come() -> None:
+            for _ in range(30):
+                assert (await node.get("/live/a")).status == 200
+
+        async with trio.open_nursery() as nursery:
+            for client in leaving:
+                nursery.start_soon(client.stream.aclose)
+                nursery.start_soon(come)
+
+
 async def test_a_body_sends_a_request_over_even_to_a_media_path() -> None:
     async with running() as node:
         client = await node.connect()

@@ -29,7 +29,7 @@ async def test_a_head_that_dribbles_in_is_cut_off() -> None:
         client = await node.connect()
 
         async def dribble() -> None:
-            with pytest.raises(trio.BrokenResourceError):
+            with pytest.raises(trio.BrokenResourceError):  # noqa: PT012
                 for byte in b"GET /live/a HTTP/1.1\r\nX: " + b"x" * 10_000:
                     await client.send(bytes([byte]))
                     await trio.sleep(0.01)

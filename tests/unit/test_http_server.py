@@ -7,6 +7,7 @@ import socket
 import pytest
 import trio
 from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 from support.http import PLAYLIST, Closed, Heard, StubResponder, echo_app, running
 
 from hausd.http.messages import Response, Wait
@@ -122,10 +123,12 @@ async def test_faults_of_the_app_are_counted_and_cost_one_answer() -> None:
     async def app(scope, receive, send) -> None:
         raise RuntimeError("a bug")
 
-    async with running(app=app) as node:
-        assert (await node.get("/api")).status == 500
-        assert (await node.get("/live/a")).status == 200
-        assert node.server.tally.failed["asgi"] == 1
+    with capture_logs() as logs:
+        async with running(app=app) as node:
+            assert (await node.get("/api")).status == 500
+            assert (await node.get("/live/a")).status == 200
+            assert node.server.tally.failed["asgi"] == 1
+    assert [line["event"] for line in logs] == ["http-asgi-failed"]
 
 
 async def test_what_happened_can_be_read_as_metrics() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 import h11
 import pytest
 from hypothesis import given
@@ -164,10 +167,8 @@ async def test_bad_chunks_end_the_connection(body: bytes) -> None:
         client = await node.connect()
         await client.send(POST + b"Transfer-Encoding: chunked\r\n\r\n" + body)
         await client.send(GET + HOST + b"\r\n")
-        try:
+        with contextlib.suppress(Closed):
             assert (await client.read()).status == 400
-        except Closed:
-            pass
         assert await client.rest() == b"", "what follows is not taken for a request"
         assert sum(node.server.tally.refused.values()) == 1
 
@@ -277,7 +278,7 @@ def test_the_gate_gives_h11_what_it_read_itself_however_it_is_cut(
     stream = head + b"5\r\nhello\r\n0\r\n\r\n" + GET + HOST + b"\r\n"
     whole = _through(Gate(Limits()), [stream])
     places = sorted({0, *(cut for cut in cuts if cut < len(stream)), len(stream)})
-    pieces = [stream[a:b] for a, b in zip(places, places[1:], strict=False)]
+    pieces = [stream[a:b] for a, b in itertools.pairwise(places)]
     assert _through(Gate(Limits()), pieces)[0] == whole[0]
     passed, _ = whole
     if not passed:

@@ -130,6 +130,22 @@ async def test_http2_bodies_and_paths_are_checked_as_well(files: TlsFiles) -> No
         assert node.refused("bad-target") == 1
 
 
+async def test_who_leaves_gives_the_connection_back_at_once(files: TlsFiles) -> None:
+    for http2 in (False, True):
+        async with running(tls=files) as node:
+            async with browser(http2) as client:
+                await client.get(f"https://localhost:{node.port}/api")
+                assert node.server.tally.connections == 1
+            with trio.fail_after(5):
+                while node.server.tally.connections:
+                    await trio.sleep(0.01)
+    async with running() as node:
+        handed_over = await node.connect()
+        await handed_over.get("/api")
+        await handed_over.stream.send_eof()
+        await handed_over.rest(within_s=5)
+
+
 async def test_smuggling_inside_tls_is_refused_too(files: TlsFiles) -> None:
     async with running(tls=files) as node:
         stream = await trio.open_ssl_over_tcp_stream(

@@ -239,6 +239,26 @@ async def test_a_busy_room_slows_the_encoder_down_and_nothing_piles_up(
         assert feed.tags == [VIDEO] * 100
 
 
+async def test_a_room_that_is_busy_for_a_while_is_not_the_encoders_fault(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    recording = rooms()
+    async with house(recording, Limits(stall_s=5)) as at:
+        encoder = await at.publish()
+        feed = await recording.feed()
+        await trio.sleep(4)
+        feed.gate = trio.Event()
+        await encoder.say(encoder.client.tag(VIDEO))
+        await trio.sleep(60)
+        feed.gate.set()
+        await trio.sleep(4)
+        assert feed.tags == [SCRIPT, VIDEO]
+        assert not feed.ended.is_set()
+        await feed.ended.wait()
+        assert trio.current_time() < 70
+    assert feed.closed_because == "the encoder sent no media for 5 s"
+
+
 async def test_a_newcomer_with_the_same_key_takes_over_at_once_from_a_dead_session(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -456,3 +476,20 @@ def test_the_encoder_is_called_what_it_calls_itself(
     values = {"encoder": metadata} if metadata else {}
     tag = Tag(18, 0, amf.encode("onMetaData") + amf.encode_ecma_array(values))
     assert encoder_name(flash_version, [VIDEO, tag]) == name
+
+
+async def test_changed_limits_hold_for_connections_from_then_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    recording = rooms()
+    async with house(recording, Limits(stall_s=30)) as at:
+        at.ingest.set_limits(Limits(stall_s=5, max_attempts=1))
+        await at.publish()
+        feed = await recording.feed()
+        await feed.ended.wait()
+        assert trio.current_time() < 6
+        for _ in range(3):
+            encoder = at.connect()
+            await encoder.say(encoder.client.opening("guess"))
+            await encoder.listen()
+        assert recording.tried == [KEY, "guess"]

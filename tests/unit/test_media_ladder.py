@@ -16,7 +16,7 @@ from support.laddercheck import Taken, decode, push_all, read_source
 
 from hausd.media.demo import Shape, write
 from hausd.media.ladder import WAITING_S, Ladder, LadderFailed
-from hausd.media.units import CodedVideo, EncodedFrame, EncodedTrack, SourceVideo
+from hausd.media.units import CodedVideo, Encoded, EncodedFrame, EncodedTrack, SourceVideo
 from hausd.policy.ladder import SOURCE, Restore, Rung, Saving, Shed, Shedder, rungs_for, source_rung
 
 RUNGS = (Rung("120p", 212, 120, 300_000), Rung("90p", 160, 90, 200_000))
@@ -201,6 +201,34 @@ def test_a_rendition_that_was_shed_comes_back_at_a_key(
     assert frames[gap].keyframe
     assert frames[gap].pts in forced
     assert len(decode(tracks[1], frames[gap:])) == len(frames) - gap
+
+
+def test_an_encoder_that_is_too_slow_is_shed_and_the_others_keep_up(
+    small: tuple[SourceVideo, list[CodedVideo]],
+) -> None:
+    source, units = small
+    taken = Taken()
+
+    def slow(said: Encoded) -> None:
+        if isinstance(said, EncodedFrame) and said.rendition == "120p":
+            time.sleep(0.1)
+        taken(said)
+
+    with Ladder(source, RUNGS, slow) as ladder:
+        began_s, later = time.monotonic(), 0
+        while not taken.stopped and later < 20 * 90_000:
+            for unit in units:
+                moved = replace(unit, pts=unit.pts + later, dts=unit.dts + later)
+                early_s = moved.dts / 90_000 - (time.monotonic() - began_s)
+                time.sleep(max(early_s, 0))
+                ladder.push(moved)
+            later += 4 * 90_000
+        assert ladder.flush(30)
+        assert ladder.stats().shed == ("120p",)
+        assert ladder.stats().frames_dropped == 0
+    assert [(event.rendition, event.shed) for event in taken.stopped] == [("120p", True)]
+    assert "slower than real time" in taken.stopped[0].reason
+    assert len(taken.frames["90p"]) == later // 3000
 
 
 def test_without_any_rendition_nothing_is_decoded(

@@ -20,6 +20,14 @@ def test_an_address_may_fail_so_often_and_then_waits() -> None:
     assert attempts.wait_s("192.0.2.2", 100.0) == 0
 
 
+def test_what_was_long_ago_is_forgiven() -> None:
+    attempts = Attempts(allowed=2, window_s=10)
+    for now_s in (0.0, 0.0, 10.0):
+        assert attempts.wait_s("192.0.2.1", now_s) == 0
+        attempts.failed("192.0.2.1", now_s)
+    assert attempts.wait_s("192.0.2.1", 10.0) == 0
+
+
 def test_failing_on_while_waiting_does_not_lengthen_the_wait_beyond_one_attempt() -> None:
     attempts = Attempts(allowed=2, window_s=10)
     for _ in range(50):

@@ -121,9 +121,12 @@ def test_a_machine_that_keeps_up_sheds_nothing() -> None:
 @pytest.mark.parametrize(("power", "left"), [(0.8, ["480p", "360p"]), (0.3, ["360p"]), (0.1, [])])
 def test_it_sheds_until_it_keeps_up_and_no_more(power: float, left: list[str]) -> None:
     machine = Machine(COSTS, power)
-    machine.run(16)
-    assert [name for name in COSTS if name not in machine.shed] == left
+    while not any(isinstance(decision, Restore) for _, decision in machine.log):
+        machine.run(0.25)
+    # It has been calm for a while: the last thing shed was enough.
     assert machine.behind_ms < BEHIND_MS
+    kept = [name for name in COSTS if name not in machine.shed]
+    assert kept[1:] == left
 
 
 def test_the_stream_never_falls_far_behind() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.hls_room import Script, StudioRoom
 from support.hls_validator import (
@@ -23,6 +23,7 @@ from hausd.wire.hls_live import LiveRenderer, live_media_playlist, report_of
 from hausd.wire.hls_names import InitName, PartName, SegmentName, parse_media_name
 from hausd.wire.hls_text import date_text, seconds_text
 
+QUICK = [Phase.explicit, Phase.generate]
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 50, 60, 12]
 
 scripts = st.builds(
@@ -73,7 +74,7 @@ def other(room: StudioRoom, name: str) -> LivePlaylist:
     False,
 )
 @example(Script(gop_s=Fraction(10), target_s=10, window_s=30), ["gop", "part", "gop"], True)
-@settings(max_examples=40)
+@settings(max_examples=20, phases=QUICK)
 def test_every_playlist_over_time_keeps_the_rules_and_delta_updates_lead_to_it(
     script: Script, happened: list[str], end: bool
 ) -> None:
@@ -217,6 +218,22 @@ def test_a_run_that_a_rendition_took_no_part_in_still_counts() -> None:
     text = live_media_playlist(replace(playlist, segments=(playlist.segments[0], later)))
     read, _ = read_media(text)
     assert [segment.dseq for segment in read.segments] == [0, 3]
+
+
+def test_nothing_is_shown_before_a_missing_number_since_players_count_segments() -> None:
+    room = StudioRoom()
+    room.begin_run()
+    room.run_gops(4)
+    view = room.live("source")
+    assert view is not None
+    playlist = view.playlist()
+    holed = replace(playlist, segments=(playlist.segments[0], *playlist.segments[2:]))
+    read, faults = check_live(live_media_playlist(holed))
+    assert not faults
+    assert [(segment.msn, segment.uri) for segment in read.segments] == [
+        (2, "1.2.m4s"),
+        (3, "1.3.m4s"),
+    ]
 
 
 def test_ended_playlists_hint_nothing_and_are_whole_even_when_a_delta_is_asked_for() -> None:

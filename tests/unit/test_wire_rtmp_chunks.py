@@ -24,6 +24,7 @@ def read(data: bytes, limits: ChunkLimits | None = None, cut: int = 0) -> list[M
     step = cut or len(data) or 1
     for at in range(0, len(data), step):
         reader.receive(data[at : at + step], messages)
+    assert reader.buffered_bytes == 0  # all that tests read here is whole
     return messages
 
 
