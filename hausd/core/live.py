@@ -105,6 +105,19 @@ class LivePlaylist:
         last = self.segments[-1]
         return (last.msn + 1, 0) if last.complete else (last.msn, len(last.parts))
 
+    def hint(self) -> tuple[int, int]:
+        """What most likely comes next, to be asked for ahead.
+
+        Only a segment's last part may be shorter than 85 % of the part target (RFC 8216bis,
+        section 4.4.4.9), so after such a part the next segment begins.
+        """
+        if self.segments and not self.segments[-1].complete and self.segments[-1].parts:
+            last = self.segments[-1]
+            short = 0.85 * self.part_target_ms * self.rendition.timescale
+            if last.parts[-1].duration * 1000 < short:
+                return last.msn + 1, 0
+        return self.edge()
+
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSegment:

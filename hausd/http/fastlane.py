@@ -12,14 +12,13 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
-from email.utils import formatdate
 
 import structlog
 import trio
 
 from hausd.core.clock import Clock
-from hausd.core.live import FileRange
-from hausd.http.conditional import Reply, reply_to
+from hausd.http.composing import Composer
+from hausd.http.conditional import reply_to
 from hausd.http.connection import Connection
 from hausd.http.door import Door
 from hausd.http.files import OpenFiles
@@ -39,14 +38,12 @@ from hausd.http.messages import (
 )
 from hausd.http.poller import open_poller
 from hausd.http.ports import Audience
-from hausd.http.sending import Outgoing, Pushed, SlowClient, head_bytes
+from hausd.http.sending import Outgoing, Pushed, SlowClient
 
 _log = structlog.get_logger("hausd.http")
 
 _READ_BYTES = 16 * 1024
 _TURN = 64  # sockets served before the rest of the node gets its turn
-_WIRE_BODY_BYTES = 64 * 1024  # larger bodies are not copied behind their heads
-_WIRES = 512  # answers put together, kept for the rest of their second
 _LINGER_S = 2.0
 _LINGER_BYTES = 256 * 1024
 
@@ -80,10 +77,7 @@ class FastLane:
         self._poller = open_poller()
         self._watched: dict[int, Connection] = {}
         self._files = files
-        self._clock = clock
-        self._wires: dict[Response, bytes] = {}
-        self._second = 0
-        self._date = b""
+        self._composer = Composer(files, door.tally, clock)
         self._now = 0.0
         self._busy = 0
         self._stopping = False
@@ -154,11 +148,7 @@ class FastLane:
 
     def _look_at_clocks(self) -> None:
         self._now = trio.current_time()
-        second = self._clock.now_ms() // 1000
-        if second != self._second:
-            self._second = second
-            self._date = formatdate(second, usegmt=True).encode()
-            self._wires.clear()
+        self._composer.look_at_clock()
 
     def _read(self, conn: Connection) -> None:
         if conn.waiting is not None:  # hung up while its answer is waited for
@@ -229,11 +219,11 @@ class FastLane:
     def _send(self, conn: Connection, request: Request, response: Response, data: bytes) -> bool:
         """Sends what the socket takes, a task the rest; False where that is under way."""
         if conn.plain and not self._stopping:
-            wire = self._wires.get(response) or self._put_together(request, response)
+            wire = self._composer.wire(request, response)
             if wire is not None:
                 return self._send_wire(conn, response, wire, data)
-        reply = reply_to(request, response)
-        out, reply = self._outgoing(conn, request, reply)
+        keep = conn.keep and not self._stopping
+        out, reply, conn.keep = self._composer.compose(request, reply_to(request, response), keep)
         self._tally.fast[reply.status] += 1
         conn.answered = True
         try:
@@ -274,38 +264,6 @@ class FastLane:
         self._nursery.start_soon(self._finish, conn, out, Pushed.FULL, response.account, None)
         return False
 
-    def _put_together(self, request: Request, response: Response) -> bytes | None:
-        body = response.body
-        if not isinstance(body, tuple) or sum(map(len, body)) > _WIRE_BODY_BYTES:
-            return None
-        wire = head_bytes(reply_to(request, response), self._date) + b"".join(body)
-        if len(self._wires) >= _WIRES:
-            self._wires.clear()
-        self._wires[response] = wire
-        return wire
-
-    def _outgoing(self, conn: Connection, request: Request, reply: Reply) -> tuple[Outgoing, Reply]:
-        file = None
-        if isinstance(reply.body, FileRange):
-            file = self._files.borrow(reply.body.path, reply.body.offset + reply.body.length)
-            if file is None:
-                self._tally.refused["file-gone"] += 1
-                gone = refusal(404, "gone", "This content is no longer in the store.")
-                reply = reply_to(request, gone)
-        body = reply.body
-        old = request.version == "1.0"
-        chunked = isinstance(body, Chunks) and body.length is None and not old
-        if isinstance(body, Chunks) and body.length is None and old:
-            conn.keep = False  # the end of the connection is the body's
-        close = not conn.keep or self._stopping
-        option = b"close" if close else b"keep-alive" if old else b""
-        head = head_bytes(reply, self._date, option, chunked)
-        if isinstance(body, FileRange):
-            return Outgoing([head], file, body.offset, body.length), reply
-        if isinstance(body, Chunks):
-            return Outgoing([head]), reply
-        return Outgoing([head, *filter(None, body)]), reply
-
     def _sent(self, conn: Connection, out: Outgoing, account: Accounting | None) -> None:
         out.release(self._files)
         self._tally.sent_bytes += out.sent
@@ -318,9 +276,8 @@ class FastLane:
         self._tally.fast[fault.status] += 1
         answer = refusal(fault.status, fault.fault, f"Malformed request: {fault}.")
         asked = Request("GET", "/", "", {}, "1.1", False, conn.peer, "")
-        conn.keep = False
         self._look_at_clocks()
-        out, _ = self._outgoing(conn, asked, reply_to(asked, answer))
+        out, _, conn.keep = self._composer.compose(asked, reply_to(asked, answer), keep=False)
         self._hold(conn, b"")
         self._nursery.start_soon(self._part, conn, out)
 
@@ -349,7 +306,8 @@ class FastLane:
             self._resume(conn)
 
     async def _send_chunks(self, conn: Connection, chunks: Chunks, out: Outgoing) -> None:
-        framed = chunks.length is None and conn.keep
+        request = conn.request
+        framed = chunks.length is None and request is not None and request.version != "1.0"
         size = 0
         async with aclosing(chunks.begin()) as pieces:
             async for piece in pieces:

@@ -218,7 +218,7 @@ class LiveAnswers:
                 last is not None
                 and not (playlist.between_runs or playlist.ended)
                 and last.session.counter == name.session
-                and playlist.edge() == (name.msn, name.part)
+                and (name.msn, name.part) in (playlist.edge(), playlist.hint())
             )
 
         playlist = view.playlist()

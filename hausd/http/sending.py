@@ -10,11 +10,9 @@ from __future__ import annotations
 import os
 import socket
 from enum import Enum, auto
-from http import HTTPStatus
 
 import trio
 
-from hausd.http.conditional import Reply
 from hausd.http.files import OpenFile, OpenFiles
 from hausd.http.limits import Limits
 
@@ -23,7 +21,6 @@ _PUSH_BYTES = 2 * 1024 * 1024  # before others get their turn
 _MOST_PIECES = 64  # well below IOV_MAX
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
-_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 class Pushed(Enum):
@@ -132,21 +129,6 @@ class Outgoing:
         if self.file is not None:
             files.give_back(self.file)
             self.file = None
-
-
-def head_bytes(reply: Reply, date: bytes, connection: bytes = b"", chunked: bool = False) -> bytes:
-    """Status line and fields as they are sent. ``connection`` is the option's name, or empty."""
-    lines = [b"HTTP/1.1 %d %s\r\n" % (reply.status, _PHRASES.get(reply.status, b""))]
-    lines += [b"%s: %s\r\n" % field for field in reply.headers]
-    lines.append(b"date: %s\r\n" % date)
-    if connection:
-        lines.append(b"connection: %s\r\n" % connection)
-    if chunked:
-        lines.append(b"transfer-encoding: chunked\r\n")
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
-        raise ValueError("a response's header field contains a line end")
-    return head + b"\r\n"
 
 
 _PROBE = bytearray(1)

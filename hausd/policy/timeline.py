@@ -58,9 +58,9 @@ def observed_rate(stamps_ms: Sequence[int], prefer: Fraction | None = None) -> F
         return None
     steps = sorted(after - before for before, after in pairwise(stamps_ms))
     usual_ms = steps[len(steps) // 2]
-    if usual_ms <= 0:
-        return None
     mean_ms = (stamps_ms[-1] - stamps_ms[0]) / (len(stamps_ms) - 1)
+    if usual_ms <= 0 or mean_ms <= 0:
+        return None
     whole = Fraction(max(1, round(1000 / mean_ms)))
     best_ms = _LOOSE_MS
     best: Fraction | None = None

@@ -44,8 +44,14 @@ _IN_TEXT = (
 )
 
 
+_MAY_HOLD_ONE = re.compile(r"sk_|=|/t/|://|-----BEGIN|(?i:authorization|cookie|bearer)")
+"""Every pattern above needs one of these: most texts are done after this one look."""
+
+
 def redacted_text(text: str) -> str:
     """The text without the secrets in it."""
+    if _MAY_HOLD_ONE.search(text) is None:
+        return text
     for pattern, instead in _IN_TEXT:
         text = pattern.sub(instead, text)
     return text

@@ -185,7 +185,7 @@ def _tail(playlist: LivePlaylist, reports: Sequence[Report]) -> list[str]:
             # one of another run.
             lines.append("#EXT-X-DISCONTINUITY")
         elif not last.gap:
-            hint = PartName(last.session.counter, *playlist.edge())
+            hint = PartName(last.session.counter, *playlist.hint())
             lines.append(f'#EXT-X-PRELOAD-HINT:TYPE=PART,URI="{hint}"')
     for report in reports:
         uri = quoted(f"../{report.rendition}/index.m3u8")

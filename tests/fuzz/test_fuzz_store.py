@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import trio
+from hypothesis import example, given
+from hypothesis import strategies as st
+from support.store import LIMITS, leaf, room, segment
+
 from hausd.blocks import journal, packs, trailer
 from hausd.blocks.errors import Damaged, StoreError
 from hausd.blocks.store import Store, no_progress, open_store
 from hausd.core.cid import CID
 from hausd.core.storage import RecordingStopped
-from hypothesis import example, given
-from hypothesis import strategies as st
-from support.store import LIMITS, leaf, room, segment
 
 CLOSED = [segment(number, gops=2, leaves=3, size=300) for number in range(3)]
 OPEN = segment(9, gops=2, leaves=3, size=300)
@@ -110,8 +112,7 @@ async def run(folder: Path) -> None:
         try:
             opened = open_store(folder, LIMITS)
             store = await opened.__aenter__()
-        except StoreError as fault:
-            assert str(fault)
+        except StoreError:
             return
         try:
             await check(store, verified=False)
@@ -153,10 +154,8 @@ def test_a_damaged_store(which: str, damaged: list[tuple[int, str, float, int]])
 @example(b"")
 @example(b"\xa0" + bytes(8))
 def test_any_bytes_as_trailer_journal_or_pack(untrusted: bytes) -> None:
-    try:
+    with suppress(Damaged):
         trailer.decode(untrusted)
-    except Damaged as fault:
-        assert str(fault)
     head, _ = journal.begin(bytes(8))
     journal.replay(untrusted)
     journal.replay(head + untrusted)

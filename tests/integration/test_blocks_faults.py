@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.store import LIMITS, leaf, room, segment
+
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
 from hausd.core.storage import RecordingStopped
-from support.store import LIMITS, leaf, room, segment
 
 SIZE = 10_000
 
@@ -64,8 +65,8 @@ async def test_a_full_disk(tmp_path: Path) -> None:
             stopped_at, reason = await write_until_stopped(store, 0)
             assert stopped_at > 10
             assert reason.startswith("the disk is full: free some space")
+            big = leaf("big", 1_000_000)
             with pytest.raises(RecordingStopped, match="the disk is full"):
-                big = leaf("big", 1_000_000)
                 await store.put([(CID.of(big), big)], room())
             # Not even the index can grow now; what was written stays readable all the same.
             await store.sync()

@@ -9,10 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from hausd.blocks.store import Store, open_store
-from hausd.core.cid import CID
 from support.store import LIMITS, room
 from support.storewriter import made, small
+
+from hausd.blocks.store import Store, open_store
+from hausd.core.cid import CID
 
 KILLS = int(os.environ.get("HAUSD_TEST_KILLS", "12"))
 PROGRAM = Path(__file__).parents[1] / "support" / "storewriter.py"

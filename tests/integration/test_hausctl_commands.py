@@ -184,7 +184,7 @@ async def test_pins_and_store(tmp_path: Path) -> None:
 
 async def test_long_work_shows_a_bar_on_a_terminal(tmp_path: Path) -> None:
     async with running(tmp_path, steps=20, step_s=0.1):
-        with on_terminal(tmp_path, "store", "gc") as terminal, trio.fail_after(30):
+        with on_terminal(tmp_path, "store", "gc") as terminal, trio.fail_after(120):
             assert await terminal.ended() == 0
         assert "Collecting" in terminal.seen
         assert "file 1" in terminal.seen
@@ -220,7 +220,7 @@ async def test_the_log_is_shown_and_followed(tmp_path: Path) -> None:
         )
         assert process.stdout is not None
         heard = b""
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             async for chunk in process.stdout:
                 heard += chunk
                 if heard.count(b"\n") == 2:
@@ -280,7 +280,7 @@ async def test_top_prints_one_frame_or_a_line_per_look(tmp_path: Path) -> None:
         )
         assert process.stdout is not None
         heard = b""
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             async for chunk in process.stdout:
                 heard += chunk
                 if heard.count(b"\n") >= 3:
@@ -293,7 +293,7 @@ async def test_top_prints_one_frame_or_a_line_per_look(tmp_path: Path) -> None:
 async def test_top_lives_on_its_own_screen_follows_its_size_and_leaves_it_clean(
     tmp_path: Path,
 ) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with running(tmp_path) as (node, _):
             for number in range(30):
                 room = open_room_id(bytes([number]) * 32)
@@ -316,7 +316,7 @@ async def test_top_lives_on_its_own_screen_follows_its_size_and_leaves_it_clean(
 
 
 async def test_top_says_when_its_node_is_gone(tmp_path: Path) -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         async with running(tmp_path):
             with on_terminal(tmp_path, "top", "--interval", "0.2") as terminal:
                 await terminal.until("no rooms yet")

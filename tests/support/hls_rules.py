@@ -108,7 +108,11 @@ def check_multivariant(text: str) -> tuple[Multivariant, list[Finding]]:
         fault("captions", "CLOSED-CAPTIONS=NONE stands at some variants only")
     for stream in found.streams:
         _check_stream(stream.uri, stream.attributes, groups, fault)
-    parsed = m3u8.loads(text)
+    try:
+        parsed = m3u8.loads(text)
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as refused:
+        fault("m3u8", f"the m3u8 package can't read it: {refused!r}")
+        return found, findings
     if len(parsed.playlists) != len(found.streams) or len(parsed.media) != len(found.media):
         fault("m3u8", "the m3u8 package reads another number of variants or media")
     for theirs, ours in zip(parsed.playlists, found.streams, strict=False):
@@ -388,7 +392,8 @@ def _check_parts(playlist: MediaPlaylist) -> Iterable[Finding]:
         return
     behind = Fraction(0)
     for segment in reversed(playlist.segments):
-        if segment.parts and behind > 3 * playlist.target:
+        # decimals are rounded to 10 µs, so as many segments may seem that much longer
+        if segment.parts and behind > 3 * playlist.target + Fraction(1, 1000):
             yield Finding("old-parts", f"segment {segment.msn} is {float(behind)} s from the end")
         near = behind + segment.duration <= 3 * playlist.target
         if near and segment.uri and not segment.parts and not segment.gap:
@@ -454,7 +459,11 @@ def _check_tail(playlist: MediaPlaylist) -> Iterable[Finding]:
 
 def _check_with_m3u8(text: str, playlist: MediaPlaylist) -> Iterable[Finding]:
     """Whether an independent parser reads the same."""
-    parsed = m3u8.loads(text)
+    try:
+        parsed = m3u8.loads(text)
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError) as refused:
+        yield Finding("m3u8", f"the m3u8 package can't read it: {refused!r}")
+        return
     theirs = [segment for segment in parsed.segments if segment.uri]
     ours = playlist.complete
     if len(theirs) != len(ours):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.store import key, leaf, segment
+
 from hausd.blocks import journal, packs, prints, trailer
 from hausd.blocks.errors import Damaged
 from hausd.blocks.journal import Appended
 from hausd.blocks.layout import FileKind, parse_segment_name, segment_name
 from hausd.blocks.table import Table, table_of
 from hausd.core.cid import CID
-from hypothesis import given
-from hypothesis import strategies as st
-from support.store import key, leaf, segment
 
 digests = st.binary(min_size=32, max_size=32)
 leaves = st.lists(st.tuples(digests, st.integers(1, 2**20)), max_size=20)

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-from hausd.blocks.store import Store, open_store
-from hausd.core.cid import CID
-from hausd.core.storage import Append, Close, SegmentKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.store import LIMITS, Segment, key, leaf, room
+
+from hausd.blocks.store import Store, open_store
+from hausd.core.cid import CID
+from hausd.core.storage import Append, Close, SegmentKey
 
 LEAVES = [leaf(number, 200 + number) for number in range(12)]
 SMALL = [leaf(("small", number), 50 + number) for number in range(6)]

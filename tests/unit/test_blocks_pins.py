@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.store import LIMITS, flip, key, room, segment
+
 from hausd.blocks.pins import BadTarget
 from hausd.blocks.remover import StillPinned
 from hausd.blocks.store import no_progress, open_store
 from hausd.core import dagcbor, unixfs
 from hausd.core.cid import CID, Codec
 from hausd.core.storage import RecordingStopped
-from support.store import LIMITS, flip, key, room, segment
 
 FULL = replace(LIMITS, quota_bytes=300_000)
 SIZE = 4000

@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.store import LIMITS, ManualClock, disk_bytes, leaf, room, segment
+
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
 from hausd.core.live import RoomState
 from hausd.core.storage import RecordingStopped, RoomRating, SegmentKey
-from support.store import LIMITS, ManualClock, disk_bytes, leaf, room, segment
 
 SMALL = replace(LIMITS, quota_bytes=600_000)
 """Some ten segments of 48 kB."""

@@ -8,10 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.store import LIMITS, Segment, key, room, segment
+
 from hausd.blocks.errors import StoreError
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
-from support.store import LIMITS, Segment, key, room, segment
 
 
 async def filled(path: Path) -> list[Segment]:

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from support.store import LIMITS, key, leaf, room, segment
+
 from hausd.blocks.errors import StoreInUse
 from hausd.blocks.store import open_store
 from hausd.core import dagcbor
 from hausd.core.cid import CID, Codec
 from hausd.core.live import FileRange
 from hausd.core.storage import Append, Close
-from support.store import LIMITS, key, leaf, room, segment
 
 
 async def test_leaves_of_a_segment_lie_one_after_the_other(tmp_path: Path) -> None:

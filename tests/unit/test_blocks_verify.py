@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from support.store import LIMITS, flip, key, room, segment
+
 from hausd.blocks.store import open_store
 from hausd.core.cid import CID
 from hausd.core.storage import Append, Close, SegmentKey
-from support.store import LIMITS, flip, key, room, segment
 
 
 def the_file(path: Path, pattern: str = "*.seg") -> Path:

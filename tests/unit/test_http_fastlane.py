@@ -188,6 +188,8 @@ async def test_a_body_made_while_it_is_sent_comes_in_chunks() -> None:
         assert (answer.body, answer.fields["transfer-encoding"]) == (whole, "chunked")
         answer = await client.get("/ipfs/known")
         assert (answer.body, answer.fields["content-length"]) == (whole, str(len(whole)))
+        last = await node.get("/ipfs/car", "Connection: close")
+        assert (last.body, last.fields["transfer-encoding"]) == (whole, "chunked")
         await client.send(b"GET /ipfs/car HTTP/1.0\r\nHost: localhost\r\n\r\n")
         old = await client.read()
         assert (old.body, old.fields["connection"]) == (whole, "close")

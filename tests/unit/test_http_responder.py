@@ -456,8 +456,11 @@ def test_preflights_for_open_rooms_allow_reading_and_nothing_else(on_air: Asked)
     assert on_air.at_once("/ipfs/x", method="DELETE").status == 405
 
 
-@pytest.mark.parametrize("path", ["/api/v1/rooms", "/healthz", "/metrics", "/whip/x", "/livex",
-                                  "/static/none", "/static/../x", "//live/x", "/static/a/b"])  # fmt: skip
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/rooms", "/healthz", "/metrics", "/whip/x", "/livex", "/static/none",
+     "/static/../x", "//live/x", "/static/a/b"],
+)  # fmt: skip
 def test_all_else_is_left_to_the_app(on_air: Asked, path: str) -> None:
     assert isinstance(on_air.ask(path), NotMine)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from hausd.core.live import RoomState
-from hausd.policy.evict import Candidate, choose, collectable
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hausd.core.live import RoomState
+from hausd.policy.evict import Candidate, choose, collectable
 
 
 def candidate(
