@@ -138,6 +138,7 @@ async def _run(
                 catalog=rooms,
                 status=control.snapshot,
                 ready=lambda: "" if ready.is_set() else "the node is starting",
+                metrics_from=config.http.metrics_from,
             )
             await stack.enter_async_context(
                 serve_http(

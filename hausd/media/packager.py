@@ -46,9 +46,10 @@ class Packager:
         """Where the newest sample ends as far as is known; None before the first."""
         return self._end
 
-    def begin(self, cut: Cut, at: int) -> None:
-        """What comes next belongs to this GOP, and is decoded at ``at``."""
-        self._settle(at)
+    def begin(self, cut: Cut, at: int | None) -> None:
+        """What comes next belongs to this GOP, and is decoded at ``at``, if that is known."""
+        if at is not None:
+            self._settle(at)
         self.flush(ends_gop=True)
         self._cut = cut
 

@@ -173,8 +173,8 @@ class Run:
         pts = self._clock.show(pts_ms)
         if due is not None:
             self._usual = due - at
-        while (bridge := self._cutter.bridge(pts, self._usual)) is not None:
-            self._new_cut(bridge, at)
+        while bridge := self._cutter.bridge(pts, self._usual, self.shown_until):
+            self._new_cut(bridge, None)
         cut = None
         if video.encode:
             cut = self._cutter.clock(pts, self._usual)
@@ -294,7 +294,7 @@ class Run:
     def _first_cut(self, pts: int) -> None:
         self._new_cut(self._cutter.force(pts), pts)
 
-    def _new_cut(self, cut: Cut, at: int) -> None:
+    def _new_cut(self, cut: Cut, at: int | None) -> None:
         if self._first_pts is None:
             self._first_pts = cut.pts
         if self._source is not None:

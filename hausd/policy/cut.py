@@ -108,14 +108,15 @@ class Cutter:
         """Cuts here, keyframe or not."""
         return self._make(pts)
 
-    def bridge(self, pts: int, frame: int) -> Cut | None:
-        """A cut inside a hole of the video that ends at ``pts``, where other tracks go on.
+    def bridge(self, pts: int, frame: int, shown_until: int) -> Cut | None:
+        """A cut in a hole of the video, from ``shown_until`` to ``pts``: other tracks go on in it.
 
         To be asked before anything else about the frame after the hole, until it is None.
         """
         if self._cut is None or pts - self._cut.pts <= self._target + self._slack + frame:
             return None
-        return self._make(self._cut.pts + self._target)
+        at = max(self._cut.pts + self._target, shown_until)
+        return self._make(at) if at < pts else None
 
     def grown(self, pts: int, frame: int) -> Grown:
         """Whether the GOP outgrows its target with the frame at ``pts``, no keyframe."""

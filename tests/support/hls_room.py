@@ -200,9 +200,7 @@ class StudioRoom:
         for name, line in self._lines.items():
             if name in self.silent:
                 if only_parts is None:
-                    line.frames = max(
-                        line.frames, math.ceil(end_s * line.scale / line.frame_ticks)
-                    )
+                    line.frames = max(line.frames, math.ceil(end_s * line.scale / line.frame_ticks))
                 continue
             made = self._cut(line, end_s)
             steps.append([(line, frames, last) for frames, last in made])

@@ -21,7 +21,7 @@ _READY_S = 30.0
 _STOP_S = 30.0
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A running node. ``words`` are those of its ready line."""
 

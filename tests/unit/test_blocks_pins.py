@@ -11,13 +11,18 @@ from support.store import LIMITS, flip, key, room, segment
 
 from hausd.blocks.pins import BadTarget
 from hausd.blocks.remover import StillPinned
-from hausd.blocks.store import no_progress, open_store
+from hausd.blocks.store import Store, no_progress, open_store
 from hausd.core import dagcbor, unixfs
 from hausd.core.cid import CID, Codec
 from hausd.core.storage import RecordingStopped
 
 FULL = replace(LIMITS, quota_bytes=300_000)
 SIZE = 4000
+
+
+async def fill(store: Store, count: int) -> None:
+    for number in range(count):
+        await store.write(segment(number, of=room(3), size=SIZE).changes())
 
 
 async def test_pins_survive_a_restart_and_the_loss_of_the_index(tmp_path: Path) -> None:
@@ -88,7 +93,7 @@ async def test_a_pin_says_whether_all_of_it_is_here(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", ["", "room", "bafy", "../../etc", "k51" + "A" * 59])
 async def test_what_cannot_be_pinned_is_told(tmp_path: Path, target: str) -> None:
     async with open_store(tmp_path, LIMITS) as store:
-        with pytest.raises(BadTarget, match="give a CID .b…., or a room"):
+        with pytest.raises(BadTarget, match=r"give a CID \(b…\), or a room"):
             await store.pins.add(target, no_progress)
         assert store.pins.shapes() == []
 
@@ -114,8 +119,7 @@ async def test_with_both_lists_lost_nothing_is_evicted(tmp_path: Path) -> None:
     async with open_store(tmp_path, FULL) as store:
         assert "nothing is evicted" in store.repaired[0]
         with pytest.raises(RecordingStopped, match="quota"):
-            for number in range(10):
-                await store.write(segment(number, of=room(3), size=SIZE).changes())
+            await fill(store, 10)
         assert isinstance(await store.drop_room(room(3)), StillPinned)
         await store.pins.add(room(), no_progress)
         for number in range(20, 30):

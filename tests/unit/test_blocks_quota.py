@@ -23,6 +23,11 @@ def numbers(store: Store, of: int = 1) -> list[int]:
     return sorted({key.number for key in account.segments}) if account is not None else []
 
 
+async def fill(store: Store, count: int) -> None:
+    for number in range(count):
+        await store.write(segment(number, size=SIZE).changes())
+
+
 async def test_a_full_store_never_takes_more_than_its_quota(tmp_path: Path) -> None:
     async with open_store(tmp_path, SMALL) as store:
         for number in range(40):
@@ -68,8 +73,7 @@ async def test_pinned_rooms_stay_and_then_recording_stops_in_plain_words(tmp_pat
     async with open_store(tmp_path, SMALL) as store:
         await store.pins.add(room(1), lambda *_: None)
         with pytest.raises(RecordingStopped, match=r"^quota: .* \(hausctl pins remove\)"):
-            for number in range(20):
-                await store.write(segment(number, size=SIZE).changes())
+            await fill(store, 20)
         held = numbers(store)
         assert held == list(range(len(held)))
         with pytest.raises(RecordingStopped):

@@ -1,4 +1,4 @@
-"""Whatever a crash or power cut left, a store opens, keeps what proves itself, and says the rest."""
+"""Whatever a crash left, a store opens, keeps what proves itself, and says the rest."""
 
 from __future__ import annotations
 

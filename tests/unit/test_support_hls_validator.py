@@ -92,7 +92,7 @@ def test_a_right_playlist_has_no_findings() -> None:
         ("extinf", swap("#EXTINF:2,\n", "")),
         ("part-sum", swap("#EXTINF:2,\n1.17.m4s", "#EXTINF:1.9,\n1.17.m4s")),
         ("date", swap("#EXTINF:2,\n1.17.m4s", "#EXTINF:1.99,\n1.17.m4s")),
-        ("date", swap("16.000Z", "16.250Z")),
+        ("date", swap("58.080Z", "58.330Z")),
         ("date", swap("2025-06", "2025/06")),
         ("part-long", swap("0.43333", "0.44")),
         ("part-short", swap(PART, PART.replace("0.43333", "0.3"))),
@@ -112,7 +112,7 @@ def test_a_right_playlist_has_no_findings() -> None:
         ("hint", lambda text: text + "#EXT-X-DISCONTINUITY\n"),
         ("independent-segments", swap(",INDEPENDENT=YES", "")),
         ("order", swap(PART, PART + "\n#EXT-X-PROGRAM-DATE-TIME:2025-06-15T15:07:12.000Z")),
-        ("order", swap("#EXT-X-DISCONTINUITY-SEQUENCE:0\n", "")),
+        ("order", lambda text: text + "#EXT-X-MEDIA-SEQUENCE:0\n"),
         ("old-parts", swap("#EXTINF:2,\n1.3.m4s",
                            '#EXT-X-PART:DURATION=0.4,URI="old.m4s"\n#EXTINF:2,\n1.3.m4s')),
         ("parts-missing", lambda text: re.sub('#EXT-X-PART:.*"1.17.*\n', "", text)),
@@ -120,14 +120,10 @@ def test_a_right_playlist_has_no_findings() -> None:
         ("report", swap("LAST-MSN=18", "LAST-MSN=x")),
         ("date-missing", lambda text: re.sub("#EXT-X-PROGRAM-DATE-TIME.*\n", "", text, count=1)),
         ("date-back", swap("#EXTINF:2,\n1.3.m4s", "#EXTINF:2.4,\n1.3.m4s")),
-        ("skip", swap("#EXT-X-MAP", "#EXT-X-SKIP:SKIPPED-SEGMENTS=99\n#EXT-X-MAP")),
     ],
 )  # fmt: skip
 def test_each_fault_of_a_live_playlist_is_found(rule: str, change: Callable[[str], str]) -> None:
-    changed = change(LIVE)
-    if rule == "order" and "SEQUENCE:0" not in changed:
-        changed = changed + "#EXT-X-DISCONTINUITY-SEQUENCE:0\n"
-    assert rule in rules(check_live(changed)[1])
+    assert rule in rules(check_live(change(LIVE))[1])
 
 
 def test_a_delta_update_that_skips_too_much_is_found() -> None:
