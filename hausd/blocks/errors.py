@@ -53,3 +53,8 @@ def unreadable(fault: sqlite3.Error) -> bool:
         sqlite3.SQLITE_BUSY,
         sqlite3.SQLITE_NOMEM,
     )
+
+
+def disk_failed(fault: sqlite3.Error) -> bool:
+    """Whether the disk under the index gave an error. At a start that may also be the index."""
+    return getattr(fault, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR

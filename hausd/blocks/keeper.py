@@ -7,6 +7,7 @@ grown, a shorter one, since the index now tells the rest.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import time
 from collections.abc import Collection, Sequence
@@ -17,7 +18,7 @@ import trio
 
 from hausd.blocks import files, metrics
 from hausd.blocks.catalog import Volume
-from hausd.blocks.errors import explain, unreadable
+from hausd.blocks.errors import disk_failed, explain, unreadable
 from hausd.blocks.index import Row
 from hausd.blocks.layout import FileKind
 from hausd.blocks.recover import replace_index
@@ -88,7 +89,6 @@ class Keeper:
                 metrics.SYNC_FAILURES.inc()
                 log.error("sync-failed", reason=str(fault))
                 return False
-            state.trouble = ""
             now_s = trio.current_time()
             late = now_s >= self._index_due_s or len(due.rows) >= _INDEX_PENDING
             if due and (index or late):
@@ -97,6 +97,7 @@ class Keeper:
                     return False
                 if state.journal.end > _JOURNAL_BYTES:
                     await self.shorten_journal()
+            state.trouble = ""
             metrics.SYNC_S.observe(time.perf_counter() - began_s)
         return True
 
@@ -168,7 +169,9 @@ class Keeper:
         except sqlite3.Error as fault:
             # The journal goes on telling what the index doesn't know.
             log.error("index-not-written", reason=str(fault))
-            if unreadable(fault):
+            if disk_failed(fault):
+                state.trouble = explain(OSError(errno.EIO, str(fault)), state.layout.root)
+            elif unreadable(fault):
                 await self._remake_index()
             return False
         for id_, entry in due.rows.items():

@@ -49,7 +49,7 @@ class Remover:
     async def make_room(self, need_bytes: int, need_files: int, held: Collection[Volume]) -> bool:
         """Frees at least so much; False, and nothing removed, where that can't be.
 
-        ``held`` are files that are about to be written.
+        Raises OSError where the disk refuses. ``held`` are files that are about to be written.
         """
         state = self._state
         need_bytes -= await self._empty_lost(need_bytes)
@@ -105,14 +105,19 @@ class Remover:
         return None
 
     async def remove(self, volumes: Sequence[Volume]) -> int:
-        """Removes files, and tells whom it concerns; gives the bytes on disk that are free."""
+        """Removes files, and tells whom it concerns; gives the bytes on disk that are free.
+
+        Raises OSError where the disk doesn't let go of one; those before it are gone.
+        """
         state = self._state
         if not volumes:
             return 0
         before = state.catalog.used_bytes
-        digests = await trio.to_thread.run_sync(self._unlink, volumes, limiter=state.writers)
+        digests, failed = await trio.to_thread.run_sync(
+            self._unlink, volumes, limiter=state.writers
+        )
         removed: list[SegmentKey] = []
-        for volume, own in zip(volumes, digests, strict=True):
+        for volume, own in zip(volumes, digests, strict=False):
             if volume.kind is FileKind.SEGMENT:
                 removed.append(volume.key())
             state.dirty.add(os.path.dirname(state.path(volume)))
@@ -124,10 +129,13 @@ class Remover:
             state.catalog.remove(volume, own)
         if removed:
             state.evicted(removed)
+        if failed is not None:
+            raise failed
         return before - state.catalog.used_bytes
 
-    def _unlink(self, volumes: Sequence[Volume]) -> list[list[bytes] | None]:
-        """In a thread: gives each file's digests, None where they can't be read any more."""
+    def _unlink(self, volumes: Sequence[Volume]) -> tuple[list[list[bytes] | None], OSError | None]:
+        """In a thread: gives each removed file's digests, None where they can't be read any more,
+        and what ended it early."""
         state = self._state
         # On a full disk removing must still work; a start then wonders about missing files.
         with contextlib.suppress(OSError):
@@ -135,11 +143,14 @@ class Remover:
         digests: list[list[bytes] | None] = []
         for volume in volumes:
             table = state.read_table(volume)
-            digests.append(list(table.all_digests()) if table is not None else None)
             path = state.path(volume)
             self._files.release(path)
-            files.remove(path, state.layout.folder(volume.kind))
-        return digests
+            try:
+                files.remove(path, state.layout.folder(volume.kind))
+            except OSError as fault:
+                return digests, fault
+            digests.append(list(table.all_digests()) if table is not None else None)
+        return digests, None
 
     async def _empty_lost(self, need_bytes: int) -> int:
         """Removes from lost+found; gives the bytes freed."""

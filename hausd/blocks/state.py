@@ -90,7 +90,12 @@ class State:
         return self.catalog.used_files + len(self.lost)
 
     def free_bytes(self) -> int:
-        found = os.statvfs(self.layout.root)
+        """On the disk; 0 where the disk can't even tell that."""
+        try:
+            found = os.statvfs(self.layout.root)
+        except OSError as fault:
+            log.error("free-space-unknown", reason=str(fault))
+            return 0
         return found.f_bavail * found.f_frsize
 
     def table(self, volume: Volume) -> Table | None:

@@ -233,13 +233,13 @@ class Store:
             self._state.ratings[room] = rating
 
     async def discard(self, keys: Sequence[SegmentKey]) -> None:
-        """Removes segments, closed or not, pinned or not."""
+        """Removes segments, closed or not, pinned or not. Raises OSError."""
         found = (self._state.catalog.segment(key) for key in keys)
         async with self._state.lock:
             await self._remover.remove([volume for volume in found if volume is not None])
 
     async def drop_room(self, room: RoomId) -> StillPinned | None:
-        """Removes all of a room, or says which pins hold it."""
+        """Removes all of a room, or says which pins hold it. Raises OSError."""
         async with self._state.lock:
             refused = await self._remover.drop(room)
         if refused is None:
@@ -274,7 +274,7 @@ class Store:
         self, progress: Progress = no_progress, *, keep_value: int | None = None
     ) -> GcShape:
         """Removes what is neither pinned nor in use nor of a running room; where ``keep_value``
-        is given, only of rooms rated below it."""
+        is given, only of rooms rated below it. Raises OSError where the disk refuses."""
         files, size = await self._remover.collect(keep_value, progress)
         await self._keeper.flush(index=True)
         kept = self._state.used_bytes()

@@ -135,9 +135,13 @@ class Writer:
         used_bytes = state.used_bytes() + _INDEX_SLACK_BYTES
         over_bytes = shortfall(used_bytes, need_bytes, state.limits.quota_bytes)
         over_files = shortfall(state.used_files(), need_files, state.limits.quota_files)
-        if (over_bytes or over_files) and not await self._remover.make_room(
-            over_bytes, over_files, held
-        ):
+        try:
+            fits = not (over_bytes or over_files) or await self._remover.make_room(
+                over_bytes, over_files, held
+            )
+        except OSError as fault:
+            raise state.refuse_disk(fault) from fault
+        if not fits:
             raise state.refuse(
                 "quota", over_quota(state.limits, state.used_bytes(), state.used_files())
             )

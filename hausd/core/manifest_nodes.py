@@ -132,17 +132,18 @@ def encode_leaf(records: Sequence[SegmentRecord]) -> bytes:
 
 def decode_leaf(room: RoomId, name: str, untrusted: bytes) -> list[SegmentRecord]:
     """The records of a leaf of the rendition called ``name``; raises ManifestError."""
-    records: list[SegmentRecord] = []
     try:
         fields = Fields(decode(untrusted, MAX_NODE_BYTES), "leaf")
-        for run in fields.items("runs", FANOUT, 1):
-            records.extend(_read_run(room, name, run))
+        runs = [_read_run(room, name, run) for run in fields.items("runs", FANOUT, 1)]
         fields.done()
     except (DagCborError, FormError) as fault:
         raise ManifestError(str(fault)) from None
+    records = [record for run in runs for record in run]
     numbers = [record.segment.number for record in records]
     if len(records) > FANOUT or any(a >= b for a, b in pairwise(numbers)):
         raise ManifestError(f"a leaf's numbers do not grow, or there are more than {FANOUT}")
+    if any(_common(a[-1]) == _common(b[0]) for a, b in pairwise(runs)):
+        raise ManifestError("two neighbouring runs of a leaf are one")
     return records
 
 

@@ -62,6 +62,7 @@ def create_api(ports: ApiPorts, version: str) -> FastAPI:
         title="hausd",
         summary="Rooms of this node and how it is.",
         version=version,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         openapi_url="/api/v1/openapi.json",
         docs_url=None,  # they load scripts from elsewhere
         redoc_url=None,

@@ -67,6 +67,12 @@ class EncodedTracks:
             for packager in self._packagers.values():
                 packager.flush(ends_gop=True)
 
+    def stop(self, reason: str) -> None:
+        """No rendition makes any more parts."""
+        with self._lock:
+            for rendition in list(self._packagers):
+                self._stop(rendition, reason)
+
     def _start(self, track: EncodedTrack) -> None:
         if track.rendition in self._packagers:
             self._stop(track.rendition, "parameters")

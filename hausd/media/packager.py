@@ -18,7 +18,10 @@ MAX_PART_BYTES = 24 * 1024 * 1024
 
 
 class Packager:
-    """Makes the parts of one rendition in one run. All times are in the track's timescale."""
+    """Makes the parts of one rendition in one run. All times are in the track's timescale.
+
+    ``reorders``: whether a frame may be shown later than it is decoded (video).
+    """
 
     def __init__(
         self,
@@ -26,7 +29,10 @@ class Packager:
         run: int,
         target: int,
         emit: Callable[[PartMade, bytes], object],
+        *,
+        reorders: bool = True,
     ) -> None:
+        self._reorders = reorders
         self._rendition = rendition
         self._run = run
         self._target = target
@@ -74,7 +80,7 @@ class Packager:
             # Early frames wait for the end of what has left; small holes are closed by letting a
             # frame be decoded sooner than it is shown. A hole of a part or more stays.
             frame = self._usual if due is None else max(due - at, 1)
-            if at < end or at - end + frame <= self._target:
+            if at < end or (self._reorders and at - end + frame <= self._target):
                 dts = end
         elif end is not None:
             dts = end

@@ -10,14 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from hausd.media.audio import AudioTranscoder
 from hausd.media.ladder import LadderFailed
-from hausd.media.run import AudioTrack, Outcome, Plan, Run, VideoTrack, slowest_frame_ms
-from hausd.media.units import VIDEO_TIMESCALE, SourceVideo
+from hausd.media.run import Outcome, Plan, Run, slowest_frame_ms
+from hausd.media.source import Source
+from hausd.media.units import VIDEO_TIMESCALE
 from hausd.policy.cut import part_target_ms
-from hausd.policy.timeline import observed_rate, standard_rate
 from hausd.wire import flv, nal
-from hausd.wire.audio import AudioFormat, Mp3Format, read_aac, read_mp3, read_opus
 from hausd.wire.worker import FromWorker, Notice, WorkerConfig
 
 WAIT_MS = 1000
@@ -31,6 +29,8 @@ _LOST_MS = 2000
 """So far behind the video, the audio is gone."""
 _STALL_MS = 3000
 """So far behind the audio, the video is gone."""
+_LEAST_OFFSET_MS, _MOST_OFFSET_MS = -1000, 2000
+"""Between decoding and showing a frame; no encoder needs more."""
 _MOST_WAITING_FRAMES = 2000
 _MOST_WAITING_BYTES = 32 * 1024 * 1024
 _OBSERVED_FRAMES = 9
@@ -58,12 +58,7 @@ class Pipeline:
         self._config = config
         self._emit = emit
         self._unwrapper = flv.Unwrapper()
-        self._metadata: flv.Metadata | None = None
-        self._video_config: flv.VideoConfig | None = None
-        self._video: VideoTrack | None = None
-        self._audio_config: flv.AudioConfig | None = None
-        self._sound: AudioFormat | None = None
-        self._mp3: Mp3Format | None = None
+        self._source = Source(config.audio_bps, self._tell)
         self._run: Run | None = None
         self._next_run = config.first_run
         self._part_target_ms = config.part_target_ms
@@ -101,110 +96,56 @@ class Pipeline:
                 case flv.AudioConfig():
                     self._new_audio(unit)
                 case flv.Metadata():
-                    self._metadata = unit
+                    self._source.describe(unit)
                 case flv.Unsupported():
                     self._tell("unsupported", f"The encoder sends {unit.what}, which is left out.")
 
     def finish(self) -> None:
         """No more comes: emits everything that is left."""
         if self._run is None and self._waiting:
-            self._start(self._waiting[0])
+            self._start(self._first_picture() or self._waiting[0])
         self._end_run("end")
 
-    # What the source is
-
     def _new_video(self, config: flv.VideoConfig) -> None:
-        if config == self._video_config:
+        if not self._source.is_new(config):
             return
-        if self._run is not None or any(waiting.video for waiting in self._waiting):
+        if self._run is not None or self._first_picture() is not None:
             self._break("video-parameters")
-        self._video_config = config
-        self._video = None
-        if config.codec == "av1" and len(config.record) == 4:
-            return  # the sequence header comes with the first keyframe
-        self._read_video(config)
-
-    def _read_video(self, config: flv.VideoConfig) -> None:
-        try:
-            match config.codec:
-                case "h264":
-                    picture = nal.read_avcc(config.record)
-                case "hevc":
-                    picture = nal.read_hvcc(config.record)
-                case "av1":
-                    picture = nal.read_av1c(config.record)
-        except nal.BadRecord as error:
-            self._tell("unsupported", f"The encoder's video can't be read: {error}.")
-            return
-        stated = None if self._metadata is None else self._metadata.values.get("framerate")
-        rate = standard_rate(stated) if isinstance(stated, float) else None
-        rate = rate or standard_rate(picture.frame_rate)
-        source = SourceVideo(config.codec, config.record, picture.width, picture.height, rate)
-        plays = picture.codec == "av1" or (
-            picture.codec == "h264" and (picture.chroma, picture.bit_depth) == (1, 8)
-        )
-        if not plays:
-            name = {"h264": "this kind of H.264", "hevc": "HEVC"}.get(config.codec, config.codec)
-            self._tell(
-                "transcoding",
-                f"Browsers don't play {name}, so this node encodes the video again. "
-                "Set the encoder to H.264 (8 bit, 4:2:0) to save the work.",
-            )
-        self._video = VideoTrack(source, picture, encode=not plays)
+        self._source.set_video(config)
 
     def _new_audio(self, config: flv.AudioConfig) -> None:
-        if config == self._audio_config:
+        if not self._source.is_new(config):
             return
-        self._audio_config = config
-        self._sound = None
-        self._mp3 = None
+        self._source.set_audio(config)
         self._waiting = deque(waiting for waiting in self._waiting if waiting.video)
         self._waiting_bytes = sum(len(waiting.data) for waiting in self._waiting)
-        try:
-            if config.codec == "aac":
-                self._sound = read_aac(config.record)
-            elif config.codec == "opus":
-                self._sound = read_opus(config.record)
-        except nal.BadRecord as error:
-            self._tell("unsupported", f"The encoder's audio can't be read: {error}.")
         if self._run is not None and self._run.plan.audio is not None:
             if self._run.plan.video is None:
                 self._end_run("audio-parameters")
             else:
                 self._restart = "audio-parameters"
 
-    def _says(self, kind: str) -> bool | None:
-        """Whether the metadata promises ``Video`` or ``Audio``; None where it does not say."""
-        values = {} if self._metadata is None else self._metadata.values
-        stated = values.get(f"has{kind}")
-        if stated is not None:
-            return bool(stated)
-        if values.get(f"{kind.lower()}codecid"):
-            return True
-        other = "audiocodecid" if kind == "Video" else "videocodecid"
-        return False if values.get(other) else None
-
     # Frames
 
     def _video_frame(self, frame: flv.VideoFrame) -> None:
         self.frames_in += 1
-        config = self._video_config
-        if config is not None and self._video is None and frame.keyframe and config.codec == "av1":
-            self._video_from_frame(config, frame.data)
-        if self._video is None or not frame.data:
+        if frame.keyframe:
+            self._source.look_at_keyframe(frame.data)
+        video = self._source.video
+        if video is None or not frame.data:
             self.frames_dropped += 1
             return
         ms = self._time(frame.timestamp_ms)
         before, self._video_ms = self._video_ms, ms
         if before is not None and (self._run is None or self._run.plan.video is not None):
-            rate = self._video.source.frame_rate
+            rate = video.source.frame_rate
             most_ms = max(_HOLE_MS, 3000 // rate) if rate else _HOLE_MS
             if not -_BACK_MS <= ms - before <= most_ms:
                 self._break("jump")
             elif self._audio_is_lost(ms):
                 self._restart = self._restart or "audio-lost"
         self.media_ms = max(self.media_ms, ms)
-        pts_ms = ms + frame.composition_ms
+        pts_ms = ms + max(_LEAST_OFFSET_MS, min(frame.composition_ms, _MOST_OFFSET_MS))
         run = self._run
         if run is not None and frame.keyframe and (self._restart or run.plan.video is None):
             self._audio_gone = self._restart == "audio-lost"
@@ -220,11 +161,8 @@ class Pipeline:
             self._to_run(run, ms, pts_ms, frame.keyframe, frame.data)
 
     def _audio_frame(self, frame: flv.AudioFrame) -> None:
-        if self._audio_config is None or not frame.data:
-            return
-        if self._sound is None and self._audio_config.codec == "mp3":
-            self._read_mp3(frame.data)
-        if self._sound is None:
+        self._source.look_at_sound(frame.data)
+        if self._source.sound is None or not frame.data:
             return
         self._audio_gone = False
         ms = self._time(frame.timestamp_ms)
@@ -233,7 +171,7 @@ class Pipeline:
         hole = before is not None and not -_HOLE_MS <= ms - before <= _HOLE_MS
         run = self._run
         if run is None:
-            if hole and not any(waiting.video for waiting in self._waiting):
+            if hole and self._first_picture() is None:
                 self._break("jump")
             self._wait(_Waiting(False, ms, ms, True, frame.data))
             return
@@ -265,7 +203,7 @@ class Pipeline:
 
     def _break(self, reason: str) -> None:
         """What came so far, waiting or not, is over: what comes next is another run's."""
-        first = next((waiting for waiting in self._waiting if waiting.video), None)
+        first = self._first_picture()
         if first is not None:
             self._start(first)
         self.frames_dropped += len(self._waiting)
@@ -280,23 +218,6 @@ class Pipeline:
             return False
         latest = run.plan.origin_ms if self._audio_ms is None else self._audio_ms
         return video_ms - max(latest, run.plan.origin_ms) > _LOST_MS
-
-    def _video_from_frame(self, config: flv.VideoConfig, data: bytes) -> None:
-        """AV1's record need not have the sequence header; a keyframe has."""
-        header = nal.av1_sequence_obu(data)
-        if header is not None:
-            self._read_video(replace(config, record=config.record[:4] + header))
-
-    def _read_mp3(self, data: bytes) -> None:
-        try:
-            found = read_mp3(data)
-        except nal.BadRecord:
-            return
-        self._sound = self._transcoder(found).sound
-        self._mp3 = found
-
-    def _transcoder(self, found: Mp3Format) -> AudioTranscoder:
-        return AudioTranscoder(found.sample_rate_hz, found.channels, self._config.audio_bps)
 
     def _to_run(self, run: Run, ms: int, pts_ms: int, keyframe: bool, data: bytes) -> None:
         origin_ms = run.plan.origin_ms
@@ -330,14 +251,17 @@ class Pipeline:
 
     # Runs
 
+    def _first_picture(self) -> _Waiting | None:
+        return next((waiting for waiting in self._waiting if waiting.video), None)
+
     def _wait(self, frame: _Waiting) -> None:
         """Keeps a frame until its run can begin, and begins it if it can."""
         if self._waiting_since_ms is None or frame.ms < self._waiting_since_ms:
             self._waiting_since_ms = frame.ms
-        if frame.video and not frame.keyframe and not any(w.video for w in self._waiting):
-            self.frames_dropped += 1
-            return
-        if frame.video and not any(w.video for w in self._waiting):
+        if frame.video and self._first_picture() is None:
+            if not frame.keyframe:
+                self.frames_dropped += 1
+                return
             # A wait for other tracks counts from the first picture.
             self._waiting_since_ms = frame.ms
         self._waiting.append(frame)
@@ -356,14 +280,16 @@ class Pipeline:
     def _video_may_start(self, waited_ms: int, pictures: int) -> bool:
         if waited_ms >= self._wait_ms:
             return True
-        video = self._video
+        video = self._source.video
         if video is not None and video.source.frame_rate is None and pictures < _OBSERVED_FRAMES:
             return False
-        return self._sound is not None or self._audio_gone or self._says("Audio") is False
+        if self._source.sound is not None or self._audio_gone:
+            return True
+        return self._source.promises("Audio") is False
 
     def _audio_may_start(self, waited_ms: int) -> bool:
-        if self._video is None:
-            return self._says("Video") is False or waited_ms >= self._wait_ms
+        if self._source.video is None:
+            return self._source.promises("Video") is False or waited_ms >= self._wait_ms
         if self._video_ms is not None and (self._audio_ms or 0) - self._video_ms < _STALL_MS:
             return waited_ms >= _KEYFRAME_WAIT_MS
         return waited_ms >= max(self._wait_ms, _RETURN_MS)
@@ -374,14 +300,11 @@ class Pipeline:
         self._waiting_bytes = 0
         self._waiting_since_ms = None
         self._wait_ms = _RETURN_MS
-        has_video = first.video
-        if has_video and self._video is not None and self._video.source.frame_rate is None:
-            rate = observed_rate([w.ms for w in waiting if w.video])
-            self._video = replace(self._video, source=replace(self._video.source, frame_rate=rate))
-        if has_video and self._video is not None and self._video.source.codec == "h264":
-            seen = any(nal.has_captions(w.data) for w in waiting if w.video)
-            self._captions = self._captions or seen
-        self._begin(min(first.ms, first.pts_ms), video=has_video)
+        if first.video:
+            self._source.observe_rate([w.ms for w in waiting if w.video])
+            if not self._captions:
+                self._captions = any(nal.has_captions(w.data) for w in waiting if w.video)
+        self._begin(min(first.ms, first.pts_ms), video=first.video)
         for frame in waiting:
             # A run may end, and another begin, with each of them.
             run = self._run
@@ -395,10 +318,10 @@ class Pipeline:
                 self.frames_dropped += 1
 
     def _begin(self, origin_ms: int, *, video: bool = True) -> Run:
-        track = self._video if video else None
+        track = self._source.video if video else None
         if track is not None and self._long_gops and self._config.reencode_long_gops:
             track = replace(track, encode=True)
-        sound = self._audio_track()
+        sound = None if self._audio_gone else self._source.audio_track()
         if not self._part_target_ms:
             self._part_target_ms = part_target_ms(
                 self._config.part_ms, slowest_frame_ms(track, sound)
@@ -411,7 +334,7 @@ class Pipeline:
             video=track,
             audio=sound,
             captions=self._captions,
-            video_bps=self._stated_bps("videodatarate"),
+            video_bps=self._source.stated_bps("videodatarate"),
         )
         self._next_run += 1
         self._restart = None
@@ -419,29 +342,14 @@ class Pipeline:
         self._run = Run(plan, self._config, self._emit)
         return self._run
 
-    def _audio_track(self) -> AudioTrack | None:
-        if self._sound is None or self._audio_gone:
-            return None
-        if self._mp3 is not None:
-            transcoder = self._transcoder(self._mp3)
-            return AudioTrack(transcoder.sound, self._config.audio_bps, transcoder)
-        return AudioTrack(self._sound, self._stated_bps("audiodatarate"))
-
-    def _stated_bps(self, name: str) -> int:
-        stated = None if self._metadata is None else self._metadata.values.get(name)
-        if not isinstance(stated, float) or not 1 <= stated <= 1_000_000:
-            return 0
-        return int(stated * 1000)
-
     def _end_run(self, reason: str) -> None:
         self._reason = reason
         self._restart = None
         run, self._run = self._run, None
         if run is None:
             return
-        try:
-            run.finish()
-        except LadderFailed as failure:
+        failure = run.finish()
+        if failure is not None:
             self._tell("ladder-failed", f"The encoders of the ladder stopped: {failure}.")
         self.frames_dropped += run.frames_dropped
         self._captions = self._captions or run.captions

@@ -18,7 +18,7 @@ from hausd.core.media import Kind
 from hausd.media.audio import AudioTranscoder
 from hausd.media.encoded import EncodedTracks
 from hausd.media.images import Images
-from hausd.media.ladder import Ladder
+from hausd.media.ladder import Ladder, LadderFailed
 from hausd.media.packager import Packager
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
 from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
@@ -127,7 +127,7 @@ class Run:
         if audio is not None:
             self._announce_audio(audio)
             target = plan.part_target_ms * self._audio_rate // 1000
-            self._audio = Packager(AUDIO, plan.run, target, emit)
+            self._audio = Packager(AUDIO, plan.run, target, emit, reorders=False)
 
     @property
     def ladder(self) -> Ladder | None:
@@ -223,8 +223,8 @@ class Run:
             for later_ms, coded in track.transcoder.push(at_ms, data):
                 self._place_audio(later_ms, track.sound.frame_samples, coded)
 
-    def finish(self) -> None:
-        """Sends everything that is left, and the run's end."""
+    def finish(self) -> str | None:
+        """Sends everything that is left, and the run's end. Gives why the ladder failed, if so."""
         track = self.plan.audio
         if track is not None and track.transcoder is not None:
             for later_ms, coded in track.transcoder.flush():
@@ -233,21 +233,25 @@ class Run:
         for packager in (self._source, self._audio):
             if packager is not None:
                 packager.flush(ends_gop=True)
+        failure = None
         if self._ladder is not None:
             try:
                 self._ladder.flush(_FLUSH_S)
-            finally:
-                self._ladder.close()
+            except LadderFailed as error:
+                failure = str(error)
+            self._ladder.close()
         self._encoded.flush()
         if self._images is not None:
             self._images.close()
         self._emit(RunEnded(self.plan.run), b"")
+        return failure
 
     def abandon_ladder(self) -> None:
         """The ladder failed: what passes through goes on without it."""
         ladder, self._ladder = self._ladder, None
         if ladder is not None:
             ladder.close()
+            self._encoded.stop("ladder-failed")
 
     # Video
 
@@ -368,7 +372,10 @@ class Run:
                 if cut is not None:
                     self._cuts.append(cut)
             while self._cuts and at * scale >= self._cuts[0].pts * rate:
-                audio.begin(self._cuts.popleft(), at)
+                cut = self._cuts.popleft()
+                # Where sound is missing before the cut, nothing is stretched past it.
+                cut_at = -(-cut.pts * rate // scale)
+                audio.begin(cut, at if at < cut_at + samples else cut_at)
             ends_at = None
             if self._cuts:
                 ends_at = -(-self._cuts[0].pts * rate // scale)

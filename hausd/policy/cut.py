@@ -113,7 +113,8 @@ class Cutter:
 
         To be asked before anything else about the frame after the hole, until it is None.
         """
-        if self._cut is None or pts - self._cut.pts <= self._target + self._slack + frame:
+        most = self._target + self._slack + min(frame // 2, self._slack // 10)
+        if self._cut is None or pts - self._cut.pts <= most:
             return None
         at = max(self._cut.pts + self._target, shown_until)
         return self._make(at) if at < pts else None

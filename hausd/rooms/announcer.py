@@ -117,6 +117,7 @@ class Announcer:
         self, rendition: Rendition, run: int, init: CID, init_size: int, part_target_ms: int
     ) -> None:
         """A rendition has a new init segment."""
+        self._close_tick()
         self._leading = self._leading or rendition.name
         self._state_track(
             Track(
@@ -141,6 +142,7 @@ class Announcer:
         """A rendition has no more parts for now."""
         told = self._tracked.get(rendition)
         if told is not None:
+            self._close_tick()
             self._repeat(told.statement, active=False)
 
     def part(self, placed: PartPlaced) -> None:
@@ -213,6 +215,11 @@ class Announcer:
         if self._session is None:
             raise ValueError("nothing is stated outside of a session")
         return self._session
+
+    def _close_tick(self) -> None:
+        """What came before a track is stated is in a tick before the one it holds from."""
+        if self._session is not None and (self._parts or self._gaps):
+            self._tick()
 
     def _tick(self, *, ends_run: bool = False) -> None:
         gops: dict[tuple[int, int, int], list[TickPart]] = {}

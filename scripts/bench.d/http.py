@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
 # In place of this file's own folder, where "http" would hide the standard library's.
 sys.path[0] = str(ROOT)
@@ -53,13 +55,18 @@ end
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison; ``wanted`` is the least ratio that is good enough, None for no demand."""
+    """One comparison; ``wanted`` is the least ratio that is good enough, None for no demand.
+
+    ``ratio`` is of what left each second, ``cpu_ratio`` of what left for each second of CPU time
+    that the server used, which other load on the machine disturbs less.
+    """
 
     name: str
     unit: str
     ours: float
     peer: float
     ratio: float
+    cpu_ratio: float
     wanted: float | None
 
 
@@ -69,7 +76,7 @@ def compare(seconds: float, rounds: int) -> tuple[list[Row], dict[str, str]]:
     with tempfile.TemporaryDirectory(prefix="hausd-bench-") as folder:
         site = Path(folder)
         _write_site(site)
-        with _nginx(site) as peer_port, _ours(site) as our_port:
+        with _nginx(site) as peer_server, _ours(site) as our_server:
             counting = site / "counting.lua"
             counting.write_text(COUNTING_LUA)
             script = ("-s", str(counting))
@@ -88,13 +95,18 @@ def compare(seconds: float, rounds: int) -> tuple[list[Row], dict[str, str]]:
                 ("2 MB segment, 8 connections", "segment", 8, "bytes/s", 1.2, ()),
                 ("2 MB segment, 50 connections", "segment", 50, "bytes/s", None, ()),
             ):
-                ours, peer = [], []
+                rates: dict[int, list[float]] = {our_server[0]: [], peer_server[0]: []}
+                by_cpu: dict[int, list[float]] = {our_server[0]: [], peer_server[0]: []}
                 for _ in range(rounds):
-                    for port, results in ((our_port, ours), (peer_port, peer)):
+                    for port, pid in (our_server, peer_server):
                         url = f"http://127.0.0.1:{port}{PATHS[kind]}"
-                        results.append(_wrk(url, connections, seconds, options)[unit])
-                mid_ours, mid_peer = statistics.median(ours), statistics.median(peer)
-                rows.append(Row(name, unit, mid_ours, mid_peer, mid_ours / mid_peer, wanted))
+                        before = _cpu_s(pid)
+                        rate = _wrk(url, connections, seconds, options)[unit]
+                        rates[port].append(rate)
+                        by_cpu[port].append(rate * seconds / max(0.01, _cpu_s(pid) - before))
+                ours, peer = (statistics.median(found) for found in rates.values())
+                ours_cpu, peer_cpu = (statistics.median(found) for found in by_cpu.values())
+                rows.append(Row(name, unit, ours, peer, ours / peer, ours_cpu / peer_cpu, wanted))
     return rows, _machine()
 
 
@@ -115,13 +127,14 @@ def main() -> int:
         print(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=2))
     else:
         print("  ".join(f"{name} {value}" for name, value in machine.items()))
-        print(f"{'':34}{'hausd':>12}{'nginx':>12}  {'':12}{'ratio':>6}{'wanted':>9}")
+        print(f"{'':34}{'hausd':>12}{'nginx':>12}  {'':12}{'ratio':>6}{'wanted':>9}{'by CPU':>8}")
         for row in rows:
             wanted = f">= {row.wanted}" if row.wanted is not None else "-"
             ours, peer, unit = row.ours, row.peer, row.unit
             if unit == "bytes/s":
                 ours, peer, unit = ours / 1e6, peer / 1e6, "MB/s"
-            print(f"{row.name:34}{ours:12,.0f}{peer:12,.0f}  {unit:12}{row.ratio:6.2f}{wanted:>9}")
+            figures = f"{ours:12,.0f}{peer:12,.0f}  {unit:12}{row.ratio:6.2f}{wanted:>9}"
+            print(f"{row.name:34}{figures}{row.cpu_ratio:8.2f}")
     return int(any(row.wanted is not None and row.ratio < row.wanted for row in rows))
 
 
@@ -133,7 +146,7 @@ def _write_site(site: Path) -> None:
 
 
 @contextmanager
-def _nginx(site: Path) -> Iterator[int]:
+def _nginx(site: Path) -> Iterator[tuple[int, int]]:
     port = _free_port()
     config = site / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
@@ -149,20 +162,20 @@ def _nginx(site: Path) -> Iterator[int]:
     process = subprocess.Popen(["nginx", "-p", str(site), "-c", str(config), "-e", "stderr"])
     try:
         _wait_for(port, process)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(10)
 
 
 @contextmanager
-def _ours(site: Path) -> Iterator[int]:
+def _ours(site: Path) -> Iterator[tuple[int, int]]:
     process = subprocess.Popen(
         [sys.executable, __file__, "--serve", str(site)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(10)
@@ -218,6 +231,13 @@ def _serve(site: Path, profile: str | None) -> None:
         trio.run(run)
 
 
+def _cpu_s(pid: int) -> float:
+    """CPU time of a process and its children."""
+    process = psutil.Process(pid)
+    times = [one.cpu_times() for one in (process, *process.children(recursive=True))]
+    return sum(time.user + time.system for time in times)
+
+
 def _wrk(url: str, connections: int, seconds: float, options: tuple[str, ...]) -> dict[str, float]:
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", *options]
     said = subprocess.run([*command, url], check=True, capture_output=True, text=True).stdout
@@ -264,6 +284,7 @@ def _machine() -> dict[str, str]:
         "python": platform.python_version(),
         "nginx": version("nginx", "-v"),
         "wrk": version("wrk", "-v"),
+        "load": f"{os.getloadavg()[0]:.1f}",
     }
 
 

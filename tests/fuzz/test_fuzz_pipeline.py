@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.media import AVCC, Collected, audio_grid_ms, grid_ms, synthetic
 
@@ -37,6 +37,12 @@ edits = st.lists(
 
 
 @given(edits)
+@example([(213, 40, [], 217)])
+@example([(81, 0, [], 166), (227, 8, [], 300)])
+@example([(81, 0, [], 157), (232, 4, [], 317)])
+@example([(20, 0, [Tag(9, 0, b"\x91av01\x12\0\x0a\x01\0")], 0)])
+@example([(0, 1, [], 0), (3, 0, [Tag(9, 0, b"\x17\0\0\0\0\x01\x42")], 0)])
+@example([(0, 0, [], 2880), (0, 3, [], 1687), (97, 40, HEADERS[:1], 0)])
 def test_a_stream_with_pieces_lost_moved_and_put_in(
     changes: list[tuple[int, int, list[Tag], int]],
 ) -> None:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -173,12 +172,12 @@ async def test_a_batch_that_fails_half_way_counts_not_at_all(tmp_path: Path) -> 
 
 async def test_the_journal_failing_takes_the_batch_back(tmp_path: Path) -> None:
     """The files fit under the limit, the journal's record doesn't."""
-    one = segment(0, size=10)
+    one, path = segment(0, size=10), tmp_path / "store"
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    async with open_store(tmp_path, replace(LIMITS, sync_s=3600)) as store:
+    async with open_store(path, LIMITS) as store:
         for number in range(1, 60):
             await store.write([segment(number, gops=1, size=10).append(0)])
-        size = (tmp_path / "journal").stat().st_size
+        size = (path / "journal").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
         try:
             with pytest.raises(RecordingStopped, match="ulimit -f"):
@@ -187,8 +186,8 @@ async def test_the_journal_failing_takes_the_batch_back(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert not store.has(CID.of(one.leaves[0]))
         await store.write(one.changes())
-        shutil.copytree(tmp_path, tmp_path.with_name("crashed"))
-    async with open_store(tmp_path.with_name("crashed"), LIMITS) as store:
+        shutil.copytree(path, tmp_path / "crashed")
+    async with open_store(tmp_path / "crashed", LIMITS) as store:
         assert store.repaired == []
         assert store.locate(one.cid) is not None
         assert len(store.unclosed(room())) == 59

@@ -101,10 +101,10 @@ async def test_files_put_in_are_taken_in_and_files_taken_away_are_told(tmp_path:
 
 async def test_a_segment_cut_short_keeps_its_whole_leaves(tmp_path: Path) -> None:
     one = segment(gops=2, leaves=3)
-    async with open_store(tmp_path, LIMITS) as store:
+    crashed = tmp_path / "crashed"
+    async with open_store(tmp_path / "store", LIMITS) as store:
         await store.write([one.append(0), one.append(1)])
-        shutil.copytree(tmp_path, tmp_path.with_name("crashed"))
-    crashed = tmp_path.with_name("crashed")
+        shutil.copytree(tmp_path / "store", crashed)
     (path,) = crashed.rglob("*.seg")
     data = path.read_bytes()
     # As a power cut leaves it: the end is gone, and a leaf before it never reached the disk.
@@ -165,15 +165,16 @@ async def test_at_every_length_of_the_journal_the_store_opens_and_is_right(tmp_p
 
 async def test_a_torn_pack_keeps_its_whole_blocks(tmp_path: Path) -> None:
     blocks = [bytes([number]) * 500 for number in range(4)]
-    async with open_store(tmp_path, LIMITS) as store:
+    torn = tmp_path / "torn"
+    async with open_store(tmp_path / "store", LIMITS) as store:
         for block in blocks:
             await store.put([(CID.of(block), block)], room())
-        shutil.copytree(tmp_path, tmp_path.with_name("torn"))
-    (path,) = tmp_path.with_name("torn").rglob("*.pack")
+        shutil.copytree(tmp_path / "store", torn)
+    (path,) = torn.rglob("*.pack")
     data = bytearray(path.read_bytes())
     data[3] ^= 1  # the first head is unreadable
     path.write_bytes(data[:-100])
-    async with open_store(tmp_path.with_name("torn"), LIMITS) as store:
+    async with open_store(torn, LIMITS) as store:
         held = [await store.block(CID.of(block)) for block in blocks]
         assert held == [None, blocks[1], blocks[2], None]
         assert len(store.repaired) == 2

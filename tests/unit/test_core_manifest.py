@@ -13,7 +13,7 @@ from support.content import AUDIO, OTHER_ROOM, ROOM, VIDEO, BlockBox, record
 
 from hausd.core import manifest_nodes
 from hausd.core.cid import CID, Codec
-from hausd.core.dagcbor import encode
+from hausd.core.dagcbor import decode, encode
 from hausd.core.live import RoomState
 from hausd.core.manifest import (
     FANOUT,
@@ -212,9 +212,34 @@ async def test_nodes_that_do_not_fit_together_are_found_out() -> None:
         with pytest.raises(ManifestError):
             await Manifest.load(cid, box.get)
 
+    # Two honest leaves, the first of them not full: another CID for the same records.
+    halves = [manifest_nodes.encode_leaf([record(n) for n in ns]) for ns in (range(5), range(5, 9))]
+    half_cids = [CID.of(half, Codec.DAG_CBOR) for half in halves]
+    cid, box = wrong(
+        manifest_nodes.Entry(0, 5, half_cids[0]), manifest_nodes.Entry(5, 32, half_cids[1])
+    )
+    box.blocks.update(zip(half_cids, halves, strict=True))
+    with pytest.raises(ManifestError, match="does not hold"):
+        await verify(cid, box.get)
+
     cid, box = wrong(entry, replace(entry, first=40, cid=CID.of(b"gone", Codec.DAG_CBOR), count=1))
     with pytest.raises(BlockMissing):
         await verify(cid, box.get)
+
+
+def test_a_leaf_has_one_form() -> None:
+    leaf = decode(manifest_nodes.encode_leaf([record(0), record(1)]))
+    assert isinstance(leaf, dict)
+    match leaf["runs"]:
+        case [{"segments": [first, second], **run}]:
+            parted = [run | {"segments": [first]}, run | {"segments": [second]}]
+    with pytest.raises(ManifestError, match="are one"):
+        manifest_nodes.decode_leaf(ROOM, "720p", encode({"runs": parted}))
+    backwards = [run | {"segments": [second, first]}]
+    with pytest.raises(ManifestError, match="grow"):
+        manifest_nodes.decode_leaf(ROOM, "720p", encode({"runs": backwards}))
+    with pytest.raises(ManifestError, match="tree of audio"):
+        manifest_nodes.decode_leaf(ROOM, "audio", encode(leaf))
 
 
 @pytest.mark.parametrize(

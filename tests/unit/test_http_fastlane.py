@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 import trio
-from support.http import PLAYLIST, ROOM, Client, Closed, running
+from support.http import PLAYLIST, ROOM, Client, Closed, Heard, StubResponder, running
 
+from hausd.core.clock import SystemClock
 from hausd.core.live import FileRange
-from hausd.http.limits import Limits
+from hausd.http.door import Door
+from hausd.http.fastlane import FastLane
+from hausd.http.files import OpenFiles
+from hausd.http.limits import Connections, Limits
 from hausd.http.messages import Accounting, Chunks, Fetch, Request, Response, Wait
+from hausd.http.metrics import Tally
 from hausd.http.poller import SelectorPoller, open_poller
+from hausd.policy.origin import HostNames
 
 BODY = b"".join(PLAYLIST.body) if isinstance(PLAYLIST.body, tuple) else b""
 
@@ -236,6 +242,10 @@ async def test_evicted_content_is_404_and_never_the_old_bytes(segment: Path) -> 
         client = await node.connect()
         old = segment.read_bytes()[:1000]
         assert (await client.get("/live/s")).body == old
+        other = segment.with_name("other")
+        other.write_bytes(b"o" * 3000)
+        other.replace(segment)
+        assert (await client.get("/live/s")).body == b"o" * 1000
         segment.unlink()
         answer = await client.get("/live/s")
         assert (answer.status, answer.fields["cache-control"]) == (404, "no-store")
@@ -289,21 +299,43 @@ async def test_what_is_not_media_goes_over_with_the_bytes_read_so_far() -> None:
         assert (await client.read()).body == b"GET /api/v1/next "
 
 
-async def test_connections_that_come_while_others_leave_are_served() -> None:
-    """A descriptor's number is used again as soon as it is free."""
-    async with running() as node:
-        leaving = [await node.connect() for _ in range(30)]
-        for client in leaving:
-            await client.get("/api")
+async def test_a_descriptors_number_used_again_is_the_new_connections() -> None:
+    """A hand-over closes its socket, and the next connection may get its number at once."""
+    limits, tally = Limits(), Tally()
+    table = Connections(limits)
+    ours: list[socket.socket] = []
 
-        async def come() -> None:
-            for _ in range(30):
-                assert (await node.get("/live/a")).status == 200
+    async def leave(sock: socket.socket, peer: str, data: bytes) -> None:
+        number = sock.fileno()
+        sock.close()
+        pair = sorted(socket.socketpair(), key=lambda end: end.fileno() != number)
+        assert pair[0].fileno() == number
+        come(pair[0])
+        ours.append(pair[1])
 
-        async with trio.open_nursery() as nursery:
-            for client in leaving:
-                nursery.start_soon(client.stream.aclose)
-                nursery.start_soon(come)
+    def come(sock: socket.socket) -> None:
+        sock.setblocking(False)
+        table.admit("127.0.0.1")
+        lane.take(sock, "127.0.0.1")
+
+    async with trio.open_nursery() as nursery:
+        door = Door(HostNames(), frozenset(), b"salt", tally)
+        responder = StubResponder({"/live/a": PLAYLIST})
+        lane = FastLane(
+            nursery, responder, door, limits, table, Heard(), leave, SystemClock(), OpenFiles(8)
+        )
+        nursery.start_soon(lane.run)
+        first, theirs = socket.socketpair()
+        come(theirs)
+        first.send(b"GET /api HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with trio.fail_after(5):
+            while not ours or table.count != 1:
+                await trio.sleep(0.01)
+        ours[0].setblocking(False)
+        client = Client(trio.SocketStream(trio.socket.from_stdlib_socket(ours[0])))
+        assert (await client.get("/live/a")).body == BODY
+        nursery.cancel_scope.cancel()
+    first.close()
 
 
 async def test_a_body_sends_a_request_over_even_to_a_media_path() -> None:

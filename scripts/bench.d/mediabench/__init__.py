@@ -1,0 +1,1 @@
+"""What ``scripts/bench media`` and ``scripts/bench soak`` are made of."""

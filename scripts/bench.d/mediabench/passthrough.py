@@ -1,0 +1,202 @@
+"""A stream to segments on disk without encoding: room, recorder, store and worker against ffmpeg.
+
+Run as a program it is our side in a process tree of its own: ``python -m mediabench.passthrough
+FLV FOLDER`` prints what it took as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+from mediabench import processes
+from mediabench.inputs import Made, make, read_tags, run_for_cpu
+from mediabench.report import Row
+
+from hausd.blocks.quota import StoreLimits
+from hausd.blocks.store import open_store
+from hausd.core.clock import SystemClock
+from hausd.core.publishing import Publisher
+from hausd.media.supervisor import Workers
+from hausd.rooms.manager import Rooms
+from hausd.rooms.records import RoomRecords
+from hausd.rooms.room import RoomParts, RoomSettings
+from hausd.wire.flv import Tag
+from hausd.wire.worker import WorkerConfig
+
+WANTED = 1.0
+_BATCH_BYTES = 64 * 1024
+"""As much as the RTMP server reads at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """CPU seconds of our process tree. ``start``: until it was ready for the first tag."""
+
+    room_s: float
+    worker_s: float
+    start_s: float
+    wall_s: float
+    segments: int
+
+
+def measure(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
+    """The rows: against segments of 2 s and of 10 s."""
+    source = make(folder / "passthrough.flv", Made(1280, 720, 2_470_000, seconds))
+    ours: list[Taken] = []
+    peers: dict[int, list[float]] = {10: [], 2: []}
+    starts = []
+    for n in range(rounds):
+        ours.append(_ours(source, folder / f"ours-{n}"))
+        for segment_s, found in peers.items():
+            start_s = _ffmpeg(source, folder, segment_s, nothing=True)
+            found.append(_ffmpeg(source, folder, segment_s, nothing=False) - start_s)
+            starts.append(start_s)
+    work = [one.room_s + one.worker_s for one in ours]
+    middle = sorted(ours, key=lambda one: one.room_s + one.worker_s)[len(ours) // 2]
+    note = (
+        f"{seconds:g} s of media; ours: room and store {middle.room_s:.2f} s, worker "
+        f"{middle.worker_s:.2f} s; start apart: ours {middle.start_s:.2f} s, "
+        f"ffmpeg {sorted(starts)[len(starts) // 2]:.2f} s"
+    )
+    return [
+        Row(
+            "passthrough to segments in the store" if segment_s == 10 else "  the same",
+            "CPU s",
+            work,
+            found,
+            f"ffmpeg -c copy -f hls, fmp4, {segment_s} s",
+            WANTED,
+            note if segment_s == 10 else "",
+        )
+        for segment_s, found in peers.items()
+    ]
+
+
+def _ours(source: Path, folder: Path) -> Taken:
+    here = Path(__file__).resolve().parents[1]
+    done = subprocess.run(
+        [sys.executable, "-m", "mediabench.passthrough", str(source), str(folder)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here.parents[1]), str(here)))},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    shutil.rmtree(folder)
+    return Taken(**json.loads(done.stdout))
+
+
+def _ffmpeg(source: Path, folder: Path, segment_s: int, *, nothing: bool) -> float:
+    out = folder / "ffmpeg-copy"
+    out.mkdir()
+    command = ["ffmpeg", "-nostdin", "-y", "-v", "error", "-i", str(source)]
+    command += ["-t", "0.001"] if nothing else []
+    command += ["-c", "copy", "-f", "hls", "-hls_segment_type", "fmp4", "-hls_list_size", "0"]
+    command += ["-hls_time", str(segment_s), str(out / "index.m3u8")]
+    try:
+        return run_for_cpu(command)[0]
+    finally:
+        shutil.rmtree(out)
+
+
+def room_settings(*, part_ms: int = 400, ladder: tuple[tuple[int, int], ...] = ()) -> RoomSettings:
+    """As a node's on its defaults, but for the ladder."""
+    return RoomSettings(
+        worker=WorkerConfig(part_ms=part_ms, ladder=ladder, images=False),
+        reconnect_s=60,
+        live_target_s=2,
+        live_window_s=30,
+        archive_target_s=10,
+    )
+
+
+def batches(source: Path) -> Iterator[list[Tag]]:
+    """Tags as they come from a connection that is read as fast as it goes."""
+    batch: list[Tag] = []
+    size = 0
+    for tag in read_tags(source):
+        batch.append(tag)
+        size += len(tag.data)
+        if size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+async def _record(source: Path, folder: Path) -> Taken:
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(folder / "store", StoreLimits()))
+        workers = await stack.enter_async_context(Workers(spare=False))
+        parts = RoomParts(
+            settings=room_settings(),
+            workers=workers,
+            store=store,
+            records=RoomRecords(folder / "rooms"),
+            clock=SystemClock(),
+            random_bytes=os.urandom,
+        )
+        rooms = await stack.enter_async_context(Rooms(parts).open())
+        room = rooms.find((await rooms.create("bench")).id)
+        async with room.publish(Publisher("127.0.0.1", "rtmp", "bench")) as stint:
+            while not stint.pid:
+                await trio.sleep(0.01)
+            await _idle(stint.pid)
+            own, worker = _own_s(), processes.cpu(stint.pid).all_s
+            began_s = time.monotonic()
+            for batch in batches(source):
+                await stint.send(batch)
+        await stint.done.wait()
+        await room.recorder.drained()
+        wall_s = time.monotonic() - began_s
+        await rooms.close(room.id)
+        segments = sum(
+            len(playlist.segments)
+            for variant in room.archive_variants()
+            if (playlist := room.archive(variant.rendition.name))
+        )
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Taken(
+        room_s=_own_s() - own,
+        worker_s=children.ru_utime + children.ru_stime - worker,
+        start_s=own + worker,
+        wall_s=wall_s,
+        segments=segments,
+    )
+
+
+async def _idle(pid: int) -> None:
+    before = -1.0
+    while (now := processes.cpu(pid).all_s) != before or now == 0:
+        before = now
+        await trio.sleep(0.3)
+
+
+def _own_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main() -> None:
+    """Our side, as a program."""
+    import dataclasses
+
+    from hausd.telemetry.logs import set_up_logs
+    from hausd.telemetry.ring import LogRing
+
+    set_up_logs("error", "human", LogRing(10))
+    source, folder = map(Path, sys.argv[1:])
+    print(json.dumps(dataclasses.asdict(trio.run(_record, source, folder))))
+
+
+if __name__ == "__main__":
+    main()

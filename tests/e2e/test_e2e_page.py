@@ -1,0 +1,123 @@
+"""The page at / plays a room in Chromium, through an encoder that drops out and comes back."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+from support.node import node
+from support.publish import publishing
+
+pytestmark = pytest.mark.e2e
+
+CHROMIUM = shutil.which("chromium") or "chromium"
+
+
+@dataclass
+class Browser:
+    """A page, and everything it complained about."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def text(self, element: str) -> str:
+        return str(self.page.evaluate(f"document.getElementById('{element}').textContent"))
+
+    def at_s(self) -> float:
+        return float(self.page.evaluate("document.querySelector('video').currentTime"))
+
+    def until(self, what: Callable[[], Any], seconds: float = 40.0) -> Any:
+        """Waits until something holds."""
+        end = time.monotonic() + seconds
+        while True:
+            found = what()
+            if found:
+                return found
+            assert time.monotonic() < end, (self.complaints, self.text("curtain"))
+            self.page.wait_for_timeout(100)
+
+    def plays(self, seconds: float = 40.0) -> None:
+        """Waits until the picture moves on by more than a second."""
+        start = self.at_s()
+        self.until(lambda: self.at_s() > start + 1, seconds)
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = chromium.new_page()
+        found = Browser(page)
+        page.on("pageerror", lambda fault: found.complaints.append(f"error: {fault}"))
+        page.on(
+            "console",
+            lambda said: said.type == "error" and found.complaints.append(f"console: {said.text}"),
+        )
+        yield found
+        chromium.close()
+
+
+def test_a_room_plays_live_from_the_start_and_after_a_reconnect(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    sets = ("media.ladder=[[90, 150000]]", "ingest.reconnect_s=20")
+    with node(tmp_path / "home", *sets) as one, browser() as seen:
+        seen.page.goto(one.http)
+        seen.until(lambda: seen.page.locator("#empty").is_visible())
+        room = one.room("A <b>bold</b> show")
+        url = f"{one.rtmp}/{room['stream_key']}"
+        with publishing(looped_h264, url):
+            seen.until(lambda: seen.page.locator(".badge.live").count() == 1)
+            assert seen.page.locator(".card strong", has_text="A <b>bold</b> show").count() == 1
+            seen.page.locator(".card", has_text="bold").click()
+            seen.plays()
+            assert seen.text("title") == "A <b>bold</b> show"
+            seen.until(lambda: seen.text("latency").endswith("behind"))
+            seen.until(lambda: seen.page.locator("#quality option").count() == 3)
+            seen.until(lambda: not seen.page.locator("#watch-start").is_disabled())
+            seen.page.click("#watch-start")
+            seen.plays()
+            assert seen.page.evaluate("document.querySelector('video').seekable.start(0)") == 0
+            seen.page.click("#watch-live")
+            seen.plays()
+        seen.until(lambda: seen.text("badge") == "Reconnecting")
+        with publishing(looped_h264, url):
+            seen.until(lambda: seen.text("badge") == "Live")
+            seen.plays()
+    assert seen.complaints == []
+
+
+def test_a_page_of_another_site_can_play_an_open_room_but_change_nothing(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    """Loaded from another origin (``data:``), so CORS and the checks of Origin hold."""
+    with node(tmp_path / "home", "media.ladder=[]") as one, browser() as seen:
+        room = one.room()
+        with publishing(looped_h264, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_for(f"/live/{room['id']}/index.m3u8")
+            seen.page.goto("data:text/html,<title>elsewhere</title>")
+            ask = """async ([url, options]) => {
+              try { const a = await fetch(url, options); return [a.status, (await a.text()).length] }
+              catch (fault) { return [0, 0] } }"""
+
+            def fetch(path: str, **options: Any) -> list[int]:
+                answer: list[int] = seen.page.evaluate(ask, [one.http + path, options])
+                return answer
+
+            status, size = fetch(f"/live/{room['id']}/source/index.m3u8")
+            assert (status, size > 100) == (200, True)
+            assert fetch("/live/k51nobody/index.m3u8")[0] == 0
+            assert fetch("/api/v1/rooms")[0] == 0
+            assert fetch("/")[0] == 0
+            name = one.get(f"/live/{room['id']}/source/index.m3u8").text
+            part = next(line for line in name.splitlines() if line.endswith(".m4s"))
+            cid = one.get(f"/live/{room['id']}/source/{part}").headers["etag"].strip('"')
+            assert fetch(f"/ipfs/{cid}")[0] == 0
