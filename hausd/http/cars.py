@@ -18,6 +18,7 @@ from hausd.core.unixfs import MAX_DEPTH, BlockMissing, FileNode, Getter, UnixFsE
 from hausd.http.messages import Request
 from hausd.wire import car
 
+_MAX_PARAMETERS = 50
 _SPAN = re.compile(r"(-?[0-9]{1,15}):(\*|-?[0-9]{1,15})")
 
 Scope = Literal["block", "entity", "all"]
@@ -39,11 +40,9 @@ class CarRequest:
 
 def car_request(request: Request) -> CarRequest | str:
     """Reads the query; a text says what is wrong with it."""
-    query = parse_qs(request.query, max_num_fields=50) if request.query else {}
-    scope = query.get("dag-scope", ["all"])[-1]
+    query = parameters(request)
     span = query.get("entity-bytes")
-    if span is not None and "dag-scope" not in query:
-        scope = "entity"
+    scope = query.get("dag-scope", "all" if span is None else "entity")
     match scope:
         case "block" | "entity" | "all" as known:
             found: Scope = known
@@ -51,10 +50,21 @@ def car_request(request: Request) -> CarRequest | str:
             return "dag-scope is block, entity or all."
     if span is None or found != "entity":
         return CarRequest(found)
-    match = _SPAN.fullmatch(span[-1])
+    match = _SPAN.fullmatch(span)
     if match is None:
         return "entity-bytes is FROM:TO in bytes, as in 0:* or 0:1023."
     return CarRequest(found, int(match[1]), None if match[2] == "*" else int(match[2]))
+
+
+def parameters(request: Request) -> dict[str, str]:
+    """The query's parameters, the last of each name; none of a query that has too many."""
+    if not request.query:
+        return {}
+    try:
+        found = parse_qs(request.query, max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        return {}
+    return {name: values[-1] for name, values in found.items()}
 
 
 async def car_body(

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from hausd.core import unixfs
 from hausd.core.cid import CID, CIDError, Codec
 from hausd.core.unixfs import BlockMissing, DirectoryNode, NotFound, UnixFsError
-from hausd.http.cars import CarRequest, car_body, car_request
+from hausd.http.cars import CarRequest, car_body, car_request, parameters
 from hausd.http.conditional import Unsatisfiable, parse_range
 from hausd.http.content_types import SNIFFED_BYTES, presentation, type_of_content, type_of_name
 from hausd.http.messages import Answer, Chunks, Fetch, Request, Response, refusal
@@ -203,9 +203,9 @@ async def _unbroken(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
 
 def _format(request: Request) -> str | None:
     """``raw``, ``car``, something else that was asked for by name, or None."""
-    untrusted = parse_qs(request.query, max_num_fields=50).get("format") if request.query else None
+    untrusted = parameters(request).get("format")
     if untrusted:
-        return untrusted[-1]
+        return untrusted
     accept = request.headers.get("accept", "")
     if RAW_TYPE in accept:
         return "raw"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -95,29 +99,52 @@ def test_a_room_plays_live_from_the_start_and_after_a_reconnect(
     assert seen.complaints == []
 
 
-def test_a_page_of_another_site_can_play_an_open_room_but_change_nothing(
+@contextmanager
+def other_site(folder: Path) -> Iterator[str]:
+    """Another origin on this machine, with an empty page."""
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>elsewhere</title>")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+ASK = """async ([url, options]) => {
+  try {
+    const answer = await fetch(url, options);
+    return [answer.status, (await answer.text()).length];
+  } catch { return [0, 0]; }
+}"""
+
+
+def test_a_page_of_another_site_can_play_an_open_room_and_read_nothing_else(
     tmp_path: Path, looped_h264: Path
 ) -> None:
-    """Loaded from another origin (``data:``), so CORS and the checks of Origin hold."""
-    with node(tmp_path / "home", "media.ladder=[]") as one, browser() as seen:
+    with (
+        node(tmp_path / "home", "media.ladder=[]") as one,
+        browser() as seen,
+        other_site(tmp_path / "site") as site,
+    ):
         room = one.room()
+
+        def fetch(path: str, **options: Any) -> list[int]:
+            answer: list[int] = seen.page.evaluate(ASK, [one.http + path, options])
+            return answer
+
         with publishing(looped_h264, f"{one.rtmp}/{room['stream_key']}"):
+            playlist = f"/live/{room['id']}/source/index.m3u8"
             one.wait_for(f"/live/{room['id']}/index.m3u8")
-            seen.page.goto("data:text/html,<title>elsewhere</title>")
-            ask = """async ([url, options]) => {
-              try { const a = await fetch(url, options); return [a.status, (await a.text()).length] }
-              catch (fault) { return [0, 0] } }"""
-
-            def fetch(path: str, **options: Any) -> list[int]:
-                answer: list[int] = seen.page.evaluate(ask, [one.http + path, options])
-                return answer
-
-            status, size = fetch(f"/live/{room['id']}/source/index.m3u8")
-            assert (status, size > 100) == (200, True)
-            assert fetch("/live/k51nobody/index.m3u8")[0] == 0
-            assert fetch("/api/v1/rooms")[0] == 0
-            assert fetch("/")[0] == 0
-            name = one.get(f"/live/{room['id']}/source/index.m3u8").text
-            part = next(line for line in name.splitlines() if line.endswith(".m4s"))
-            cid = one.get(f"/live/{room['id']}/source/{part}").headers["etag"].strip('"')
-            assert fetch(f"/ipfs/{cid}")[0] == 0
+            seen.page.goto(site)
+            assert fetch(playlist)[0] == 200
+            named = re.search('URI="([^"]+m4s)"', one.get(playlist).text)
+            assert named is not None
+            part = f"/live/{room['id']}/source/{named[1]}"
+            assert fetch(part, headers={"Range": "bytes=0-9"}) == [206, 10]
+            cid = one.get(part).headers["etag"].strip('"')
+            assert one.get(f"/ipfs/{cid}?format=raw").status_code in (200, 404)
+            for path in ("/", "/api/v1/rooms", "/live/k51nobody/index.m3u8", f"/ipfs/{cid}"):
+                assert fetch(path) == [0, 0], path
+            assert fetch(part, method="POST") == [0, 0]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hausd.wire.flv import Tag
+
+PART = Path(__file__).resolve().parents[1] / "part.py"
+"""Runs a module of this package as a program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,6 @@ def payload_bytes(path: Path) -> int:
 
 def run_for_cpu(command: list[str]) -> tuple[float, float]:
     """Runs a program to its end: its user and system CPU seconds, and its wall seconds."""
-    import time
-
     began_s = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

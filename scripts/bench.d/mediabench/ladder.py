@@ -154,7 +154,7 @@ class _Feed:
                 self.shed = True
             case WorkerStats():
                 self.cpu_s = message.cpu_s
-                self.shed = self.shed or bool(message.shed or message.frames_dropped)
+                self.shed = self.shed or bool(message.shed)
             case Notice():
                 self.shed = self.shed or message.code == "shed"
             case _:

@@ -1,7 +1,6 @@
 """A stream to segments on disk without encoding: room, recorder, store and worker against ffmpeg.
 
-Run as a program it is our side in a process tree of its own: ``python -m mediabench.passthrough
-FLV FOLDER`` prints what it took as JSON.
+``main`` is our side, in a process tree of its own.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import trio
 from mediabench import processes
-from mediabench.inputs import Made, make, read_tags, run_for_cpu
+from mediabench.inputs import PART, Made, make, read_tags, run_for_cpu
 from mediabench.report import Row
 
 from hausd.blocks.quota import StoreLimits
@@ -31,6 +30,8 @@ from hausd.media.supervisor import Workers
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
+from hausd.telemetry.logs import set_up_logs
+from hausd.telemetry.ring import LogRing
 from hausd.wire.flv import Tag
 from hausd.wire.worker import WorkerConfig
 
@@ -84,13 +85,8 @@ def measure(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
 
 
 def _ours(source: Path, folder: Path) -> Taken:
-    here = Path(__file__).resolve().parents[1]
-    done = subprocess.run(
-        [sys.executable, "-m", "mediabench.passthrough", str(source), str(folder)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(here.parents[1]), str(here)))},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    command = [sys.executable, str(PART), "passthrough", str(source), str(folder)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     shutil.rmtree(folder)
     return Taken(**json.loads(done.stdout))
 
@@ -186,17 +182,8 @@ def _own_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def main() -> None:
-    """Our side, as a program."""
-    import dataclasses
-
-    from hausd.telemetry.logs import set_up_logs
-    from hausd.telemetry.ring import LogRing
-
+def main(arguments: Sequence[str]) -> None:
+    """Our side: an FLV file and a folder to work in; prints what it took as JSON."""
     set_up_logs("error", "human", LogRing(10))
-    source, folder = map(Path, sys.argv[1:])
-    print(json.dumps(dataclasses.asdict(trio.run(_record, source, folder))))
-
-
-if __name__ == "__main__":
-    main()
+    source, folder = map(Path, arguments)
+    print(json.dumps(asdict(trio.run(_record, source, folder))))
