@@ -79,12 +79,10 @@ class Keeper:
         state = self._state
         async with state.index_lock:
             began_s = time.perf_counter()
-            dirty, state.dirty = state.dirty, set()
             due = self._due()
             try:
-                await trio.to_thread.run_sync(self._sync_files, dirty)
+                await self._sync_dirty()
             except OSError as fault:
-                state.dirty |= dirty
                 state.trouble = explain(fault, state.layout.root)
                 metrics.SYNC_FAILURES.inc()
                 log.error("sync-failed", reason=str(fault))
@@ -156,6 +154,17 @@ class Keeper:
         return _Due(
             dict(state.pending), dict(state.gone), uses, set(state.found_corrupt), set(state.healed)
         )
+
+    async def _sync_dirty(self) -> None:
+        state = self._state
+        dirty, state.dirty = state.dirty, set()
+        done = False
+        try:
+            await trio.to_thread.run_sync(self._sync_files, dirty)
+            done = True
+        finally:
+            if not done:  # failed, or cancelled before it began: it is still to be done
+                state.dirty |= dirty
 
     def _sync_files(self, paths: Collection[str]) -> None:
         for path in sorted(paths):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import trio
 
-from hausd.blocks.catalog import Volume
+from hausd.blocks.catalog import Volume, on_disk
 from hausd.blocks.layout import FileKind
 from hausd.blocks.pins import MAX_PINS, Pin, Pins, parse_target
 from hausd.blocks.reader import Reader
@@ -73,11 +73,13 @@ class Pinning:
         return found, self.shapes()
 
     def size(self) -> int:
-        """Bytes of all files that are pinned."""
-        holds = self._pins.holder()
-        if not self._pins.targets and self._pins.trusted:
-            return 0
-        return sum(volume.size for volume in self._state.catalog.volumes() if holds(volume))
+        """Bytes on disk of all files that are pinned."""
+        catalog, pins = self._state.catalog, self._pins
+        if not pins.trusted:
+            return catalog.used_bytes
+        size = sum(account.size for room, account in catalog.rooms.items() if room in pins.targets)
+        alone = (volume for volume in pins.held() if volume.room not in pins.targets)
+        return size + sum(on_disk(volume.size) for volume in alone)
 
     async def _save(self) -> None:
         # The state's lock, since removing reads the pins in another thread.
@@ -140,7 +142,7 @@ class Pinning:
             target=str(pin.target),
             kind="cid" if isinstance(pin.target, CID) else "room",
             created=datetime.fromtimestamp(pin.created_ms / 1000, UTC),
-            bytes=sum(volume.size for volume in volumes),
+            bytes=sum(on_disk(volume.size) for volume in volumes),
             complete=complete and not any(volume.corrupt for volume in volumes),
         )
 

@@ -38,8 +38,6 @@ class Pin:
     target: RoomId | CID
     created_ms: int
     held: set[Volume] = field(default_factory=set)
-    size: int = 0
-    """Bytes of the files held."""
     complete: bool = True
 
 

@@ -8,6 +8,7 @@ comes in a later tick and holds nothing back. No I/O: who carries announcements 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -179,9 +180,9 @@ class Announcer:
         if self._session is not None and (self._ticks or self._parts):
             self._tick(ends_run=True)
 
-    def restore(self, record: SegmentRecord) -> None:
-        """Takes up a segment recorded earlier."""
-        self._tree.append(record)
+    def restore(self, records: Sequence[SegmentRecord]) -> None:
+        """Takes up segments recorded earlier, by their numbers."""
+        self._tree.append(*records)
 
     def recorded(self, record: SegmentRecord, peak_bps: int, average_bps: int) -> tuple[Block, ...]:
         """Appends a recorded segment, signs the head; gives the manifest's new blocks."""

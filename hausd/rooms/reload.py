@@ -30,8 +30,7 @@ async def reload_archive(room: Room, store: BlockStore) -> list[str]:
         except ManifestError as fault:
             found.append(f"a segment of room {room.id} is left out of its archive: {fault}")
     records.sort(key=lambda record: (record.segment.number, record.rendition.name))
-    for record in records:
-        room.restore(record)
+    room.restore(records)
     return found
 
 

@@ -299,11 +299,13 @@ class Room:
 
     # -- the recording --
 
-    def restore(self, record: SegmentRecord) -> None:
-        """Takes up a segment that the store holds from earlier on; in the order of numbers."""
-        self.archive_of.add(record.rendition, record.segment)
-        self.announcer.restore(record)
-        self.record.next_segment = max(self.record.next_segment, record.segment.number + 1)
+    def restore(self, records: Sequence[SegmentRecord]) -> None:
+        """Takes up the segments that the store holds from earlier on, by their numbers."""
+        for record in records:
+            self.archive_of.add(record.rendition, record.segment)
+            self.record.next_segment = max(self.record.next_segment, record.segment.number + 1)
+        if records:
+            self.announcer.restore(records)
 
     def _recorded(self, record: SegmentRecord) -> None:
         self.archive_of.add(record.rendition, record.segment)
