@@ -149,6 +149,9 @@ async def _run(
                     limits=http_limits(config),
                     tls=tls,
                     hostnames=frozenset(config.http.hostnames),
+                    trusted_proxies=frozenset(
+                        str(proxy.network_address) for proxy in config.http.trusted_proxies
+                    ),
                     drain_s=config.node.drain_s,
                 )
             )

@@ -20,8 +20,8 @@ from hausd.blocks import files, metrics
 from hausd.blocks.catalog import Volume
 from hausd.blocks.errors import disk_failed, explain, unreadable
 from hausd.blocks.index import Row
+from hausd.blocks.indexfile import replace_index
 from hausd.blocks.layout import FileKind
-from hausd.blocks.recover import replace_index
 from hausd.blocks.state import State
 from hausd.blocks.table import Table
 from hausd.blocks.verify import Mender

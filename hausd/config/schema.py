@@ -70,6 +70,9 @@ HostNames = Annotated[
 Networks = Annotated[
     tuple[units.Network, ...], PlainValidator(units.parse_networks), PlainSerializer(_texts)
 ]
+SingleAddresses = Annotated[
+    tuple[units.Network, ...], PlainValidator(units.parse_single_addresses), PlainSerializer(_texts)
+]
 FilePath = Annotated[Path, PlainValidator(_path), PlainSerializer(_text_or_empty, return_type=str)]
 FilePathOrNone = Annotated[
     Path | None, PlainValidator(_path_or_none), PlainSerializer(_text_or_empty, return_type=str)
@@ -143,8 +146,13 @@ class HttpConfig(Section):
         (),
         'Networks that may read /metrics (Prometheus), beside this machine, as in ["10.1.0.0/16"].',
     )
+    trusted_proxies: SingleAddresses = option(
+        (),
+        "Addresses of reverse proxies (nginx) in front, whose X-Forwarded-For and -Proto are "
+        'believed, as in ["127.0.0.1"].',
+    )
     max_connections: int = option(
-        4096, "Connections at once; further ones wait to be accepted.", ge=16, le=1_000_000
+        4096, "Connections at once; further ones are closed at once.", ge=16, le=1_000_000
     )
     header_timeout_s: Seconds = option(
         10.0,

@@ -259,6 +259,15 @@ def parse_networks(untrusted: object) -> tuple[Network, ...]:
     return tuple(networks)
 
 
+def parse_single_addresses(untrusted: object) -> tuple[Network, ...]:
+    """Reads single addresses, as networks of one."""
+    networks = parse_networks(untrusted)
+    for network in networks:
+        if network.num_addresses != 1:
+            raise Wrong(f"{network} is not one address", 'write addresses, as in ["10.1.0.7"]')
+    return networks
+
+
 def parse_path(untrusted: object, home: Path | None) -> Path:
     """Reads a path; a relative one starts at the home, ``~`` at the user's home directory."""
     if isinstance(untrusted, str):

@@ -6,11 +6,11 @@ A playlist is rendered once for each change, whoever asks: everyone gets the sam
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
-from hausd.core.live import LivePlaylist, Media, RoomState
+from hausd.core.live import LivePlaylist, Media, RoomState, Variant
 from hausd.http.directives import (
     BadDirectives,
     Directives,
@@ -55,8 +55,8 @@ class LiveAnswers:
             if len(self._rooms) >= _MAX_TRACKS:
                 self._rooms.clear()
             choice = self._rooms[room.id] = _Choice(sharing)
-        response = choice.response(room)
-        names = _names(room)
+        response = choice.response(room, variants)
+        names = _names(variants)
         if names <= choice.complete or not _missing(room):
             choice.complete |= names
             return response
@@ -65,7 +65,7 @@ class LiveAnswers:
             # A player reads this once: what is not in it now, such as the sound, it never gets.
             with trio.move_on_after(_COMPLETE_WAIT_S):
                 await _until(room, lambda: not _missing(room))
-            choice.complete |= _names(room)
+            choice.complete |= _names(room.variants())
 
         return Wait(complete, 2 * _COMPLETE_WAIT_S, response)
 
@@ -260,16 +260,15 @@ class _Choice:
     def __init__(self, sharing: Sharing) -> None:
         self.complete: frozenset[str] = frozenset()
         self._headers = (_CONTENT_TYPE, *sharing.changing())
-        self._text = ""
+        self._last: tuple[Sequence[Variant], bool] | None = None
         self._response: Response | None = None
 
-    def response(self, room: RoomView) -> Response:
-        variants = room.variants()
+    def response(self, room: RoomView, variants: Sequence[Variant]) -> Response:
         views = [room.live(variant.rendition.name) for variant in variants]
         independent = all(begins_with_keyframes(v.playlist()) for v in views if v is not None)
-        text = multivariant_playlist(variants, independent_segments=independent)
-        if self._response is None or text != self._text:
-            self._text = text
+        if self._response is None or self._last != (variants, independent):
+            self._last = variants, independent
+            text = multivariant_playlist(variants, independent_segments=independent)
             self._response = Response(200, self._headers, (text.encode(),), Accounting(room.id))
         return self._response
 
@@ -315,19 +314,19 @@ class _Track:
 
     def _other_views(self) -> list[LiveView]:
         self._responses.clear()
-        names = sorted(_names(self._room) - {self._rendition})
+        names = sorted(_names(self._room.variants()) - {self._rendition})
         views = (self._room.live(name) for name in names)
         return [view for view in views if view is not None]
 
 
-def _names(room: RoomView) -> frozenset[str]:
-    return frozenset(variant.rendition.name for variant in room.variants())
+def _names(variants: Sequence[Variant]) -> frozenset[str]:
+    return frozenset(variant.rendition.name for variant in variants)
 
 
 def _missing(room: RoomView) -> frozenset[str]:
     """Renditions that are being made and can't be played yet."""
     active = (shape.name for shape in room.shape().renditions if shape.active)
-    return frozenset(active) - _names(room)
+    return frozenset(active) - _names(room.variants())
 
 
 async def _until(room: RoomView, holds: Callable[[], bool]) -> None:

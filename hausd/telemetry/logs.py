@@ -136,7 +136,12 @@ def _json_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
 
 def _human(out: IO[str]) -> Any:
     render = structlog.dev.ConsoleRenderer(
-        colors=out.isatty(), timestamp_key="time", pad_event_to=24, sort_keys=False
+        # plain: a rich one prints local variables, which may hold secrets, and takes seconds
+        exception_formatter=structlog.dev.plain_traceback,
+        colors=out.isatty(),
+        timestamp_key="time",
+        pad_event_to=24,
+        sort_keys=False,
     )
 
     def local(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> Any:

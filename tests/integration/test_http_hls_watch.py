@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
 
@@ -13,6 +13,7 @@ from support.hls_room import MemoryBlocks, Rooms, Script, StudioRoom
 from support.hls_validator import Watched, inspect_archive, watch
 from support.http import Running, running
 
+from hausd.http.messages import Answer, Request, Response, refusal
 from hausd.http.responder import RoomResponder
 
 
@@ -73,6 +74,64 @@ async def test_a_room_is_followed_from_first_part_to_end_without_a_fault(script:
         archive = await inspect_archive(f"http://{server.host}/archive/{room.id}/index.m3u8")
     archive.require()
     assert all(len(track.fragments) >= 2 for track in archive.tracks.values())
+
+
+class Liar:
+    """Answers as another does, but for one thing."""
+
+    def __init__(self, room: StudioRoom, path: str, change: Callable[[Response], Response]) -> None:
+        self._honest = RoomResponder(Rooms(room), MemoryBlocks(room.blocks))
+        self._path = path
+        self._change = change
+
+    def respond(self, request: Request) -> Answer:
+        answer = self._honest.respond(request)
+        if self._path in request.path and isinstance(answer, Response):
+            return self._change(answer)
+        return answer
+
+
+def text(old: str, new: str) -> Callable[[Response], Response]:
+    def change(answer: Response) -> Response:
+        assert isinstance(answer.body, tuple)
+        body = b"".join(answer.body).replace(old.encode(), new.encode())
+        return Response(answer.status, answer.headers, (body,))
+
+    return change
+
+
+def _longer(answer: Response) -> Response:
+    assert isinstance(answer.body, tuple)
+    return Response(answer.status, answer.headers, (*answer.body, b"\0\0\0\x08styp"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "change"),
+    [
+        ("status", "/source/1.1.m4s", lambda _: refusal(404, "x", "")),
+        ("etag", "/source/1.1.m4s", lambda a: Response(200, (), a.body)),
+        ("content-type", "/audio/1.1.m4s", lambda a: Response(200, (), a.body)),
+        ("cache-control", "/audio/init", lambda a: Response(200, a.headers[:2], a.body)),
+        ("part-bytes", "/source/1.4.m4s", _longer),
+        ("bytes", "/source/1.2.m4s", text("mdat", "mdax")),
+        ("bytes", "/source/init.1.0.mp4", text("avcC", "avcX")),
+        ("codecs", "ROOM/index.m3u8", text("avc1.42C00D", "avc1.64C00D")),
+        ("resolution", "ROOM/index.m3u8", text("320x180", "1280x720")),
+        ("frame-rate", "ROOM/index.m3u8", text("FRAME-RATE=30.000", "FRAME-RATE=25.000")),
+        ("bandwidth", "ROOM/index.m3u8", text("BANDWIDTH=1", "BANDWIDTH=")),
+    ],
+)  # fmt: skip
+async def test_the_watcher_sees_through_a_lying_server(
+    rule: str, path: str, change: Callable[[Response], Response]
+) -> None:
+    room = StudioRoom(Script(videos=("source",), frame_bytes=2000))
+    room.begin_run()
+    room.run_gops(5)
+    liar = Liar(room, path.replace("ROOM", room.id), change)
+    room.end()
+    async with running(responder=liar) as server:
+        found = await watch(f"http://{server.host}/live/{room.id}/index.m3u8", 10)
+    assert rule in {finding.rule for finding in found.findings}, found.findings
 
 
 async def test_a_part_of_a_segment_can_be_asked_for_and_asked_for_once_only() -> None:

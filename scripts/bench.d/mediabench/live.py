@@ -1,0 +1,232 @@
+"""Live rows: latency, CPU and time to the first part, of a node and of MediaMTX.
+
+The same publisher and the same client for both, one after the other, A B A B; parts of 0.2 s and
+keyframes every second on both sides.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from mediabench import origins, processes
+from mediabench.inputs import Made, make
+from mediabench.origins import Origin
+from mediabench.processes import Cpu
+from mediabench.publisher import publishing
+from mediabench.report import Row
+from mediabench.watcher import Seen, Watcher
+
+LATENCY_WANTED = 1.0
+CPU_WANTED = 1.5
+START_WANTED = 0.5
+KNOWN = {"newest p50": 46.0, "newest p99": 56.0, "all p50": 135.0, "all p99": 222.0}
+"""Milliseconds, MediaMTX 1.14 on two cores (design, section 9)."""
+KNOWN_CPU_S = 1.65
+KNOWN_START_S = 4.0
+_PARTS = "media.part_seconds=0.1667"
+"""Six frames of 1/30 s: parts of 0.2 s, as the peer's."""
+_PATIENCE_S = 30.0
+_SETTLE_S = 5.0
+_GOP_FRAMES = 30
+
+
+@dataclass(slots=True)
+class Session:
+    """One publisher and one client on one origin, for a while."""
+
+    seen: Seen
+    seconds: float
+    cpu: Cpu
+    by_process: dict[str, Cpu]
+    by_thread: dict[str, float]
+    memory_mb: float
+
+
+@dataclass(slots=True)
+class Found:
+    """All sessions of one origin."""
+
+    sessions: list[Session] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)
+
+
+def measure(
+    folder: Path, *, seconds: float, rounds: int, starts: int, mediamtx: Path | None
+) -> tuple[list[Row], list[tuple[str, list[tuple[str, str]]]]]:
+    """The rows, and where our CPU went."""
+    source = make(folder / "live.flv", Made(1280, 720, 2_470_000, 21, _GOP_FRAMES))
+    found: dict[str, Found] = defaultdict(Found)
+    with _origins(folder, mediamtx) as running:
+        for _ in range(rounds):
+            for origin in running:
+                found[origin.name].sessions.append(_session(origin, source, seconds))
+        for _ in range(starts):
+            for origin in running:
+                found[origin.name].starts_s.append(_start(origin, source))
+    ours, theirs = found["hausd"], found.get("MediaMTX")
+    rows = [*_latency_rows(ours, theirs), _cpu_row(ours, theirs), _start_row(ours, theirs)]
+    return rows, [("Where the CPU of that minute went (hausd)", _spent(ours))]
+
+
+@contextmanager
+def _origins(folder: Path, mediamtx: Path | None) -> Iterator[list[Origin]]:
+    with ExitStack() as stack:
+        running = [stack.enter_context(origins.hausd(folder / "live-home", _PARTS))]
+        if mediamtx is not None:
+            running.append(stack.enter_context(origins.mediamtx(mediamtx, folder)))
+        yield running
+
+
+def _start(origin: Origin, source: Path) -> float:
+    """Seconds from before a publisher connects until a client has read a part."""
+    ingest, playlist = origin.place()
+    watcher = Watcher(playlist)
+    with publishing(source, ingest) as began_ns:
+        read_ns = watcher.first_part(_PATIENCE_S)
+    watcher.close()
+    return (read_ns - began_ns) / 1e9
+
+
+def _session(origin: Origin, source: Path, seconds: float) -> Session:
+    ingest, playlist = origin.place()
+    watcher = Watcher(playlist)
+    with publishing(source, ingest):
+        watcher.first_part(_PATIENCE_S)
+        watcher.follow(_SETTLE_S)
+        before = processes.family_cpu(origin.pid)
+        threads = _threads(origin.pid, before)
+        began_s = time.monotonic()
+        seen = watcher.follow(seconds)
+        took_s = time.monotonic() - began_s
+        after = processes.family_cpu(origin.pid)
+        by_thread = _threads(origin.pid, after)
+        memory_mb = processes.family_memory(origin.pid)
+    watcher.close()
+    spent = {pid: cpu - before.get(pid, Cpu(0, 0)) for pid, cpu in after.items()}
+    by_process: dict[str, Cpu] = defaultdict(lambda: Cpu(0, 0))
+    for pid, cpu in spent.items():
+        by_process["node" if pid == origin.pid else "media worker"] += cpu
+    return Session(
+        seen=seen,
+        seconds=took_s,
+        cpu=sum(spent.values(), Cpu(0, 0)),
+        by_process=dict(by_process),
+        by_thread={name: cpu_s - threads.get(name, 0.0) for name, cpu_s in by_thread.items()},
+        memory_mb=memory_mb,
+    )
+
+
+def _threads(node: int, family: dict[int, Cpu]) -> dict[str, float]:
+    """CPU seconds by role of the process and name of the thread."""
+    found: dict[str, float] = defaultdict(float)
+    for pid in family:
+        role = "node" if pid == node else "worker"
+        for name, cpu_s in processes.threads_cpu(pid).items():
+            found[f"{role}, thread {name}"] += cpu_s
+    return found
+
+
+# -- rows --
+
+
+def _percentile(values: list[float], share: float) -> float:
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def _latency_rows(ours: Found, theirs: Found | None) -> list[Row]:
+    rows = []
+    for which in KNOWN:
+        kind, _, rank = which.partition(" p")
+        share = int(rank) / 100
+        name = f"live latency, {kind} frame{'s' if kind == 'all' else ' of a part'}, p{rank}"
+        rows.append(
+            Row(
+                name,
+                "ms",
+                [_percentile(_taken(one.seen, kind), share) for one in ours.sessions],
+                [_percentile(_taken(one.seen, kind), share) for one in theirs.sessions]
+                if theirs
+                else (),
+                _peer(theirs, f"{KNOWN[which]:g} ms"),
+                LATENCY_WANTED,
+                _parts_note(ours, theirs) if which == "newest p50" else "",
+            )
+        )
+    return rows
+
+
+def _taken(seen: Seen, kind: str) -> list[float]:
+    taken = seen.newest_ms if kind == "newest" else seen.all_ms
+    if not taken:
+        raise SystemExit("no marked frame came through: is the stream passed through?")
+    return taken
+
+
+def _parts_note(ours: Found, theirs: Found | None) -> str:
+    words = []
+    for name, found in (("ours", ours), ("peer's", theirs)):
+        if found is not None:
+            parts = [part for one in found.sessions for part in one.seen.part_s]
+            lost = sum(one.seen.lost for one in found.sessions)
+            refused = sum(one.seen.refused for one in found.sessions)
+            words.append(
+                f"{name}: {len(parts)} parts of {median(parts):.3f} s, {lost} holes, "
+                f"{refused} refused"
+            )
+    return "; ".join(words)
+
+
+def _cpu_row(ours: Found, theirs: Found | None) -> Row:
+    def minute(found: Found) -> list[float]:
+        return [one.cpu.all_s * 60 / one.seconds for one in found.sessions]
+
+    memory = f"memory: ours {median(one.memory_mb for one in ours.sessions):.0f} MB with worker"
+    memory += " and the spare one"
+    if theirs is not None:
+        memory += f", peer {median(one.memory_mb for one in theirs.sessions):.0f} MB"
+    return Row(
+        "60 s of 2.6 Mbit/s, one LL-HLS client",
+        "CPU s",
+        minute(ours),
+        minute(theirs) if theirs else (),
+        _peer(theirs, "1.6-1.7 CPU s, 38 MB"),
+        CPU_WANTED,
+        memory,
+    )
+
+
+def _start_row(ours: Found, theirs: Found | None) -> Row:
+    return Row(
+        "publish to first part read",
+        "s",
+        ours.starts_s,
+        theirs.starts_s if theirs else (),
+        _peer(theirs, f"{KNOWN_START_S:g} s"),
+        START_WANTED,
+        "keyframes every 1 s",
+    )
+
+
+def _peer(theirs: Found | None, known: str) -> str:
+    if theirs is not None:
+        return "MediaMTX"
+    return f"MediaMTX not given (--mediamtx FILE); {known} measured elsewhere"
+
+
+def _spent(ours: Found) -> list[tuple[str, str]]:
+    """Where a minute's CPU went, of the session in the middle."""
+    middle = sorted(ours.sessions, key=lambda one: one.cpu.all_s)[len(ours.sessions) // 2]
+    minute = 60 / middle.seconds
+    lines = [
+        (f"{name}, {kind}", f"{cpu_s * minute:.2f} s")
+        for name, cpu in middle.by_process.items()
+        for kind, cpu_s in (("user", cpu.user_s), ("system", cpu.system_s))
+    ]
+    threads = sorted(middle.by_thread.items(), key=lambda item: -item[1])
+    return lines + [(name, f"{cpu_s * minute:.2f} s") for name, cpu_s in threads if cpu_s > 0]
