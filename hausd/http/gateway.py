@@ -184,6 +184,7 @@ class Gateway:
         return (
             (b"etag", etag.encode()),
             (b"x-ipfs-roots", str(found).encode()),
+            (b"vary", b"accept"),  # which also chooses among file, block and CAR
             *self.sharing.readers(),
             FOR_GOOD,
         )

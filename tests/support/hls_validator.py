@@ -27,16 +27,8 @@ from support.hls_grammar import (
     read_media,
     read_multivariant,
 )
-from support.hls_rules import (
-    Series,
-    check_alignment,
-    check_archive,
-    check_live,
-    check_media,
-    check_multivariant,
-    difference,
-    merge_delta,
-)
+from support.hls_rules import check_archive, check_live, check_media, check_multivariant
+from support.hls_series import Series, check_alignment, difference, merge_delta
 from support.hls_watch import Track, Watched, check_media_bytes, inspect_archive, peak_bps, watch
 
 __all__ = [

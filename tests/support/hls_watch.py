@@ -12,15 +12,8 @@ import httpx
 import trio
 from support.hls_boxes import BadBytes, Fragment, Init, read_fragments, read_init, same_codec
 from support.hls_grammar import Finding, MediaPlaylist, Multivariant, Segment, Stream, read_media
-from support.hls_rules import (
-    AUDIO_CODECS,
-    Series,
-    check_alignment,
-    check_archive,
-    check_live,
-    check_multivariant,
-    merge_delta,
-)
+from support.hls_rules import AUDIO_CODECS, check_archive, check_live, check_multivariant
+from support.hls_series import Series, check_alignment, merge_delta
 
 _BANDWIDTH_SLACK = 1.10
 """BANDWIDTH is measured while the stream goes on: what comes later may be a little more."""

@@ -76,6 +76,15 @@ async def test_blocks_are_given_raw_for_who_verifies() -> None:
         assert header(answer, "cache-control") == "public, max-age=31536000, immutable"
 
 
+async def test_a_cache_in_front_tells_a_file_from_its_block() -> None:
+    store = Store()
+    child = store.file(os.urandom(2 * LEAF_BYTES))
+    file = await get(store, f"/ipfs/{child.cid}")
+    block = await get(store, f"/ipfs/{child.cid}", accept="application/vnd.ipld.raw")
+    assert header(file, "vary") == header(block, "vary") == "accept"
+    assert header(file, "etag") != header(block, "etag")
+
+
 async def test_a_car_holds_all_that_is_below_and_reads_back_verified() -> None:
     store = Store()
     film = store.file(os.urandom(3 * LEAF_BYTES))

@@ -349,6 +349,17 @@ async def test_a_hinted_part_comes_as_soon_as_it_is_made(on_air: Asked) -> None:
 
 
 @pytest.mark.parametrize("then", ["end_run", "end"])
+async def test_a_part_hinted_after_the_last_segment_of_a_run_is_not_waited_for(then: str) -> None:
+    room = StudioRoom(SCRIPT)
+    room.begin_run()
+    room.run_gops(3)
+    asked = Asked(room)
+    assert isinstance(asked.ask("/live/ROOM/source/1.3.0.m4s"), Wait)
+    getattr(room, then)()
+    assert asked.at_once("/live/ROOM/source/1.3.0.m4s").status == 404
+
+
+@pytest.mark.parametrize("then", ["end_run", "end"])
 async def test_a_hinted_part_that_will_never_be_is_not_found_at_once(
     on_air: Asked, then: str
 ) -> None:

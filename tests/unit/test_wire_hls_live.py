@@ -201,7 +201,9 @@ def test_a_rendition_that_is_shed_shows_gaps_and_needs_no_init_for_them() -> Non
     room.silent = {"720p"}
     room.begin_run()
     room.run_gops(2)
-    read, _ = read_media(texts(room, {}, delta=False)["720p"])
+    text = texts(room, {}, delta=False)["720p"]
+    assert "init.1.1.mp4" not in text, "there is no such init to be fetched"
+    read, _ = read_media(text)
     assert [segment.gap for segment in read.segments] == [False, False, True, True]
     assert [segment.dseq for segment in read.segments] == [0, 0, 1, 1]
     assert not read.hints
@@ -218,6 +220,16 @@ def test_a_run_that_a_rendition_took_no_part_in_still_counts() -> None:
     text = live_media_playlist(replace(playlist, segments=(playlist.segments[0], later)))
     read, _ = read_media(text)
     assert [segment.dseq for segment in read.segments] == [0, 3]
+
+
+def test_what_a_renderer_keeps_is_of_the_segments_that_it_is_given() -> None:
+    renderer = LiveRenderer()
+    for script in (Script(), Script(frame_rate=Fraction(25))):
+        room = StudioRoom(script)
+        room.begin_run()
+        room.run_gops(3)
+        playlist = other(room, "source")
+        assert renderer.render(playlist) == live_media_playlist(playlist)
 
 
 def test_nothing_is_shown_before_a_missing_number_since_players_count_segments() -> None:
