@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from hausd.core.ids import RoomId
+from hausd.ingest.gather import Gathering
 from hausd.ingest.metrics import ATTEMPTS_LIMITED, BYTES, PUBLISHING, REFUSED, TAGS
 from hausd.ingest.ports import Feed, FeedOver, Publisher, Publishing, Refused
 from hausd.policy.attempts import Attempts
@@ -103,6 +104,8 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream, address: str, protocol: str, desk: Desk) -> None:
         self._stream = stream
+        self._gathering = Gathering(stream)
+        self._picture_at_s = -math.inf
         self._address = address
         self._protocol = protocol
         self._desk = desk
@@ -206,24 +209,38 @@ class Connection:
                 elif isinstance(event, Violated):
                     return Ending(event.code, event.reason)
                 events.popleft()
-            if tags:
+            if tags and not self._can_wait(tags):
                 return tags
             if not await self._receive():
-                return Ending("lost", "the encoder closed the connection without saying so")
+                # what waited is handed on; the next read tells the end again
+                return tags or Ending("lost", "the encoder closed the connection without saying so")
+
+    def _can_wait(self, tags: list[Tag]) -> bool:
+        """Sound goes on with the picture that follows it: half the wake-ups further on."""
+        now = trio.current_time()
+        if tags[-1].type != _AUDIO_TAG:
+            self._picture_at_s = now
+            return False
+        return len(tags) < _MOST_WAITING and now - self._picture_at_s < _PICTURE_SOON_S
 
     async def _receive(self) -> bool:
         """Reads once; False at the end. What is to be answered is sent at once."""
         data = await self._stream.receive_some(_READ_BYTES)
         if not data:
             return False
+        self._take(bytes(data))
+        if self._rtmp.begun is not None and (more := self._gathering.more(_READ_BYTES)):
+            self._take(more)
+        await self._flush()
+        return True
+
+    def _take(self, data: bytes) -> None:
         BYTES.inc(len(data))
-        events = self._rtmp.receive(bytes(data))
-        self._events.extend(events)
+        self._events.extend(self._rtmp.receive(data))
+        self._gathering.came(self._rtmp.begun)
         self._budget_bytes -= len(data)
         if self._budget_bytes < 0:
             self._refill()
-        await self._flush()
-        return True
 
     def _refill(self) -> None:
         """Looks at the clock only when the bytes of some seconds are used up."""
@@ -286,6 +303,7 @@ class Connection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(first_to_end, leave_when_over)
             nursery.start_soon(first_to_end, self._stall)
+            nursery.start_soon(self._gathering.run)
             await first_to_end(partial(self._pump, feed, tags))
         assert ending is not None
         return ending
@@ -345,6 +363,10 @@ class Connection:
             await trio.sleep_forever()
 
 
+_AUDIO_TAG = 8
+_PICTURE_SOON_S = 0.06
+"""Sound waits only while pictures come at least this often, so never longer."""
+_MOST_WAITING = 6
 _LIMITED = "attempts-limited"
 _OVER = "over"
 _FINISHED = Ending("finished", "the encoder finished")

@@ -19,6 +19,7 @@ from hausd.wire.flv import Tag
 from hausd.wire.rtmp_chunks import (
     DEFAULT_CHUNK_BYTES,
     SET_CHUNK_SIZE,
+    Begun,
     ChunkLimits,
     ChunkReader,
     Message,
@@ -133,6 +134,11 @@ class RtmpServer:
     def buffered_bytes(self) -> int:
         """What is held of messages that are not whole."""
         return len(self._handshake) + self._reader.buffered_bytes
+
+    @property
+    def begun(self) -> Begun | None:
+        """The message that is being received, None between messages."""
+        return self._reader.begun
 
     def data_to_send(self) -> bytes:
         """What is to be sent to the peer now; empties the buffer."""

@@ -40,6 +40,17 @@ class Message(NamedTuple):
     data: bytes
 
 
+class Begun(NamedTuple):
+    """A message of ``length`` bytes that is not whole: ``missing`` bytes at least have to come.
+
+    ``type`` and ``length`` are 0 while its header is not whole either.
+    """
+
+    type: int
+    length: int
+    missing: int
+
+
 @dataclass(frozen=True, slots=True)
 class ChunkLimits:
     """What a peer may make us hold; beyond any of it the peer breaks the protocol."""
@@ -84,6 +95,14 @@ class ChunkReader:
     def buffered_bytes(self) -> int:
         """What is held, or is being received, of unfinished messages."""
         return self._reserved_bytes
+
+    @property
+    def begun(self) -> Begun | None:
+        """The message that is being received, None between messages."""
+        stream = self._stream
+        if stream is not None:
+            return Begun(stream.type, stream.length, self._chunk_left)
+        return Begun(0, 0, 1) if self._unread or self._reserved_bytes else None
 
     def receive(self, untrusted: bytes, messages: list[Message]) -> None:
         """Takes bytes and appends the messages they complete; raises ProtocolError.

@@ -6,7 +6,7 @@ The pictures are those of ``hausd.media.pattern``; ``support.avcheck`` reads the
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -117,11 +117,13 @@ class Played:
 
 def pictures(file: bytes) -> list[Shown]:
     """Every picture of an fMP4 file, in the order in which they are shown."""
-    shown = []
     with av.open(io.BytesIO(file)) as container:
-        for frame in container.decode(video=0):
-            shown.append(_read(frame))
-    return shown
+        return list(pictures_of(container.decode(video=0)))
+
+
+def pictures_of(frames: Iterable[VideoFrame]) -> Iterator[Shown]:
+    """What decoded frames show."""
+    return map(_read, frames)
 
 
 def sounds(file: bytes) -> tuple[list[float], float]:

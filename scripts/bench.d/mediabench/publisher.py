@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
             shift_ms += length_ms
 
 
-_OPTIONS = {"flush_packets": "1", "flvflags": "no_duration_filesize", "tcp_nodelay": "1"}
+_OPTIONS = {"flush_packets": "1", "flvflags": "no_duration_filesize"}
 
 
 def _read(source: Path) -> tuple[list[_Unit], int]:
