@@ -21,7 +21,7 @@ from hausd.media.units import (
 )
 from hausd.policy.cut import Cut
 from hausd.wire.fmp4_init import video_init
-from hausd.wire.nal import read_avcc
+from hausd.wire.nal import avcc_parameter_sets, read_avcc
 from hausd.wire.worker import FromWorker, TrackStarted, TrackStopped
 
 MOST_CUTS = 256
@@ -32,8 +32,14 @@ class EncodedTracks:
     """The encoded renditions of one run. Every method may be called from any thread."""
 
     def __init__(
-        self, run: int, part_target: int, emit: Callable[[FromWorker, bytes], None]
+        self,
+        run: int,
+        part_target: int,
+        emit: Callable[[FromWorker, bytes], None],
+        base: int = 0,
     ) -> None:
+        self._base = base
+        self._end = 0
         self._run = run
         self._part_target = part_target
         self._emit = emit
@@ -41,6 +47,11 @@ class EncodedTracks:
         self._cuts: list[Cut] = []
         self._packagers: dict[str, Packager] = {}
         self._gops: dict[str, int] = {}
+
+    @property
+    def end(self) -> int:
+        """Where the newest frame ends, in ticks since the run began."""
+        return self._end
 
     def cut(self, cut: Cut) -> None:
         """The source is cut here; comes before its frames are handed to the ladder."""
@@ -93,7 +104,12 @@ class EncodedTracks:
             video_init(picture, track.record, VIDEO_TIMESCALE),
         )
         self._packagers[track.rendition] = Packager(
-            track.rendition, self._run, self._part_target, self._emit
+            track.rendition,
+            self._run,
+            self._part_target,
+            self._emit,
+            base=self._base,
+            headers=avcc_parameter_sets(track.record),
         )
 
     def _frame(self, frame: EncodedFrame) -> None:
@@ -108,6 +124,7 @@ class EncodedTracks:
         due = frame.dts + frame.duration
         later = self._cuts[place + 1].pts if place + 1 < len(self._cuts) else None
         packager.add(frame.dts, frame.pts, due, frame.keyframe, frame.data, later)
+        self._end = max(self._end, packager.end or 0)
 
     def _stop(self, rendition: str, reason: str) -> None:
         packager = self._packagers.pop(rendition, None)

@@ -20,7 +20,10 @@ MAX_PART_BYTES = 24 * 1024 * 1024
 class Packager:
     """Makes the parts of one rendition in one run. All times are in the track's timescale.
 
-    ``reorders``: whether a frame may be shown later than it is decoded (video).
+    ``reorders``: whether a frame may be shown later than it is decoded (video). ``base`` is where
+    the run begins on the session's time line: the times in what is sent are that much later.
+    ``headers`` (parameter sets) go before the first picture of each GOP: players built on FFmpeg
+    do not take them from a new init in mid-stream.
     """
 
     def __init__(
@@ -31,8 +34,13 @@ class Packager:
         emit: Callable[[PartMade, bytes], object],
         *,
         reorders: bool = True,
+        base: int = 0,
+        headers: bytes = b"",
     ) -> None:
         self._reorders = reorders
+        self._base = base
+        self._headers = headers
+        self._opens_gop = True
         self._rendition = rendition
         self._run = run
         self._target = target
@@ -58,6 +66,7 @@ class Packager:
             self._settle(at)
         self.flush(ends_gop=True)
         self._cut = cut
+        self._opens_gop = True
 
     def add(
         self,
@@ -88,6 +97,9 @@ class Packager:
         duration = max(self._usual if due is None else due - dts, 1)
         if self._length + duration > self._target:
             self.flush()
+        if self._opens_gop:
+            self._opens_gop = False
+            data = self._headers + data if sync and self._headers else data
         self._samples.append(Sample(dts, max(pts, dts), duration, sync, data))
         self._length += duration
         self._bytes += len(data)
@@ -112,6 +124,10 @@ class Packager:
         if not samples:
             return
         self._sequence += 1
+        if self._base:
+            for sample in samples:
+                sample.dts += self._base
+                sample.pts += self._base
         part = PartMade(
             rendition=self._rendition,
             run=self._run,

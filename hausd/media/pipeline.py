@@ -48,6 +48,10 @@ class _Waiting:
     data: bytes
 
 
+_BASE_STEP_MS = 40
+"""44.1 kHz and its halves have whole numbers of samples in this time, and so do all others."""
+
+
 class Pipeline:
     """The whole of a worker but its process.
 
@@ -61,6 +65,7 @@ class Pipeline:
         self._source = Source(config.audio_bps, self._tell)
         self._run: Run | None = None
         self._next_run = config.first_run
+        self._base_ms = _next_base(config.first_time_ms)
         self._part_target_ms = config.part_target_ms
         self._reason = "start"
         self._restart: str | None = None
@@ -335,6 +340,7 @@ class Pipeline:
             audio=sound,
             captions=self._captions,
             video_bps=self._source.stated_bps("videodatarate"),
+            base_ms=self._base_ms,
         )
         self._next_run += 1
         self._restart = None
@@ -351,6 +357,7 @@ class Pipeline:
         failure = run.finish()
         if failure is not None:
             self._tell("ladder-failed", f"The encoders of the ladder stopped: {failure}.")
+        self._base_ms = _next_base(run.end_ms)
         self.frames_dropped += run.frames_dropped
         self._captions = self._captions or run.captions
 
@@ -360,3 +367,8 @@ class Pipeline:
             return
         self._told[code, text] = None
         self._emit(Notice(code, text), b"")
+
+
+def _next_base(end_ms: int) -> int:
+    """Where a run begins after one that ended there: a whole number of ticks at every rate."""
+    return -(-end_ms // _BASE_STEP_MS) * _BASE_STEP_MS

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from math import ceil
 
 from av.video.frame import VideoFrame
 
@@ -26,7 +27,7 @@ from hausd.policy.ladder import rungs_for, source_rung
 from hausd.policy.timeline import FrameClock, SampleClock
 from hausd.wire.audio import AudioFormat, opus_samples
 from hausd.wire.fmp4_init import audio_init, video_init
-from hausd.wire.nal import PictureFormat, av1_sample, has_captions
+from hausd.wire.nal import PictureFormat, av1_sample, avcc_parameter_sets, has_captions
 from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
 
 AUDIO = "audio"
@@ -59,7 +60,10 @@ class AudioTrack:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run begins with. Times of frames are milliseconds since ``origin_ms``."""
+    """What a run begins with. Times of frames are milliseconds since ``origin_ms``.
+
+    ``base_ms`` is where that is on the session's time line, so that runs follow each other.
+    """
 
     run: int
     reason: str
@@ -69,6 +73,7 @@ class Plan:
     audio: AudioTrack | None
     captions: bool = False
     video_bps: int = 0
+    base_ms: int = 0
 
 
 class Outcome(Enum):
@@ -116,18 +121,24 @@ class Run:
         self._samples = SampleClock(self._audio_rate)
         emit(RunStarted(plan.run, plan.reason, plan.part_target_ms), b"")
         part_ticks = plan.part_target_ms * VIDEO_TIMESCALE // 1000
-        self._encoded = EncodedTracks(plan.run, part_ticks, emit)
+        base = plan.base_ms * VIDEO_TIMESCALE // 1000
+        self._encoded = EncodedTracks(plan.run, part_ticks, emit, base)
         if video is not None:
             if not video.encode:
                 self._announce_source(video)
-                self._source = Packager(SOURCE, plan.run, part_ticks, emit)
+                source = video.source
+                headers = avcc_parameter_sets(source.record) if source.codec == "h264" else b""
+                self._source = Packager(
+                    SOURCE, plan.run, part_ticks, emit, base=base, headers=headers
+                )
             if config.images:
                 self._images = Images(plan.run, emit)
             self._start_ladder(video)
         if audio is not None:
             self._announce_audio(audio)
             target = plan.part_target_ms * self._audio_rate // 1000
-            self._audio = Packager(AUDIO, plan.run, target, emit, reorders=False)
+            base = plan.base_ms * self._audio_rate // 1000
+            self._audio = Packager(AUDIO, plan.run, target, emit, reorders=False, base=base)
 
     @property
     def ladder(self) -> Ladder | None:
@@ -222,6 +233,16 @@ class Run:
         else:
             for later_ms, coded in track.transcoder.push(at_ms, data):
                 self._place_audio(later_ms, track.sound.frame_samples, coded)
+
+    @property
+    def end_ms(self) -> int:
+        """Where the newest frame ends, on the session's time line."""
+        ends = [Fraction(self._encoded.end, VIDEO_TIMESCALE)]
+        if self._source is not None:
+            ends.append(Fraction(self._source.end or 0, VIDEO_TIMESCALE))
+        if self._audio is not None:
+            ends.append(Fraction(self._audio.end or 0, self._audio_rate))
+        return self.plan.base_ms + ceil(max(ends) * 1000)
 
     def finish(self) -> str | None:
         """Sends everything that is left, and the run's end. Gives why the ladder failed, if so."""

@@ -67,6 +67,8 @@ class Origin:
         self.tracks: dict[str, _Track] = {}
         self.timeline: Timeline | None = None
         self.part_target_ms = 0
+        self.media_end_ms = 0
+        """Where the newest part ends, on the time line of the session's media."""
         self.begun: dict[str, SegmentRecord] = {}
         """Renditions that began since the room last looked (see ``RoomRecord.begun``)."""
         self._room = room
@@ -81,7 +83,7 @@ class Origin:
     ) -> None:
         """A new session: fresh live windows, and its own part target."""
         self.tracks = {}
-        self.part_target_ms = 0
+        self.part_target_ms = self.media_end_ms = 0
         self.timeline = Timeline(session, next_msn, next_run, next_segment)
 
     def live(self, rendition: str) -> LiveTrack | None:
@@ -161,6 +163,8 @@ class Origin:
             duration_ms=message.duration * 1000 / scale,
             now_ms=self._now_ms(),
         )
+        end_ms = -(-(message.start + message.duration) * 1000 // scale)
+        self.media_end_ms = max(self.media_end_ms, end_ms)
         if track.msn is not None and span.msn != track.msn:
             if span.msn < track.msn:
                 raise UntrustedWorker(f"a part of {message.rendition} came after its GOP was over")

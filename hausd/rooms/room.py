@@ -122,6 +122,8 @@ class Room:
             announcer=self.announcer,
         )
         self._changed = trio.Event()
+        self._session_began_ms = self._run_began_ms = 0
+        """Where in the recording session and run began: sprites are placed by it."""
         self._unsaved = trio.Event()
         self._saving = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -225,6 +227,7 @@ class Room:
         values = {name: getattr(base, name) for name in base.__struct_fields__}
         values["first_run"] = timeline.next_run if timeline is not None else 0
         values["part_target_ms"] = self.origin.part_target_ms
+        values["first_time_ms"] = self.origin.media_end_ms
         return WorkerConfig(**values)
 
     async def _begin_session(self) -> None:
@@ -235,6 +238,7 @@ class Room:
         record.started_ms = record.started_ms or self._parts.clock.now_ms()
         session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
         record.begun = {}
+        self._session_began_ms = round(self.archive_of.duration_s * 1000)
         # on disk before the first signature (design, section 3: Session)
         await trio.to_thread.run_sync(self._parts.records.write, self.id, encode(record))
         self.origin.begin_session(
@@ -270,6 +274,7 @@ class Room:
                     self.latency_ms = old + (taken_ms - old) / 16
             case RunStarted():
                 self.origin.run_started(message)
+                self._run_began_ms = self._session_began_ms + self.origin.media_end_ms
                 self.archive_of.ended = False
                 if self.record.state is not RoomState.LIVE:
                     self._set_state(RoomState.LIVE)
@@ -283,7 +288,7 @@ class Room:
             case RunEnded():
                 self.origin.run_ended(message)
             case ImageMade():
-                cid = self.images.add(message, body, message.run_ms + self._archive_ms())
+                cid = self.images.add(message, body, message.run_ms + self._run_began_ms)
                 if message.use == "storyboard":
                     self.recorder.put(((cid, body),))
             case Notice():
@@ -321,10 +326,6 @@ class Room:
 
     def _recording_resumed(self) -> None:
         self.notice("recording-resumed", "The recording goes on.")
-
-    def _archive_ms(self) -> int:
-        """Where in the recording the run that goes on began."""
-        return 0
 
     # -- state --
 

@@ -62,6 +62,29 @@ def read_avcc(untrusted_record: bytes) -> PictureFormat:
     return _read_h264_sps(sps)
 
 
+def avcc_parameter_sets(untrusted_record: bytes) -> bytes:
+    """The SPS and PPS of an avcC body as they stand within a sample, each after its length.
+
+    Empty where the record is not whole: then a stream has to do with what is in its init.
+    """
+    if len(untrusted_record) < 7:
+        return b""
+    length_bytes = (untrusted_record[4] & 3) + 1
+    found = bytearray()
+    at = 5
+    for mask in (0x1F, 0xFF):
+        count = untrusted_record[at] & mask if at < len(untrusted_record) else 0
+        at += 1
+        for _ in range(count):
+            size = int.from_bytes(untrusted_record[at : at + 2])
+            unit = untrusted_record[at + 2 : at + 2 + size]
+            if len(unit) != size or not size:
+                return b""
+            found += size.to_bytes(4)[-length_bytes:] + unit
+            at += 2 + size
+    return bytes(found)
+
+
 def read_hvcc(untrusted_record: bytes) -> PictureFormat:
     """Reads an hvcC body by its first SPS; raises BadRecord."""
     record = untrusted_record

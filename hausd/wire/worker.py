@@ -28,7 +28,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ladder`` lists rungs as ``(height, bits per second)``. ``part_target_ms`` is 0 for the first
     run of a session, which fixes it, else what that run fixed. ``first_run`` numbers the first
-    run this worker makes: a replaced worker goes on counting.
+    run this worker makes, ``first_time_ms`` is where on the session's time line it begins: a
+    replaced worker goes on counting.
     """
 
     part_ms: int = 400
@@ -36,6 +37,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     gop_target_ms: int = 2000
     segment_ms: int = 10_000
     first_run: int = 0
+    first_time_ms: int = 0
     ladder: tuple[tuple[int, int], ...] = ()
     preset: str = "veryfast"
     audio_bps: int = 128_000

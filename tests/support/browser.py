@@ -111,8 +111,7 @@ class Watching:
         """The frames that were shown since ``forget`` (each that the page was told of)."""
         found = self.page.evaluate("seen.frames")
         return [
-            Frame(f["now"] / 1000, f["mediaTime"], f["height"], f["presentedFrames"])
-            for f in found
+            Frame(f["now"] / 1000, f["mediaTime"], f["height"], f["presentedFrames"]) for f in found
         ]
 
     @property

@@ -1,0 +1,175 @@
+"""The node's own page with hls.js in Chromium: live with little delay, through lost encoders and
+changes of quality, and from the start."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from support.browser import Frame, Watching, watching
+from support.node import Node, node
+from support.publish import publishing
+
+from hausd.media.demo import Shape, write
+
+pytestmark = pytest.mark.e2e
+
+SETS = ("media.ladder=[[90,120000]]", "media.segment_seconds=2", "ingest.reconnect_s=6")
+LATENCY_S = 3.0
+FRAME_S = 1 / 30
+UNSEEN_S = 0.5
+"""A picture that stands still for longer is a stall that people see."""
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 s of the test picture, 320x180."""
+    path = tmp_path_factory.mktemp("browser") / "film.flv"
+    write(str(path), Shape(320, 180, Fraction(30), 2.0, 0, 400_000), seconds=20)
+    return path
+
+
+def wait_for_gops(one: Node, room: str, count: int) -> None:
+    """Waits until the live playlists have so many complete segments."""
+    one.wait_for(f"/live/{room}/index.m3u8")
+    end = time.monotonic() + 30
+    while one.get(f"/live/{room}/90p/index.m3u8").text.count("EXTINF") < count:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def longest_still_s(frames: Sequence[Frame]) -> float:
+    """For how long one picture stood, at most."""
+    return max(now.now_s - before.now_s for before, now in pairwise(frames))
+
+
+def longest_leap_s(frames: Sequence[Frame]) -> float:
+    """How much of the media was left out between two pictures, at most."""
+    return max(now.media_s - before.media_s for before, now in pairwise(frames))
+
+
+def test_the_page_plays_live_with_little_delay_and_changes_quality_without_a_stall(
+    tmp_path: Path, film: Path
+) -> None:
+    with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
+        room = one.room("A show")
+        with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
+            wait_for_gops(one, room["id"], 2)
+            seen.page.goto(f"{one.http}/?room={room['id']}")
+            seen.plays(2.0)
+            assert seen.colours > 8, "there is a picture"
+            seen.forget()
+            (dropped, total), began = seen.dropped, time.monotonic()
+            start_s = seen.at_s
+            seen.watches(6)
+            took_s = time.monotonic() - began
+            assert seen.at_s - start_s == pytest.approx(took_s, rel=0.2)
+            assert 0 < seen.behind_s < LATENCY_S
+            assert seen.waits == 0
+            late, shown = seen.dropped[0] - dropped, seen.dropped[1] - total
+            assert shown > 30 * took_s * 0.8
+            assert late < 0.1 * shown
+            assert longest_still_s(seen.frames) < UNSEEN_S
+            change_by_itself(seen)
+            change_by_hand(seen)
+            assert 0 < seen.behind_s < LATENCY_S
+            assert not [fault for fault in seen.faults if fault["fatal"]]
+        seen.require_quiet()
+
+
+def change_by_itself(seen: Watching) -> None:
+    """As hls.js does when the line becomes slower or faster: at the next fragment it loads."""
+    seen.forget()
+    for height in (90, 180, 90, 180):
+        level = seen.hls("hls.levels").index(
+            next(each for each in seen.hls("hls.levels") if each["height"] == height)
+        )
+        seen.hls(f"hls.loadLevel = {level}")
+        seen.until(lambda height=height: seen.frames[-1].height == height)
+    seen.watches(1)
+    assert seen.switches[-3:] == [180, 90, 180]
+    assert seen.waits == 0
+    assert longest_still_s(seen.frames) < UNSEEN_S
+    assert longest_leap_s(seen.frames) < UNSEEN_S
+
+
+def change_by_hand(seen: Watching) -> None:
+    """As viewers do."""
+    seen.forget()
+    options = seen.page.locator("#quality option").all_text_contents()
+    for height in (90, 180):
+        place = next(at for at, text in enumerate(options) if text.startswith(f"{height}p"))
+        seen.page.select_option("#quality", index=place)
+        seen.until(lambda height=height: seen.frames[-1].height == height)
+        seen.watches(1)
+    assert seen.waits == 0
+    assert longest_still_s(seen.frames) < UNSEEN_S
+    assert longest_leap_s(seen.frames) < UNSEEN_S
+
+
+def test_the_page_goes_on_by_itself_when_the_encoder_returns_and_plays_what_was_recorded(
+    tmp_path: Path, film: Path
+) -> None:
+    with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
+        room = one.room("A show")
+        page = f"{one.http}/?room={room['id']}"
+        url = f"{one.rtmp}/{room['stream_key']}"
+        with publishing(film, url) as program:
+            wait_for_gops(one, room["id"], 2)
+            seen.page.goto(page)
+            seen.until(lambda: seen.at_s > 8)
+            program.kill()
+        one.wait_state(room["id"], "waiting")
+        seen.until(lambda: seen.text("badge") == "Reconnecting")
+        with publishing(film, url):
+            one.wait_state(room["id"], "live")
+            seen.plays(2.0, seconds=10)
+            seen.until(lambda: seen.text("badge") == "Live")
+            seen.until(lambda: seen.text("curtain") == "")
+            seen.until(lambda: 0 < seen.behind_s < LATENCY_S, 10)
+            assert seen.hls("seen.players.length") == 1, "the player was not begun anew"
+            seen.watches(3)
+            plays_from_the_start(seen, finished=False)
+        one.wait_state(room["id"], "ended")
+        seen.page.goto(page)
+        seen.until(lambda: seen.text("badge") == "Recorded")
+        plays_from_the_start(seen, finished=True)
+        seen.require_quiet()
+
+
+def plays_from_the_start(seen: Watching, *, finished: bool) -> None:
+    seen.page.click("#watch-start")
+    seen.until(lambda: seen.frames and seen.at_s > 0)
+    seen.forget()
+    seen.plays(1.0)
+    assert seen.frames[0].media_s < 1.5, "it begins at the beginning"
+    seen.page.evaluate("document.querySelector('video').currentTime = 5")
+    seen.until(lambda: 5.5 < seen.at_s < 8)
+    if finished:
+        seen.page.evaluate(
+            "(video => { video.currentTime = video.duration - 1.5; })"
+            "(document.querySelector('video'))"
+        )
+        seen.until(lambda: seen.page.evaluate("document.querySelector('video').ended"))
+        assert seen.text("curtain") == "This stream has ended."
+    assert not [fault for fault in seen.faults if fault["fatal"]]
+
+
+def test_viewers_who_are_there_when_the_stream_begins_get_the_best_quality_too(
+    tmp_path: Path, film: Path
+) -> None:
+    with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
+        room = one.room("A show")
+        seen.page.goto(f"{one.http}/?room={room['id']}")
+        with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_state(room["id"], "live")
+            seen.page.reload()
+            seen.plays(2.0, seconds=12)
+            seen.until(lambda: seen.frames[-1].height == 180, 10)
+            assert "levelEmptyError" not in [fault["details"] for fault in seen.faults]
+            assert 0 < seen.behind_s < LATENCY_S
+        seen.require_quiet()
