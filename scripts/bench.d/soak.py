@@ -1,8 +1,8 @@
 """Whether a node grows: hours of media in minutes, with clients and encoders that come and go.
 
 Run by ``scripts/bench soak``, or by itself: ``python scripts/bench.d/soak.py [--minutes N]``. Needs
-the program ffmpeg. The node is fed as fast as it takes a small stream, some hundred times real
-time; its store is at its quota soon, so whatever still grows has no bound.
+the program ffmpeg. The node is fed a small stream at 60 times real time; its store is at its quota
+soon, so whatever still grows has no bound.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from support.publish import make  # noqa: E402
 from support.soak import SETS, Growth, Sample, growth, soak  # noqa: E402
 
 _SOURCE_S = 20
+_QUOTA = "store.quota=150 MB"
+"""Full after some 50 minutes of this stream."""
 _MOST_PER_HOUR = {
     "node_mb": ("node, memory (MB)", 1.0),
     "worker_mb": ("worker, memory (MB)", 1.0),
@@ -79,7 +81,7 @@ def _run(options: argparse.Namespace) -> list[Sample]:
     seconds = options.minutes * 60
     with tempfile.TemporaryDirectory(prefix="hausd-soak-") as folder:
         source = make(Path(folder) / "soak.flv", "-tune", "zerolatency", seconds=_SOURCE_S)
-        with node(Path(folder) / "home", *SETS) as running:
+        with node(Path(folder) / "home", *SETS, _QUOTA) as running:
             return soak(
                 running,
                 running.room("soak"),
@@ -130,6 +132,10 @@ def _show(
             title, _bars(values), *cells, f"{one.per_hour:+.2f}", f"{most:g}", verdict
         )
     console.print(table)
+    hours = last.media_s / 3600
+    console.print(
+        f"Written of manifests, inits and images: {last.small_mb / hours:.1f} MB an hour of media."
+    )
 
 
 def _bars(values: Sequence[float]) -> str:

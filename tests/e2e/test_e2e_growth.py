@@ -16,10 +16,10 @@ _MOST_MB = 20.0
 """Allocators keep what they once had; a leak of one part in ten would be more."""
 
 
-def test_tasks_descriptors_and_memory_stay_over_an_hour_of_media(tmp_path: Path) -> None:
+def test_tasks_descriptors_and_memory_do_not_grow_with_the_media_that_went_through(tmp_path: Path) -> None:
     source = make(tmp_path / "soak.flv", "-tune", "zerolatency", seconds=20)
     bitrate_bps = source.stat().st_size * 8 / 20
-    with node(tmp_path / "home", *SETS) as running:
+    with node(tmp_path / "home", *SETS, "store.quota=30 MB") as running:
         samples = soak(
             running,
             running.room(),
@@ -35,7 +35,7 @@ def test_tasks_descriptors_and_memory_stay_over_an_hour_of_media(tmp_path: Path)
         name: growth(samples, name)
         for name in ("tasks", "descriptors", "node_mb", "worker_mb", "worker_descriptors", "files")
     }
-    assert samples[-1].media_s > 60, "it was not fed"
+    assert samples[-1].media_s > 2 * samples[-1].wall_s, "it was not fed"
     assert shown[0]["recording"]["segments"] > 0, shown
     for name in ("tasks", "descriptors", "worker_descriptors"):
         assert found[name].rise <= 8, (found[name], samples)
