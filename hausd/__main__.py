@@ -47,6 +47,11 @@ def _arguments() -> argparse.ArgumentParser:
         "--insecure", action="store_true", help="allow listening off loopback without TLS"
     )
     parser.add_argument("--demo", action="store_true", help="publish a moving test picture")
+    parser.add_argument(
+        "--greet",
+        action="store_true",
+        help="say where to stream, with which key, and where to watch (a terminal is always told)",
+    )
     parser.add_argument("--check", action="store_true", help="check the configuration and stop")
     parser.add_argument("--version", action="version", version=f"hausd {__version__}")
     return parser
@@ -86,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 )
 
             try:
-                run_node(home, loaded, read_config, demo=given.demo)
+                run_node(home, loaded, read_config, demo=given.demo, greet=given.greet)
             except NodeFailed as failed:
                 return _failed(str(failed), failed.hint)
     except HomeError as error:

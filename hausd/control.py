@@ -6,8 +6,6 @@ Implements ``admin.ports.NodeControl`` over rooms, store, workers and configurat
 from __future__ import annotations
 
 import os
-import resource
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,8 +40,6 @@ from hausd.exporting import export_room
 from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
 from hausd.telemetry.progress import Progress
-
-_FILES_WANTED = 4096
 
 
 @dataclass(slots=True)
@@ -183,38 +179,7 @@ class Control:
     # -- doctor --
 
     async def doctor(self) -> Sequence[CheckShape]:
-        return [
-            self._check_files(),
-            self._check_disk(),
-            self._check_sandbox(self.snapshot()),
-            self._check_rooms(),
-        ]
-
-    def _check_files(self) -> CheckShape:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if soft >= _FILES_WANTED:
-            return CheckShape(name="open files", state="ok", found=f"up to {soft}")
-        return CheckShape(
-            name="open files",
-            state="warn",
-            found=f"the limit is {soft}, of {hard}",
-            mend=f"ulimit -n {_FILES_WANTED}, or LimitNOFILE= in the service",
-        )
-
-    def _check_disk(self) -> CheckShape:
-        usage = self.store.usage()
-        free = shutil.disk_usage(usage.path).free
-        reserve = self.loaded.config.store.reserve_free
-        found = f"{free / 1e9:.1f} GB free, {usage.used_bytes / 1e9:.2f} GB used by the store"
-        if free > reserve * 2:
-            return CheckShape(name="disk", state="ok", found=found)
-        state = "warn" if free > reserve else "fail"
-        return CheckShape(
-            name="disk",
-            state="warn" if state == "warn" else "fail",
-            found=found,
-            mend="free some space, `hausctl store gc`, or lower store.reserve_free",
-        )
+        return [self._check_sandbox(self.snapshot()), self._check_rooms()]
 
     def _check_sandbox(self, status: StatusShape) -> CheckShape:
         if status.sandbox_missing:

@@ -62,12 +62,23 @@ class NodeFailed(Exception):
         self.hint = hint
 
 
-def run_node(home: Home, loaded: Loaded, read_config: Callable[[], Loaded], *, demo: bool) -> None:
-    """Runs a node until it is told to stop. Raises NodeFailed."""
+def run_node(
+    home: Home,
+    loaded: Loaded,
+    read_config: Callable[[], Loaded],
+    *,
+    demo: bool = False,
+    greet: bool = False,
+) -> None:
+    """Runs a node until it is told to stop. Raises NodeFailed.
+
+    ``demo``: publishes the demo stream. ``greet``: says on standard error where to stream and
+    with which key, as it always does on a terminal; elsewhere the key would end up in a log.
+    """
     ring = LogRing(loaded.config.log.ring_entries)
     set_up_logs(loaded.config.log.level, loaded.config.log.format, ring)
     try:
-        trio.run(partial(_run, home, loaded, read_config, ring, demo=demo))
+        trio.run(partial(_run, home, loaded, read_config, ring, demo=demo, greet=greet))
     except StoreError as fault:
         raise NodeFailed(str(fault)) from fault
 
@@ -79,6 +90,7 @@ async def _run(
     ring: LogRing,
     *,
     demo: bool,
+    greet: bool,
 ) -> None:
     config = loaded.config
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -161,7 +173,10 @@ async def _run(
                 serve_admin(admin_app(control, ring), home.admin_socket)
             )
             ready.set()
-            _say_ready(home, doors, listener.getsockname(), urls, rooms)
+            _say_ready(home, doors, listener.getsockname(), urls)
+            if greet or sys.stderr.isatty():
+                _greet(rooms)
+            sdnotify.SystemdNotifier().notify("READY=1")
             async with _demo(rooms, urls) if demo else _nothing():
                 await _serve_until_stopped(signals, control)
 
@@ -197,29 +212,30 @@ def _host(bound: str) -> str:
     return f"[{bound}]" if ":" in bound else bound
 
 
-def _say_ready(
-    home: Home, doors: list[Door], http: tuple[str, int], urls: Urls, rooms: Rooms
-) -> None:
-    """One line for scripts on standard output; for people, on a terminal, what to do next."""
+def _say_ready(home: Home, doors: list[Door], http: tuple[str, int], urls: Urls) -> None:
+    """One line for scripts, on standard output."""
     words = ["ready"]
     words += [f"{door.protocol}={_host(door.address[0])}:{door.address[1]}" for door in doors]
     scheme = urls.http.partition(":")[0] if urls.http else "http"
     words.append(f"http={scheme}://{_host(http[0])}:{http[1]}")
     words.append(f"admin={quote(str(home.admin_socket))}")
     print(" ".join(words), flush=True)
-    if sys.stderr.isatty():
-        open_rooms = [room for room in rooms.list() if room.state is not RoomState.CLOSED]
-        for room in open_rooms[:1]:
-            print(
-                f"\n  Stream into  {room.ingest_url}\n"
-                f"  with the key {room.stream_key}\n"
-                f"  and watch at {room.watch_url}\n\n"
-                "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
-                "  Settings > Output > Keyframe interval: 2 s.  Ctrl-C stops the node.\n",
-                file=sys.stderr,
-                flush=True,
-            )
-    sdnotify.SystemdNotifier().notify("READY=1")
+
+
+def _greet(rooms: Rooms) -> None:
+    """For people: what to do next."""
+    room = next((room for room in rooms.list() if room.state is not RoomState.CLOSED), None)
+    if room is None:
+        return
+    print(
+        f"\n  Stream into  {room.ingest_url}\n"
+        f"  with the key {room.stream_key}\n"
+        f"  and watch at {room.watch_url}\n\n"
+        "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
+        "  Settings > Output > Keyframe interval: 2 s.  Ctrl-C stops the node.\n",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 venv="$root/.venv"
+# compiled modules are kept, so that a second start is quick
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }

@@ -128,9 +128,7 @@ def _show(
         one = found[name]
         verdict = "[red]grows[/]" if name in grown else "holds"
         cells = [figure(value) for value in (min(values), max(values), one.first, one.last)]
-        table.add_row(
-            title, _bars(values), *cells, f"{one.per_hour:+.2f}", f"{most:g}", verdict
-        )
+        table.add_row(title, _bars(values), *cells, f"{one.per_hour:+.2f}", f"{most:g}", verdict)
     console.print(table)
     hours = last.media_s / 3600
     console.print(

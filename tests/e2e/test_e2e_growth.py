@@ -16,7 +16,9 @@ _MOST_MB = 20.0
 """Allocators keep what they once had; a leak of one part in ten would be more."""
 
 
-def test_tasks_descriptors_and_memory_do_not_grow_with_the_media_that_went_through(tmp_path: Path) -> None:
+def test_tasks_descriptors_and_memory_do_not_grow_with_the_media_that_went_through(
+    tmp_path: Path,
+) -> None:
     source = make(tmp_path / "soak.flv", "-tune", "zerolatency", seconds=20)
     bitrate_bps = source.stat().st_size * 8 / 20
     with node(tmp_path / "home", *SETS, "store.quota=30 MB") as running:

@@ -170,7 +170,9 @@ class Watching:
             self.page.wait_for_timeout(50)
 
     def plays(self, by_s: float = 1.0, seconds: float = 30.0) -> None:
-        """Waits until the picture has moved on by so much."""
+        """Waits until pictures are shown, and then until they have moved on by so much."""
+        known = len(self.frames)
+        self.until(lambda: len(self.frames) > known, seconds)
         start = self.at_s
         self.until(lambda: start + by_s < self.at_s < start + 3600, seconds)
 

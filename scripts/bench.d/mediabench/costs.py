@@ -169,4 +169,3 @@ def _seconds_to_ready(command: list[str], home: Path) -> float:
     if not line.startswith("ready "):
         raise SystemExit(f"{command[-1]} did not become ready")
     return took_s
-

@@ -186,7 +186,9 @@ def _ffmpeg(
     gop = str(_SOURCE.gop_frames)
     one = ("1",) if single else ()
     command = ["ffmpeg", "-nostdin", "-y", "-v", "error"]
-    command += [word for each in one for word in ("-filter_complex_threads", each, "-threads", each)]
+    command += [
+        word for each in one for word in ("-filter_complex_threads", each, "-threads", each)
+    ]
     command += ["-re"] if paced else []
     command += ["-i", str(source), "-filter_complex", f"[0:v]split={len(rungs)}{split};{scales}"]
     command += ["-map", "0:v", "-c:v:0", "copy"]
