@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -172,6 +173,9 @@ async def _run(
             await stack.enter_async_context(
                 serve_admin(admin_app(control, ring), home.admin_socket)
             )
+            # what is there now stays: the collector need not look at it again and again
+            gc.collect()
+            gc.freeze()
             ready.set()
             _say_ready(home, doors, listener.getsockname(), urls)
             if greet or sys.stderr.isatty():

@@ -238,7 +238,7 @@ class Announcer:
         )
         self._parts.clear()
         self._gaps.clear()
-        signed = sign(tick, self._key)
+        signed = sign(tick, self._key, check=False)
         self._ticks += 1
         self._before = signed.digest
         self.recent.append(signed)

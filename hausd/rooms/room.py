@@ -255,8 +255,9 @@ class Room:
     def _on_message(self, message: FromWorker, body: bytes) -> None:
         try:
             self._apply(message, body)
-        except UntrustedWorker as fault:
-            raise WorkerCrashed(str(fault)) from fault
+        except (UntrustedWorker, ValueError) as fault:
+            # numbers that no statement or playlist can hold end the worker, never the room
+            raise WorkerCrashed(f"it said what can't be: {fault}") from fault
 
     def _apply(self, message: FromWorker, body: bytes) -> None:
         match message:
