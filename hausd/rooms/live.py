@@ -90,6 +90,9 @@ class LiveTrack:
         self._part_target_ms = part_target_ms
         self._window_s = window_s
         self._segments: deque[_Segment] = deque()
+        self._gone: deque[_Segment] = deque()
+        """Segments that left the playlist: still to be had from disk for as long as a playlist
+        that named them may be in a player's hands (RFC 8216bis, section 6.2.2)."""
         self._inits: dict[tuple[int, int], Media] = {}
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW)
         self._between_runs = True
@@ -227,7 +230,7 @@ class LiveTrack:
             await self._changed.wait()
 
     def part(self, session: int, msn: int, part: int) -> Media | None:
-        segment = self._find(msn)
+        segment = self._find(msn) or self._find_gone(msn)
         if segment is None or segment.session.counter != session:
             return None
         if not 0 <= part < len(segment.parts):
@@ -239,7 +242,7 @@ class LiveTrack:
         return Media(found.cid, self._content_type, found.size, body)
 
     def segment(self, session: int, msn: int) -> Media | None:
-        segment = self._find(msn)
+        segment = self._find(msn) or self._find_gone(msn)
         if segment is None or segment.session.counter != session:
             return None
         if not segment.complete or not segment.parts or segment.cid is None:
@@ -265,7 +268,7 @@ class LiveTrack:
 
     def _rescale(self, old: int, new: int) -> None:
         """An encoder may return with another sample rate; a playlist has one time scale."""
-        for segment in self._segments:
+        for segment in (*self._gone, *self._segments):
             segment.frozen = None
             segment.duration = round(segment.duration * new / old)
             segment.shown = [
@@ -286,6 +289,12 @@ class LiveTrack:
             return None
         return self._segments[index]
 
+    def _find_gone(self, msn: int) -> _Segment | None:
+        return next((segment for segment in self._gone if segment.msn == msn), None)
+
+    def _gone_s(self) -> float:
+        return sum(segment.duration for segment in self._gone) / self.rendition.timescale
+
     def _first_rate(self) -> int:
         if not self._segments or not self._segments[-1].duration:
             return 0
@@ -300,8 +309,12 @@ class LiveTrack:
             if held - seconds < self._window_s:
                 break
             held -= seconds
-            for part in self._segments.popleft().parts:
+            gone = self._segments.popleft()
+            for part in gone.parts:
                 part.data = None
+            self._gone.append(gone)
+        while self._gone and self._gone_s() > self._window_s:
+            self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS
         for index, segment in enumerate(self._segments):
             if index >= newest_kept:
@@ -309,7 +322,7 @@ class LiveTrack:
             for part in segment.parts:
                 if part.stored is not None:
                     part.data = None
-        runs = {(segment.session.counter, segment.run) for segment in self._segments}
+        runs = {(s.session.counter, s.run) for s in (*self._gone, *self._segments)}
         newest = max(self._inits, default=None)
         for key in list(self._inits):
             if key not in runs and key != newest:

@@ -56,8 +56,8 @@ async def _tell(
         raise ManifestError("the room does not know this rendition")
     template = decode_record(began)
     key, segment = unclosed.key, template.segment
-    if segment.session != key.session or not unclosed.leaves:
-        raise ManifestError("it is of an earlier session, or empty")
+    if segment.session != key.session or key.number < segment.number or not unclosed.leaves:
+        raise ManifestError("it is of an earlier run, or empty")
     content = await _content(store, key, unclosed)
     timescale = template.rendition.timescale
     packer, start, ticks = Packer(), -1, 0

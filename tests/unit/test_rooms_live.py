@@ -72,6 +72,18 @@ def test_the_window_is_bounded_and_bytes_on_disk_leave_memory() -> None:
     assert len(in_memory) <= 16
 
 
+def test_what_left_the_playlist_can_be_had_from_disk_for_a_playlist_more() -> None:
+    live = track(window_s=4.0)
+    for msn in range(12):
+        for part in range(4):
+            add(live, msn, ends=part == 3, stored=True)
+    first = live.playlist().segments[0].msn
+    left = live.part(4, first - 1, 0)
+    assert left is not None
+    assert isinstance(left.body, FileRange)
+    assert live.part(4, 0, 0) is None, "not for ever"
+
+
 def test_a_part_that_never_reached_the_disk_stays_in_memory_while_it_is_listed() -> None:
     live = track(window_s=10.0)
     for msn in range(5):
