@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 # Last, not first: this folder's http.py would hide the standard library's.
 sys.path[0] = str(HERE.parents[1])
-sys.path.append(str(HERE))
+sys.path += [str(HERE), str(HERE.parents[1] / "tests")]
 
 if __name__ == "__main__":
     importlib.import_module(f"mediabench.{sys.argv[1]}").main(sys.argv[2:])

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from support.node import Node, node
+
 from mediabench import processes
 from mediabench.inputs import PART, Made, make, payload_bytes
 from mediabench.report import Row
-from support.node import Node, node
 
 ROOT = Path(__file__).resolve().parents[3]
 WRITTEN_WANTED = 1.05
@@ -51,10 +52,12 @@ def _streaming(folder: Path, source: Path, seconds: float, viewers: int) -> list
         running.wait_state(rooms[0]["id"], "waiting")
         time.sleep(_SETTLE_S * 2)  # past store.sync_seconds
         ratio = (processes.written_bytes(pid) - written) / payload_bytes(source)
-        with _published(running, source, rooms[0]["stream_key"]):
-            with _published(running, source, rooms[1]["stream_key"]):
-                time.sleep(seconds / 2)
-                two_mb = processes.family_memory(pid)
+        with (
+            _published(running, source, rooms[0]["stream_key"]),
+            _published(running, source, rooms[1]["stream_key"]),
+        ):
+            time.sleep(seconds / 2)
+            two_mb = processes.family_memory(pid)
     note = f"{seconds:g} s of 2.6 Mbit/s, everything that reached the disk"
     if not _on_disk(folder):
         note += "; this folder is not on a disk, so 0 says nothing (set TMPDIR)"

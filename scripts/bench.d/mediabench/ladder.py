@@ -13,9 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trio
-from mediabench import processes
-from mediabench.inputs import Made, make, read_tags, run_for_cpu
-from mediabench.report import Row
 
 from hausd.media.supervisor import Worker, Workers
 from hausd.policy.ladder import rungs_for
@@ -29,6 +26,9 @@ from hausd.wire.worker import (
     WorkerConfig,
     WorkerStats,
 )
+from mediabench import processes
+from mediabench.inputs import Made, make, read_tags, run_for_cpu
+from mediabench.report import Row
 
 WANTED = 0.85
 LADDER = ((720, 2_800_000), (480, 1_400_000), (360, 800_000))

@@ -53,6 +53,8 @@ class Found:
     """All sessions of one origin."""
 
     sessions: list[Session] = field(default_factory=list)
+    as_obs: list[Session] = field(default_factory=list)
+    """Those whose publisher sends as OBS does; the others' sends as ffmpeg does."""
     starts_s: list[float] = field(default_factory=list)
 
 
@@ -65,13 +67,18 @@ def measure(
     with _origins(folder, mediamtx) as running:
         for _ in range(rounds):
             for origin in running:
-                found[origin.name].sessions.append(_session(origin, source, seconds))
+                found[origin.name].sessions.append(_session(origin, source, seconds, "ffmpeg"))
+            for origin in running:
+                found[origin.name].as_obs.append(_session(origin, source, seconds, "obs"))
         for _ in range(starts):
             for origin in running:
                 found[origin.name].starts_s.append(_start(origin, source))
     ours, theirs = found["hausd"], found.get("MediaMTX")
-    rows = [*_latency_rows(ours, theirs), _cpu_row(ours, theirs), _start_row(ours, theirs)]
-    return rows, [("Where the CPU of that minute went (hausd)", _spent(ours))]
+    rows = [*_latency_rows(ours, theirs), *_cpu_rows(ours, theirs), _start_row(ours, theirs)]
+    return rows, [
+        ("Where the CPU of that minute went (hausd, sent as ffmpeg does)", _spent(ours.sessions)),
+        ("The same, sent as OBS does", _spent(ours.as_obs)),
+    ]
 
 
 @contextmanager
@@ -93,10 +100,10 @@ def _start(origin: Origin, source: Path) -> float:
     return (read_ns - began_ns) / 1e9
 
 
-def _session(origin: Origin, source: Path, seconds: float) -> Session:
+def _session(origin: Origin, source: Path, seconds: float, way: str) -> Session:
     ingest, playlist = origin.place()
     watcher = Watcher(playlist)
-    with publishing(source, ingest):
+    with publishing(source, ingest, way):
         watcher.first_part(_PATIENCE_S)
         watcher.follow(_SETTLE_S)
         before = processes.family_cpu(origin.pid)
@@ -182,23 +189,40 @@ def _parts_note(ours: Found, theirs: Found | None) -> str:
     return "; ".join(words)
 
 
-def _cpu_row(ours: Found, theirs: Found | None) -> Row:
-    def minute(found: Found) -> list[float]:
-        return [one.cpu.all_s * 60 / one.seconds for one in found.sessions]
-
+def _cpu_rows(ours: Found, theirs: Found | None) -> list[Row]:
     memory = f"memory: ours {median(one.memory_mb for one in ours.sessions):.0f} MB with worker"
     memory += " and the spare one"
     if theirs is not None:
         memory += f", peer {median(one.memory_mb for one in theirs.sessions):.0f} MB"
-    return Row(
-        "60 s of 2.6 Mbit/s, one LL-HLS client",
-        "CPU s",
-        minute(ours),
-        minute(theirs) if theirs else (),
-        _peer(theirs, "1.6-1.7 CPU s, 38 MB"),
-        CPU_WANTED,
-        memory,
-    )
+    newest = [_percentile(_taken(one.seen, "newest"), 0.5) for one in ours.as_obs]
+    delay = f"newest frame of a part, p50: ours {median(newest):.0f} ms"
+    if theirs is not None:
+        newest = [_percentile(_taken(one.seen, "newest"), 0.5) for one in theirs.as_obs]
+        delay += f", peer {median(newest):.0f} ms"
+    return [
+        Row(
+            "60 s of 2.6 Mbit/s, one LL-HLS client",
+            "CPU s",
+            [_minute(one) for one in ours.sessions],
+            [_minute(one) for one in theirs.sessions] if theirs else (),
+            _peer(theirs, "1.6-1.7 CPU s, 38 MB"),
+            CPU_WANTED,
+            memory,
+        ),
+        Row(
+            "  the same, sent as OBS does",
+            "CPU s",
+            [_minute(one) for one in ours.as_obs],
+            [_minute(one) for one in theirs.as_obs] if theirs else (),
+            _peer(theirs, "no figure"),
+            CPU_WANTED,
+            delay,
+        ),
+    ]
+
+
+def _minute(session: Session) -> float:
+    return session.cpu.all_s * 60 / session.seconds
 
 
 def _start_row(ours: Found, theirs: Found | None) -> Row:
@@ -219,9 +243,9 @@ def _peer(theirs: Found | None, known: str) -> str:
     return f"MediaMTX not given (--mediamtx FILE); {known} measured elsewhere"
 
 
-def _spent(ours: Found) -> list[tuple[str, str]]:
+def _spent(sessions: list[Session]) -> list[tuple[str, str]]:
     """Where a minute's CPU went, of the session in the middle."""
-    middle = sorted(ours.sessions, key=lambda one: one.cpu.all_s)[len(ours.sessions) // 2]
+    middle = sorted(sessions, key=_minute)[len(sessions) // 2]
     minute = 60 / middle.seconds
     lines = [
         (f"{name}, {kind}", f"{cpu_s * minute:.2f} s")

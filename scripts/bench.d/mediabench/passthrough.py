@@ -18,9 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import trio
-from mediabench import processes
-from mediabench.inputs import PART, Made, make, read_tags, run_for_cpu
-from mediabench.report import Row
 
 from hausd.blocks.quota import StoreLimits
 from hausd.blocks.store import open_store
@@ -34,6 +31,9 @@ from hausd.telemetry.logs import set_up_logs
 from hausd.telemetry.ring import LogRing
 from hausd.wire.flv import Tag
 from hausd.wire.worker import WorkerConfig
+from mediabench import processes
+from mediabench.inputs import PART, Made, make, read_tags, run_for_cpu
+from mediabench.report import Row
 
 WANTED = 1.0
 _BATCH_BYTES = 64 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,16 +50,16 @@ def family_cpu(pid: int) -> dict[int, Cpu]:
     return {each: cpu(each) for each in family(pid)}
 
 
-def threads_cpu(pid: int) -> Counter[str]:
+def threads_cpu(pid: int) -> dict[str, float]:
     """CPU seconds by thread name; of threads that ended nothing is known."""
-    taken: Counter[str] = Counter()
+    taken: dict[str, float] = defaultdict(float)
     for task in Path(f"/proc/{pid}/task").iterdir():
         try:
             name, _, rest = (task / "stat").read_text().partition("(")[2].rpartition(")")
         except OSError:  # it ended while we looked
             continue
         fields = rest.split()
-        taken[name] += (int(fields[11]) + int(fields[12])) * _TICK_S  # type: ignore[assignment]  # a Counter of seconds
+        taken[name] += (int(fields[11]) + int(fields[12])) * _TICK_S
     return taken
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import trio
+
 from mediabench.watcher import read_playlist
 
 _READ_BYTES = 256 * 1024

@@ -11,6 +11,7 @@ import re
 import socket
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from urllib.parse import urljoin, urlsplit
 
 from mediabench.publisher import marks
@@ -156,7 +157,7 @@ class Watcher:
         if not self._url:
             status, body, _ = self._playlists.get(self._multivariant)
             lines = body.decode(errors="replace").splitlines() if status == 200 else []
-            for line, after in zip(lines, lines[1:], strict=False):
+            for line, after in pairwise(lines):
                 if line.startswith("#EXT-X-STREAM-INF"):
                     self._url = urljoin(self._multivariant, after)
             if not self._url:
