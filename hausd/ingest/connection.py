@@ -218,7 +218,7 @@ class Connection:
     def _can_wait(self, tags: list[Tag]) -> bool:
         """Sound goes on with the picture that follows it: half the wake-ups further on."""
         now = trio.current_time()
-        if tags[-1].type != _AUDIO_TAG:
+        if any(tag.type != _AUDIO_TAG for tag in tags):
             self._picture_at_s = now
             return False
         return len(tags) < _MOST_WAITING and now - self._picture_at_s < _PICTURE_SOON_S
