@@ -22,7 +22,7 @@ from hausd.media.units import (
 from hausd.policy.cut import Cut
 from hausd.wire.fmp4_init import video_init
 from hausd.wire.nal import avcc_parameter_sets, read_avcc
-from hausd.wire.worker import FromWorker, TrackStarted, TrackStopped
+from hausd.wire.worker import FromWorker, Notice, TrackStarted, TrackStopped
 
 MOST_CUTS = 256
 """Cuts that are kept for encoders that lag; the ladder holds a few seconds, so these are plenty."""
@@ -37,8 +37,11 @@ class EncodedTracks:
         part_target: int,
         emit: Callable[[FromWorker, bytes], None],
         base: int = 0,
+        *,
+        captions: bool = False,
     ) -> None:
         self._base = base
+        self._captions = captions
         self._end = 0
         self._run = run
         self._part_target = part_target
@@ -47,6 +50,7 @@ class EncodedTracks:
         self._cuts: list[Cut] = []
         self._packagers: dict[str, Packager] = {}
         self._gops: dict[str, int] = {}
+        self._shed: set[str] = set()
 
     @property
     def end(self) -> int:
@@ -71,6 +75,7 @@ class EncodedTracks:
                     self._start(event)
                 case EncodedStopped():
                     self._stop(event.rendition, event.reason)
+                    self._tell(event)
 
     def flush(self) -> None:
         """Sends every part that has begun."""
@@ -84,9 +89,21 @@ class EncodedTracks:
             for rendition in list(self._packagers):
                 self._stop(rendition, reason)
 
+    def _tell(self, stopped: EncodedStopped) -> None:
+        name, reason = stopped.rendition, stopped.reason
+        if stopped.shed:
+            self._shed.add(name)
+            notice = Notice("shed", f"{name} is given up for now: {reason}.")
+        else:
+            notice = Notice("encoder-failed", f"{name} is made no more: {reason}.")
+        self._emit(notice, b"")
+
     def _start(self, track: EncodedTrack) -> None:
         if track.rendition in self._packagers:
             self._stop(track.rendition, "parameters")
+        if track.rendition in self._shed:
+            self._shed.remove(track.rendition)
+            self._emit(Notice("restored", f"{track.rendition} is made again."), b"")
         picture = read_avcc(track.record)
         rate = track.frame_rate
         self._emit(
@@ -100,6 +117,8 @@ class EncodedTracks:
                 width=picture.width,
                 height=picture.height,
                 frame_rate=None if rate is None else (rate.numerator, rate.denominator),
+                # They ride on the decoded pictures into whatever is made of them.
+                closed_captions=self._captions,
             ),
             video_init(picture, track.record, VIDEO_TIMESCALE),
         )

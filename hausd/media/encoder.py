@@ -36,7 +36,7 @@ _PIXELS_PER_S_AND_THREAD = 1280 * 720 * 60
 # for a cheaper one in the middle of a track: same avcC, same init segment.
 _SAME_TOOLS: Final = "cabac=1:8x8dct=1:weightp=1:ref=1:no-deblock=0"
 CHEAPER_PRESETS: Final = ("superfast", "ultrafast")
-_PRESETS: Final = ("medium", "fast", "faster", "veryfast", *CHEAPER_PRESETS)
+_PRESETS: Final = ("slower", "slow", "medium", "fast", "faster", "veryfast", *CHEAPER_PRESETS)
 _VBV_S = 1.5
 
 

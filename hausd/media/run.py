@@ -35,7 +35,7 @@ SOURCE = "source"
 _MOST_HELD_FRAMES = 1024
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 _MOST_KEPT_FRAMES = 1000
-_FLUSH_S = 8.0
+_FLUSH_S = 4.0
 """How long encoders may take over what is left: less than the node waits for a worker's end."""
 
 
@@ -122,7 +122,7 @@ class Run:
         emit(RunStarted(plan.run, plan.reason, plan.part_target_ms), b"")
         part_ticks = plan.part_target_ms * VIDEO_TIMESCALE // 1000
         base = plan.base_ms * VIDEO_TIMESCALE // 1000
-        self._encoded = EncodedTracks(plan.run, part_ticks, emit, base)
+        self._encoded = EncodedTracks(plan.run, part_ticks, emit, base, captions=plan.captions)
         if video is not None:
             if not video.encode:
                 self._announce_source(video)

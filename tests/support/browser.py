@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import CDPSession, ConsoleMessage, Page, sync_playwright
 
 _CHROMIUM = shutil.which("chromium") or "chromium"
 _ARGUMENTS = (
@@ -93,6 +93,7 @@ class Watching:
     complaints: list[str] = field(default_factory=list)
     allowed: tuple[str, ...] = ()
     """Words of complaints that are no fault."""
+    _developer: CDPSession | None = None
 
     # -- what is shown --
 
@@ -153,6 +154,22 @@ class Watching:
     def behind_s(self) -> float:
         """Live latency, by the dates in the playlist."""
         return float(self.hls("(Date.now() - hls.playingDate.getTime()) / 1000"))
+
+    def line_bps(self, bps: int | None) -> None:
+        """Makes the line so slow (bits a second) from now on; None: as fast as it is."""
+        if self._developer is None:
+            self._developer = self.page.context.new_cdp_session(self.page)
+            self._developer.send("Network.enable")
+        speed = -1 if bps is None else bps / 8
+        self._developer.send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": False,
+                "latency": 0,
+                "downloadThroughput": speed,
+                "uploadThroughput": speed,
+            },
+        )
 
     def text(self, element: str) -> str:
         return str(self.page.evaluate(f"document.getElementById('{element}').textContent"))

@@ -13,6 +13,7 @@ from itertools import pairwise
 from urllib.parse import urljoin
 
 import av
+import httpx
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from support.avcheck import beeps_s, offsets_ms
@@ -62,29 +63,29 @@ class Taken:
 def take(node: Node, room: str, kind: str) -> dict[str, Taken]:
     """Downloads all that ``live`` or ``archive`` has of a room, rendition by rendition."""
     base = f"{node.http}/{kind}/{room}/index.m3u8"
-    found, _ = read_multivariant(node.wait_for(base).text)
-    uris = [stream.uri for stream in found.streams]
-    uris += [media["URI"] for media in found.media if "URI" in media]
-    return {uri.split("/")[0]: take_rendition(node, urljoin(base, uri)) for uri in uris}
+    with httpx.Client(timeout=30) as http:
+        found, _ = read_multivariant(_get(http, base).text)
+        uris = [stream.uri for stream in found.streams]
+        uris += [media["URI"] for media in found.media if "URI" in media]
+        return {uri.split("/")[0]: _take_rendition(http, urljoin(base, uri)) for uri in uris}
 
 
-def take_rendition(node: Node, url: str) -> Taken:
-    """Downloads one rendition by the URL of its playlist."""
-    playlist, _ = read_media(node.wait_for(url).text)
+def _take_rendition(http: httpx.Client, url: str) -> Taken:
+    playlist, _ = read_media(_get(http, url).text)
     taken = Taken(url.split("/")[-2], list(playlist.complete), ended=playlist.ended)
     for segment in taken.segments:
         if segment.gap:
             continue
         if segment.init not in taken.inits:
-            taken.inits[segment.init] = _bytes(node, urljoin(url, segment.init))
-        taken.media[segment.msn] = _bytes(node, urljoin(url, segment.uri))
+            taken.inits[segment.init] = _get(http, urljoin(url, segment.init)).content
+        taken.media[segment.msn] = _get(http, urljoin(url, segment.uri)).content
     return taken
 
 
-def _bytes(node: Node, url: str) -> bytes:
-    answer = node.get(url)
+def _get(http: httpx.Client, url: str) -> httpx.Response:
+    answer = http.get(url)
     assert answer.status_code == 200, (url, answer.status_code, answer.text[:300])
-    return answer.content
+    return answer
 
 
 @dataclass

@@ -6,6 +6,7 @@ keyframes every second on both sides.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from mediabench import origins, processes
-from mediabench.inputs import Made, make
+from mediabench import origins, processes, tasks
+from mediabench.inputs import PART, Made, make
 from mediabench.origins import Origin
 from mediabench.processes import Cpu
 from mediabench.publisher import publishing
@@ -73,11 +74,13 @@ def measure(
         for _ in range(starts):
             for origin in running:
                 found[origin.name].starts_s.append(_start(origin, source))
+    apart = _by_task(folder, source, min(seconds, 20))
     ours, theirs = found["hausd"], found.get("MediaMTX")
     rows = [*_latency_rows(ours, theirs), *_cpu_rows(ours, theirs), _start_row(ours, theirs)]
     return rows, [
         ("Where the CPU of that minute went (hausd, sent as ffmpeg does)", _spent(ours.sessions)),
         ("The same, sent as OBS does", _spent(ours.as_obs)),
+        ("The node's event loop, in a minute (another run, sent as OBS does)", apart),
     ]
 
 
@@ -127,6 +130,20 @@ def _session(origin: Origin, source: Path, seconds: float, way: str) -> Session:
         by_thread={name: cpu_s - threads.get(name, 0.0) for name, cpu_s in by_thread.items()},
         memory_mb=memory_mb,
     )
+
+
+def _by_task(folder: Path, source: Path, seconds: float) -> list[tuple[str, str]]:
+    """What each of the node's tasks takes, from a node that counts it."""
+    out = folder / "tasks.json"
+    wrap = (sys.executable, str(PART), "tasks", str(out))
+    with origins.hausd(folder / "tasks-home", _PARTS, wrap=wrap) as counted:
+        ingest, playlist = counted.place()
+        watcher = Watcher(playlist)
+        with publishing(source, ingest, "obs"):
+            watcher.first_part(_PATIENCE_S)
+            watcher.follow(seconds)
+        watcher.close()
+    return tasks.lines(out)
 
 
 def _threads(node: int, family: dict[int, Cpu]) -> dict[str, float]:
@@ -214,7 +231,7 @@ def _cpu_rows(ours: Found, theirs: Found | None) -> list[Row]:
             "CPU s",
             [_minute(one) for one in ours.as_obs],
             [_minute(one) for one in theirs.as_obs] if theirs else (),
-            _peer(theirs, "no figure"),
+            _peer(theirs, ""),
             CPU_WANTED,
             delay,
         ),
@@ -240,7 +257,8 @@ def _start_row(ours: Found, theirs: Found | None) -> Row:
 def _peer(theirs: Found | None, known: str) -> str:
     if theirs is not None:
         return "MediaMTX"
-    return f"MediaMTX not given (--mediamtx FILE); {known} measured elsewhere"
+    absent = "MediaMTX not given (--mediamtx FILE)"
+    return f"{absent}; {known} measured elsewhere" if known else absent
 
 
 def _spent(sessions: list[Session]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,10 @@ class Origin:
 
 
 @contextmanager
-def hausd(home: Path, *sets: str) -> Iterator[Origin]:
-    """A node in a home of its own, source only; ``sets`` as for ``hausd --set``."""
-    with node(home, "media.ladder=[]", *sets) as running:
+def hausd(home: Path, *sets: str, wrap: Sequence[str] = ()) -> Iterator[Origin]:
+    """A node in a home of its own, source only; ``sets`` as for ``hausd --set``, ``wrap`` a
+    program that runs the node."""
+    with node(home, "media.ladder=[]", *sets, wrap=wrap) as running:
         yield Origin("hausd", running.process.pid, lambda: _room(running))
 
 
