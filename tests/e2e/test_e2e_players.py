@@ -199,3 +199,21 @@ def test_a_seek_in_a_recording_shows_the_picture_of_that_time(seen: Seen) -> Non
     for second, shown in seen.sought:
         assert shown.number == round(shown.time_s * FRAMES)
         assert abs(shown.time_s - second) <= 2.0, "libav goes to a keyframe nearby"
+
+
+def test_players_that_are_there_when_the_stream_begins_play_it(tmp_path: Path) -> None:
+    film = tmp_path / "film.flv"
+    write(str(film), Shape(320, 180, Fraction(FRAMES), 2.0, 0, 300_000), seconds=8)
+    with node(tmp_path / "home", *SETS) as one:
+        room = one.room()
+        live = f"{one.http}/live/{room['id']}/index.m3u8"
+        with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_state(room["id"], "live")
+            to_nowhere = ["-t", "2", "-map", "0:v:0", "-map", "0:a:0", "-f", "null", "-"]
+            ffmpeg = players.start(
+                tmp_path / "ffmpeg.log", ["ffmpeg", "-v", "error", "-i", live, *to_nowhere]
+            )
+            mpv = players.mpv(tmp_path / "mpv.log", live, 2)
+            for player in (ffmpeg, mpv):
+                code, text = player.end()
+                assert code == 0, text[-2000:]
