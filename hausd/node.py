@@ -38,8 +38,8 @@ from hausd.http.responder import RoomResponder
 from hausd.http.server import listen
 from hausd.http.server import serve as serve_http
 from hausd.http.tls import TlsFault, TlsFiles, load_context
-from hausd.ingest.connection import Limits as RtmpLimits
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
+from hausd.ingest.terms import Limits as RtmpLimits
 from hausd.media.supervisor import Workers
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RoomRecords

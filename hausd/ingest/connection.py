@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import structlog
 import trio
 
 from hausd.core.ids import RoomId
-from hausd.ingest.gather import Gathering
-from hausd.ingest.metrics import ATTEMPTS_LIMITED, BYTES, PUBLISHING, REFUSED, TAGS
-from hausd.ingest.ports import Feed, FeedOver, Publisher, Publishing, Refused
+from hausd.ingest.incoming import Incoming
+from hausd.ingest.metrics import ATTEMPTS_LIMITED, PUBLISHING, REFUSED
+from hausd.ingest.ports import Publisher, Publishing, Refused
+from hausd.ingest.pump import OVER, Pump
+from hausd.ingest.terms import FINISHED, LOST, Ending, Limits
 from hausd.policy.attempts import Attempts
 from hausd.wire import flv
 from hausd.wire.flv import Tag
@@ -23,7 +24,6 @@ from hausd.wire.rtmp import (
     HANDSHAKE_RANDOM_BYTES,
     ChunkLimits,
     Connect,
-    Event,
     PlayRefused,
     PublishRequested,
     RtmpServer,
@@ -36,40 +36,7 @@ log = structlog.get_logger("hausd.ingest")
 _READ_BYTES = 65_536
 _KEY_CHARS_MAX = 256
 _ENCODER_CHARS_MAX = 80
-_NEGOTIATION_BYTES = 262_144
-"""More than any encoder sends before it publishes, ten times over."""
 _LINGER_BYTES = 1 << 20
-_BURST_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an encoder may take of us.
-
-    ``handshake_timeout_s`` runs until it publishes; ``stall_s`` is how long it may send no whole
-    tag while it publishes, ``max_bytes_per_s`` how fast it may send in the long run (ten seconds'
-    worth at once). ``max_attempts`` wrong keys per ``attempts_window_s`` and address. A refused
-    encoder is listened to for ``linger_s``, so that it reads why and does not try again at once.
-    """
-
-    handshake_timeout_s: float = 10.0
-    stall_s: float = 30.0
-    linger_s: float = 1.0
-    max_publishers: int = 16
-    max_connections: int = 64
-    max_connections_per_address: int = 32
-    max_bytes_per_s: int = 12_500_000
-    max_message_bytes: int = 8 << 20
-    max_attempts: int = 10
-    attempts_window_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a connection ended: a short stable code, and plain words for artist and operator."""
-
-    code: str
-    reason: str
 
 
 @dataclass(slots=True)
@@ -104,8 +71,6 @@ class Connection:
 
     def __init__(self, stream: trio.abc.Stream, address: str, protocol: str, desk: Desk) -> None:
         self._stream = stream
-        self._gathering = Gathering(stream)
-        self._picture_at_s = -math.inf
         self._address = address
         self._protocol = protocol
         self._desk = desk
@@ -117,12 +82,11 @@ class Connection:
                 max_buffered_bytes=2 * limits.max_message_bytes,
             ),
         )
-        self._events: deque[Event] = deque()
+        # a clock that a thread may ask, too
+        now = trio.lowlevel.current_clock().current_time
+        self._incoming = Incoming(self._rtmp, limits, now)
+        self._pump = Pump(stream, self._rtmp, self._incoming, self._receive, limits.stall_s, now)
         self._flash_version = ""
-        self._budget_bytes = float(_NEGOTIATION_BYTES)
-        self._budget_at_s = trio.current_time()
-        self._waiting_since_s = math.inf
-        """Since when the room has had all tags there were; never while it is busy."""
         self._published = False
         self.publishing = False
         """Whether media flows now; until it does, the connection may have to make room."""
@@ -135,7 +99,7 @@ class Connection:
                 if ending is not None:
                     return ending
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return Ending("lost", "the connection to the encoder broke")
+            return LOST
 
     async def _serve_publish(self) -> Ending | None:
         """One round of negotiating and publishing; None where the encoder may begin another."""
@@ -148,7 +112,7 @@ class Connection:
             )
         if isinstance(asked, Ending):
             if self._published and asked.code in ("left", "handshake-timeout"):
-                return _FINISHED
+                return FINISHED
             return asked
         room = self._desk.admit(self._address, asked.untrusted_key)
         if isinstance(room, Refused):
@@ -164,18 +128,20 @@ class Connection:
             ending = await self._publish(room)
         finally:
             self.publishing = False
+            self._incoming.unpublish()
             self._desk.taken[room] -= 1
             if not self._desk.taken[room]:
                 del self._desk.taken[room]
-        return None if ending is _FINISHED else ending
+        return None if ending is FINISHED else ending
 
     # -- what the encoder says --
 
     async def _next_request(self) -> PublishRequested | Ending:
         await self._flush()
+        events = self._incoming.events
         while True:
-            while self._events:
-                match self._events.popleft():
+            while events:
+                match events.popleft():
                     case Connect(flash_version=flash_version):
                         self._flash_version = flash_version
                     case PublishRequested() as asked:
@@ -192,81 +158,24 @@ class Connection:
             if not await self._receive():
                 return Ending("left", "it left before it published")
 
-    async def _next_tags(self) -> list[Tag] | Ending:
-        """Tags, at least one, all that have come."""
-        events = self._events
-        tags: list[Tag] = []
-        while True:
-            while events:
-                event = events[0]
-                if isinstance(event, Tag):
-                    tags.append(event)
-                elif tags:
-                    return tags
-                elif isinstance(event, Unpublished):
-                    events.popleft()
-                    return _FINISHED
-                elif isinstance(event, Violated):
-                    return Ending(event.code, event.reason)
-                events.popleft()
-            if tags and not self._can_wait(tags):
-                return tags
-            if not await self._receive():
-                # what waited is handed on; the next read tells the end again
-                return tags or Ending("lost", "the encoder closed the connection without saying so")
-
-    def _can_wait(self, tags: list[Tag]) -> bool:
-        """Sound goes on with the picture that follows it: half the wake-ups further on."""
-        now = trio.current_time()
-        if any(tag.type != _AUDIO_TAG for tag in tags):
-            self._picture_at_s = now
-            return False
-        return len(tags) < _MOST_WAITING and now - self._picture_at_s < _PICTURE_SOON_S
-
     async def _receive(self) -> bool:
         """Reads once; False at the end. What is to be answered is sent at once."""
         data = await self._stream.receive_some(_READ_BYTES)
         if not data:
             return False
-        self._take(bytes(data))
-        if self._rtmp.begun is not None and (more := self._gathering.more(_READ_BYTES)):
-            self._take(more)
+        self._incoming.take(bytes(data))
         await self._flush()
         return True
-
-    def _take(self, data: bytes) -> None:
-        BYTES.inc(len(data))
-        self._events.extend(self._rtmp.receive(data))
-        self._gathering.came(self._rtmp.begun)
-        self._budget_bytes -= len(data)
-        if self._budget_bytes < 0:
-            self._refill()
-
-    def _refill(self) -> None:
-        """Looks at the clock only when the bytes of some seconds are used up."""
-        if not self.publishing:
-            self._events.append(Violated("protocol", "it sent much and did not publish"))
-            return
-        rate = self._limits.max_bytes_per_s
-        now = trio.current_time()
-        earned = (now - self._budget_at_s) * rate
-        self._budget_at_s = now
-        self._budget_bytes = min(self._budget_bytes + earned, rate * _BURST_S)
-        if self._budget_bytes < 0:
-            self._events.append(
-                Violated("too-fast", f"it sent more than {rate * 8 / 1e6:g} Mbit/s for long")
-            )
 
     # -- what the rooms say --
 
     async def _publish(self, room: RoomId) -> Ending:
         """Publishes until something ends it. The room is taken over by the first tag."""
         await self._flush()
-        self._budget_bytes = self._limits.max_bytes_per_s * _BURST_S
-        self._budget_at_s = trio.current_time()
-        tags: list[Tag] | Ending = self._stalled()
+        self._incoming.publish()
+        tags: list[Tag] | Ending = self._pump.stalled()
         with trio.move_on_after(self._limits.stall_s):
-            tags = await self._next_tags()
+            tags = await self._pump.next_tags()
         if isinstance(tags, Ending):
             return tags
         encoder = encoder_name(self._flash_version, tags)
@@ -277,65 +186,15 @@ class Connection:
             log.info("publishing", room=room, address=self._address, encoder=encoder)
             ending = Ending("stopped", "the node is stopping")
             try:
-                ending = await self._feed(feed, tags)
+                ending = await self._pump.run(feed, tags)
             finally:
                 PUBLISHING.dec()
                 feed.close_because(ending.reason)
                 log.info("publisher-left", room=room, why=ending.code, reason=ending.reason)
-        if ending.code == _OVER:
+        if ending.code == OVER:
             self._rtmp.reject_publish("NetStream.Failed", ending.reason)
             await self._flush_and_linger()
         return ending
-
-    async def _feed(self, feed: Feed, tags: list[Tag]) -> Ending:
-        ending: Ending | None = None
-        self._waiting_since_s = math.inf
-
-        async def leave_when_over() -> Ending:
-            return Ending(_OVER, await feed.wait_over())
-
-        async def first_to_end(end: Callable[[], Awaitable[Ending]]) -> None:
-            nonlocal ending
-            ended = await end()
-            ending = ending or ended
-            nursery.cancel_scope.cancel()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(first_to_end, leave_when_over)
-            nursery.start_soon(first_to_end, self._stall)
-            nursery.start_soon(self._gathering.run)
-            await first_to_end(partial(self._pump, feed, tags))
-        assert ending is not None
-        return ending
-
-    async def _stall(self) -> Ending:
-        """Ends when the encoder lets us wait too long; one timer, however many tags come."""
-        stall_s = self._limits.stall_s
-        while True:
-            waited_s = max(0.0, trio.current_time() - self._waiting_since_s)
-            if waited_s >= stall_s:
-                return self._stalled()
-            await trio.sleep(stall_s - waited_s)
-
-    def _stalled(self) -> Ending:
-        return Ending("stalled", f"the encoder sent no media for {self._limits.stall_s:g} s")
-
-    async def _pump(self, feed: Feed, tags: list[Tag]) -> Ending:
-        """Reads only when the room has taken what came before: a busy room slows the encoder."""
-        try:
-            while True:
-                await feed.send(tags)
-                self._waiting_since_s = trio.current_time()
-                TAGS.inc(len(tags))
-                more = await self._next_tags()
-                if isinstance(more, Ending):
-                    return more
-                self._waiting_since_s = math.inf
-                tags = more
-        except FeedOver as over:
-            return Ending(_OVER, str(over))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return Ending("lost", "the connection to the encoder broke")
 
     # -- sending --
 
@@ -363,13 +222,7 @@ class Connection:
             await trio.sleep_forever()
 
 
-_AUDIO_TAG = 8
-_PICTURE_SOON_S = 0.06
-"""Sound waits only while pictures come at least this often, so never longer."""
-_MOST_WAITING = 6
 _LIMITED = "attempts-limited"
-_OVER = "over"
-_FINISHED = Ending("finished", "the encoder finished")
 
 
 def encoder_name(untrusted_flash_version: str, first_tags: list[Tag]) -> str:

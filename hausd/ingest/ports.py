@@ -16,6 +16,13 @@ __all__ = ["Feed", "FeedOver", "Publisher", "Publishing", "Refused"]
 class Feed(Protocol):
     """One publisher's way into a room."""
 
+    def offer(self, tags: Sequence[Tag]) -> bool:
+        """Hands tags on without waiting, from any thread; False where none of them was taken.
+
+        One thread at a time, and never beside ``send``, which is for those not taken. Raises
+        FeedOver.
+        """
+
     async def send(self, tags: Sequence[Tag]) -> None:
         """Hands tags on, in order; waits while the room is busy. Raises FeedOver."""
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
-from hausd.ingest.connection import Connection, Desk, Ending, Limits
+from hausd.ingest.connection import Connection, Desk
 from hausd.ingest.metrics import CLOSED, CONNECTIONS, CONNECTIONS_OPEN, REFUSED
 from hausd.ingest.ports import Publishing
+from hausd.ingest.terms import Ending, Limits
 from hausd.policy.attempts import Attempts
 from hausd.telemetry import count_swallowed
 

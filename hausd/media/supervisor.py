@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -65,6 +66,12 @@ class Worker:
         self._hang_s = hang_s
         self._decoder = FromWorkerDecoder()
         self._sending = trio.Lock()
+        self._closing = threading.Lock()
+        """Held where a thread uses the socket: it must not be closed, and its number not taken by
+        another, in between."""
+        self._closed = False
+        self._unsent: list[bytes | memoryview] = []
+        """The end of what ``offer`` took."""
         self._broken = False
         self._finished = False
         self._silent_since = math.inf
@@ -78,13 +85,28 @@ class Worker:
         """Process id."""
         return self._process.pid
 
+    def offer(self, tags: Sequence[Tag]) -> bool:
+        """Hands tags to the worker without waiting, from any thread.
+
+        False where none of them was taken; ``send`` waits, or tells why. Never beside ``send``.
+        """
+        parts = _frames_of(tags)
+        with self._closing:
+            if self._broken or self._closed or len(parts) > _IOV_MOST:
+                return False
+            try:
+                if self._unsent:
+                    self._unsent = _after(self._unsent, self._direct.sendmsg(self._unsent))
+                if self._unsent:
+                    return False
+                self._unsent = _after(parts, self._direct.sendmsg(parts))
+            except OSError:
+                return False  # no room now, or a worker that died
+        return True
+
     async def send(self, tags: Sequence[Tag]) -> None:
         """Hands tags to the worker; waits while it is busy. Raises WorkerCrashed."""
-        parts: list[bytes] = []
-        for tag in tags:
-            parts.append(encode_tag_header(tag))
-            parts.append(tag.data)
-        await self._send(parts)
+        await self._send(_frames_of(tags))
 
     async def finish(self) -> None:
         """No more tags will come: the worker sends what it has left, and ends."""
@@ -99,11 +121,13 @@ class Worker:
         """Tells a fresh worker what it is for."""
         await self._send([encode_config(config)])
 
-    async def _send(self, parts: list[bytes]) -> None:
+    async def _send(self, given: Sequence[bytes | memoryview]) -> None:
         async with self._sending:
             if self._broken:
                 await self._crashed("it stopped reading")
             self._broken = True  # until all of it is sent: a frame cut short can't be mended
+            parts = [*self._unsent, *given]
+            self._unsent = []
             try:
                 for at in range(0, len(parts), _IOV_MOST):
                     await self._send_all(parts[at : at + _IOV_MOST])
@@ -111,8 +135,8 @@ class Worker:
                 await self._crashed("it stopped reading")
             self._broken = False
 
-    async def _send_all(self, parts: list[bytes]) -> None:
-        left: list[bytes | memoryview] = [part for part in parts if part]
+    async def _send_all(self, parts: Sequence[bytes | memoryview]) -> None:
+        left = [part for part in parts if part]
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             # Mostly there is room: then one system call is all, without a turn of the loop.
@@ -187,7 +211,9 @@ class Worker:
 
     async def close(self) -> None:
         """Ends and reaps the process, whatever it is doing."""
-        self._way.close()
+        with self._closing:
+            self._closed = True
+            self._way.close()
         with trio.CancelScope(shield=True):
             if self._process.returncode is None:
                 self._process.kill()
@@ -340,6 +366,15 @@ def _known(untrusted_word: str) -> str:
             return "other"
         _KNOWN_WORDS.add(untrusted_word)
     return untrusted_word
+
+
+def _frames_of(tags: Sequence[Tag]) -> list[bytes | memoryview]:
+    parts: list[bytes | memoryview] = []
+    for tag in tags:
+        parts.append(encode_tag_header(tag))
+        if tag.data:
+            parts.append(tag.data)
+    return parts
 
 
 def _after(parts: list[bytes | memoryview], sent: int) -> list[bytes | memoryview]:

@@ -26,6 +26,9 @@ class MediaWorker(Protocol):
     @property
     def pid(self) -> int: ...
 
+    def offer(self, tags: Sequence[Tag]) -> bool:
+        """Hands tags to the worker without waiting, from any thread; False: none was taken."""
+
     async def send(self, tags: Sequence[Tag]) -> None:
         """Hands tags to the worker; waits while it is busy. Raises WorkerCrashed."""
 

@@ -38,6 +38,10 @@ class Stint:
     configure: Callable[[], WorkerConfig]
     on_message: Callable[[FromWorker, bytes], None]
     on_crash: Callable[[str], None]
+    now_s: Callable[[], float] = field(
+        default_factory=lambda: trio.lowlevel.current_clock().current_time
+    )
+    """The event loop's clock; threads may ask it."""
     bytes_in: int = 0
     restarts: int = 0
     until_ms: int | None = None
@@ -58,14 +62,22 @@ class Stint:
 
     # -- what the publisher's connection does --
 
+    def offer(self, tags: Sequence[Tag]) -> bool:
+        if self._over_because:
+            raise FeedOver(self._over_because)
+        worker = self._worker
+        if worker is None:
+            return False
+        # before they are sent: a worker that dies of them leaves the next one with the headers
+        self._keep_headers(tags)
+        if not worker.offer(tags):
+            return False
+        self._note(tags)
+        return True
+
     async def send(self, tags: Sequence[Tag]) -> None:
-        size = 0
-        for tag in tags:
-            size += len(tag.data)
-            if is_header(tag):
-                self._headers[tag.type] = tag
-        self.bytes_in += size
-        self.last_tag_at_s = trio.current_time()
+        self._keep_headers(tags)
+        self._note(tags)
         while True:
             if self._over_because:
                 raise FeedOver(self._over_because)
@@ -80,6 +92,15 @@ class Stint:
                 # run() sees the same crash and puts another worker in its place
                 while self._worker is worker and not self._over_because:
                     await self._worker_changed.wait()
+
+    def _keep_headers(self, tags: Sequence[Tag]) -> None:
+        for tag in tags:
+            if is_header(tag):
+                self._headers[tag.type] = tag
+
+    def _note(self, tags: Sequence[Tag]) -> None:
+        self.bytes_in += sum(len(tag.data) for tag in tags)
+        self.last_tag_at_s = self.now_s()
 
     async def wait_over(self) -> str:
         await self._over.wait()

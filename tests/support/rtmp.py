@@ -188,6 +188,15 @@ class RecordingFeed:
     gate: trio.Event = field(default_factory=trio.Event)
     _over: trio.Event = field(default_factory=trio.Event)
 
+    def offer(self, tags: Sequence[Tag]) -> bool:
+        """As a room does: takes them at once, unless it is busy."""
+        if self.over_because:
+            raise FeedOver(self.over_because)
+        if not self.gate.is_set():
+            return False
+        self.tags.extend(tags)
+        return True
+
     async def send(self, tags: Sequence[Tag]) -> None:
         await self.gate.wait()
         if self.over_because:
