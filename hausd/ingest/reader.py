@@ -60,7 +60,7 @@ class SocketReader:
     def came(self, begun: Begun | None) -> None:
         """What was read has left this message unfinished (None: none)."""
         if begun is not None:
-            self._sends_apart = self._sends_apart or begun.missing == begun.length
+            self._sends_apart = self._sends_apart or begun.missing >= begun.length > 0
             self._set_low(min(begun.missing, MOST_BYTES))
         else:
             self._set_low(1 if self._sends_apart else LOW_WATER_BYTES)

@@ -89,6 +89,8 @@ class ChunkReader:
         self._empty_messages = 0
         self._unread = b""
         self._stream: _ChunkStream | None = None
+        """Whose chunk is being received; None between chunks."""
+        self._newest: _ChunkStream | None = None
         self._chunk_left = 0
 
     @property
@@ -99,9 +101,12 @@ class ChunkReader:
     @property
     def begun(self) -> Begun | None:
         """The message that is being received, None between messages."""
-        stream = self._stream
-        if stream is not None:
-            return Begun(stream.type, stream.length, self._chunk_left)
+        stream = self._newest
+        if stream is not None and (stream.partial or self._stream is stream):
+            left = stream.length - len(stream.partial)
+            after_chunk = left - self._chunk_left if self._stream is stream else left
+            headers = -(-after_chunk // self._chunk_bytes) - len(self._unread)
+            return Begun(stream.type, stream.length, max(1, left + headers))
         return Begun(0, 0, 1) if self._unread or self._reserved_bytes else None
 
     def receive(self, untrusted: bytes, messages: list[Message]) -> None:
@@ -180,7 +185,7 @@ class ChunkReader:
         if after is None:
             return None
         self._streams[chunk_stream_id] = stream
-        self._stream = stream
+        self._stream = self._newest = stream
         self._chunk_left = min(stream.length - len(stream.partial), self._chunk_bytes)
         self._reserve(self._chunk_left)
         return after
