@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from hausd.ingest.metrics import BYTES
 from hausd.ingest.terms import FINISHED, Ending, Limits
+from hausd.policy.rhythm import PartRhythm
 from hausd.wire.flv import Tag
 from hausd.wire.rtmp import Event, RtmpServer, Unpublished, Violated
 from hausd.wire.rtmp_chunks import Begun
@@ -15,10 +16,11 @@ from hausd.wire.rtmp_chunks import Begun
 _NEGOTIATION_BYTES = 262_144
 """More than any encoder sends before it publishes, ten times over."""
 _BURST_S = 10.0
-_AUDIO_TAG = 8
+_AUDIO_TAG, _VIDEO_TAG = 8, 9
 _PICTURE_SOON_S = 0.06
 """Sound waits only while pictures come at least this often, so never longer."""
 _MOST_WAITING = 6
+_MOST_WAITING_BYTES = 1 << 20
 
 
 class Incoming:
@@ -33,7 +35,8 @@ class Incoming:
         self._budget_bytes = float(_NEGOTIATION_BYTES)
         self._budget_at_s = now()
         self._waiting: list[Tag] = []
-        """Sound that goes on with the picture that follows it."""
+        self._waiting_bytes = 0
+        self._rhythm = PartRhythm()
         self._picture_at_s = -math.inf
 
     @property
@@ -59,16 +62,26 @@ class Incoming:
         if self._budget_bytes < 0:
             self._refill()
 
-    def tags(self, *, all_there_is: bool = False) -> list[Tag] | Ending | None:
+    def idle_s(self, due_ms: int | None) -> float:
+        """How long nothing that may come is urgent; see ``PartRhythm``."""
+        return self._rhythm.idle_s(due_ms, self._now())
+
+    def tags(
+        self, due_ms: int | None = None, *, all_there_is: bool = False
+    ) -> list[Tag] | Ending | None:
         """The tags that came, else how it ended; None where more has to come first.
 
-        ``all_there_is``: also what would wait for a picture.
+        Tags wait for those that are better handed on with them: sound for a picture, all for the
+        picture whose tag has the time ``due_ms``. ``all_there_is``: nothing waits.
         """
         events, tags = self.events, self._waiting
         while events:
             event = events[0]
             if isinstance(event, Tag):
                 tags.append(event)
+                self._waiting_bytes += len(event.data)
+                if event.type == _VIDEO_TAG:
+                    self._rhythm.came(event.timestamp_ms, self._now())
             elif tags:
                 break  # what came before is handed on first
             elif isinstance(event, Unpublished):
@@ -77,13 +90,16 @@ class Incoming:
             elif isinstance(event, Violated):
                 return Ending(event.code, event.reason)
             events.popleft()
-        if not tags or not (all_there_is or events or not self._can_wait(tags)):
+        if not tags or not (all_there_is or events or not self._can_wait(tags, due_ms)):
             return None
-        self._waiting = []
+        self._waiting, self._waiting_bytes = [], 0
         return tags
 
-    def _can_wait(self, tags: list[Tag]) -> bool:
-        """Half the wake-ups further on, where sound goes with the picture after it."""
+    def _can_wait(self, tags: list[Tag], due_ms: int | None) -> bool:
+        if self._waiting_bytes > _MOST_WAITING_BYTES:
+            return False
+        if self.idle_s(due_ms) > 0:
+            return True
         now = self._now()
         if any(tag.type != _AUDIO_TAG for tag in tags):
             self._picture_at_s = now

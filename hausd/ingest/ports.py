@@ -16,6 +16,11 @@ __all__ = ["Feed", "FeedOver", "Publisher", "Publishing", "Refused"]
 class Feed(Protocol):
     """One publisher's way into a room."""
 
+    @property
+    def next_tag_ms(self) -> int | None:
+        """Time of the tag that the room waits for: those before it are in no hurry. May be asked
+        by any thread; None where every tag is wanted as it comes."""
+
     def offer(self, tags: Sequence[Tag]) -> bool:
         """Hands tags on without waiting, from any thread; False where none of them was taken.
 

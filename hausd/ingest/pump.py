@@ -6,6 +6,7 @@ It reads only when the room has taken what came before: a busy room slows the en
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -14,7 +15,7 @@ import trio
 from hausd.ingest.incoming import Incoming
 from hausd.ingest.metrics import TAGS
 from hausd.ingest.ports import Feed, FeedOver
-from hausd.ingest.reader import SocketReader
+from hausd.ingest.reader import GLANCE_S, SocketReader
 from hausd.ingest.terms import CLOSED_UNSAID, LOST, Ending
 from hausd.wire.flv import Tag
 from hausd.wire.rtmp import RtmpServer
@@ -120,17 +121,20 @@ class Pump:
                 if not feed.offer(tags):
                     trio.from_thread.run(feed.send, tags)
                 self._waiting_since_s = self._now()
-                more = self._read_tags(reader)
+                more = self._read_tags(reader, feed)
                 self._waiting_since_s = math.inf
                 if isinstance(more, Ending):
                     return more
                 TAGS.inc(len(more))
                 tags = more
 
-    def _read_tags(self, reader: SocketReader) -> list[Tag] | Ending:
+    def _read_tags(self, reader: SocketReader, feed: Feed) -> list[Tag] | Ending:
         incoming = self._incoming
-        while (came := incoming.tags()) is None:
+        while (came := incoming.tags(feed.next_tag_ms)) is None:
             trio.from_thread.check_cancelled()
+            while (idle_s := incoming.idle_s(feed.next_tag_ms)) > 0:
+                time.sleep(min(idle_s, GLANCE_S))
+                trio.from_thread.check_cancelled()
             try:
                 data = reader.read()
             except EOFError:

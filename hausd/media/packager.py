@@ -15,6 +15,8 @@ from hausd.wire.worker import PartMade
 
 MAX_PART_BYTES = 24 * 1024 * 1024
 """A part that grows over this is closed early: no picture of a stream needs it."""
+_LEAST_PERCENT = 85
+"""Of the part target: what a part within a GOP has at least (RFC 8216bis, section 4.4.4.9)."""
 
 
 class Packager:
@@ -23,7 +25,8 @@ class Packager:
     ``reorders``: whether a frame may be shown later than it is decoded (video). ``base`` is where
     the run begins on the session's time line: the times in what is sent are that much later.
     ``headers`` (parameter sets) go before the first picture of each GOP: players built on FFmpeg
-    do not take them from a new init in mid-stream.
+    do not take them from a new init in mid-stream. ``next_tag_ms`` tells what parts say of the
+    one after them.
     """
 
     def __init__(
@@ -36,10 +39,12 @@ class Packager:
         reorders: bool = True,
         base: int = 0,
         headers: bytes = b"",
+        next_tag_ms: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._reorders = reorders
         self._base = base
         self._headers = headers
+        self._next_tag_ms = next_tag_ms
         self._opens_gop = True
         self._rendition = rendition
         self._run = run
@@ -54,6 +59,11 @@ class Packager:
         self._cut = Cut(0, 0, 0)
         self._usual = 0
         self._sequence = 0
+
+    @property
+    def parts(self) -> int:
+        """How many parts were sent."""
+        return self._sequence
 
     @property
     def end(self) -> int | None:
@@ -113,6 +123,11 @@ class Packager:
         if self._bytes > MAX_PART_BYTES:
             self.flush()
 
+    def flush_full(self) -> None:
+        """Sends what is there as a part if that is as long as any part has to be."""
+        if self._known and 100 * self._length >= _LEAST_PERCENT * self._target:
+            self.flush()
+
     def close_before(self, cut_at: int) -> None:
         """The GOP is known to end at ``cut_at``: sends the part if nothing is left to come."""
         if self._samples and self._known and self._end is not None and self._end >= cut_at:
@@ -137,6 +152,7 @@ class Packager:
             duration=self._length,
             independent=samples[0].sync,
             ends_gop=ends_gop,
+            next_tag_ms=self._next_tag_ms(),
         )
         self._samples = []
         self._length = self._bytes = 0

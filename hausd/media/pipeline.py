@@ -163,6 +163,7 @@ class Pipeline:
         elif run.plan.video is None:
             self.frames_dropped += 1
         else:
+            run.tag_ms = frame.timestamp_ms
             self._to_run(run, ms, pts_ms, frame.keyframe, frame.data)
 
     def _audio_frame(self, frame: flv.AudioFrame) -> None:

@@ -107,6 +107,9 @@ class Run:
         self._due = 0
         self._usual = VIDEO_TIMESCALE // 30
         self._regular = RegularGops()
+        self.tag_ms = 0
+        """Time of the tag that is being taken, as it came."""
+        self._part_ticks = plan.part_target_ms * VIDEO_TIMESCALE // 1000
         self._reorder = 0
         self._kept: list[CodedVideo] = []
         self._kept_bytes = 0
@@ -120,7 +123,7 @@ class Run:
         self._clock = FrameClock(video.source.frame_rate if video else None, VIDEO_TIMESCALE)
         self._samples = SampleClock(self._audio_rate)
         emit(RunStarted(plan.run, plan.reason, plan.part_target_ms), b"")
-        part_ticks = plan.part_target_ms * VIDEO_TIMESCALE // 1000
+        part_ticks = self._part_ticks
         base = plan.base_ms * VIDEO_TIMESCALE // 1000
         self._encoded = EncodedTracks(plan.run, part_ticks, emit, base, captions=plan.captions)
         if video is not None:
@@ -129,7 +132,13 @@ class Run:
                 source = video.source
                 headers = avcc_parameter_sets(source.record) if source.codec == "h264" else b""
                 self._source = Packager(
-                    SOURCE, plan.run, part_ticks, emit, base=base, headers=headers
+                    SOURCE,
+                    plan.run,
+                    part_ticks,
+                    emit,
+                    base=base,
+                    headers=headers,
+                    next_tag_ms=self._next_tag_ms,
                 )
             if config.images:
                 self._images = Images(plan.run, emit)
@@ -199,6 +208,7 @@ class Run:
                 cut = self._cutter.force(pts)
         if cut is not None:
             self._new_cut(cut, at)
+        part_left = False
         self._last_pts = max(self._last_pts, pts)
         self._due = at + 1 if due is None else due
         if video.source.codec == "av1":
@@ -209,17 +219,23 @@ class Run:
             last_of_gop = self._regular.frame(keyframe) and self._cutter.cuts_keyframe(
                 at + self._usual + self._reorder, self._usual
             )
+            parts = self._source.parts
             self._source.add(at, pts, due, keyframe, data)
             if last_of_gop and due is not None:
                 # Known by the regularity of the source only: the part need not wait for proof,
                 # the end of the GOP does.
                 self._source.flush()
+            part_left = self._source.parts > parts and not last_of_gop
             if keyframe and not self.captions:
                 self.captions = video.source.codec == "h264" and has_captions(data)
         self._to_ladder(at, pts, keyframe, cut is not None, data)
         if keyframe and self._images is not None:
             self._images.offer_keyframe(video.source, data, pts * 1000 // VIDEO_TIMESCALE)
         self._release_audio()
+        if part_left and self._audio is not None:
+            # One tick, one part of each: who waits for them wakes up once. At the end of a GOP
+            # there may be more to come, which the next keyframe closes.
+            self._audio.flush_full()
         return Outcome.TAKEN
 
     def audio(self, at_ms: int, data: bytes) -> None:
@@ -291,6 +307,15 @@ class Run:
                 cores=max(config.threads, 1),
                 on_picture=None if self._images is None else self._show,
             )
+
+    def _next_tag_ms(self) -> int | None:
+        """When the next part of the source closes, where its pace is regular and nothing else
+        waits for its frames."""
+        left = self._regular.left
+        if left is None or self._ladder is not None:
+            return None
+        frames = max(1, min(left, self._part_ticks // self._usual))
+        return (self.tag_ms + frames * self._usual * 1000 // VIDEO_TIMESCALE) % (1 << 32)
 
     def _show(self, picture: VideoFrame, pts: int) -> None:
         """A picture that was decoded anyway; comes from the ladder's thread."""

@@ -173,4 +173,11 @@ class RegularGops:
         self._frames += 1
         if self._same >= self._WANTED and self._frames > self._length:
             self._trusted = False
-        return self._trusted and self._same >= self._WANTED and self._frames == self._length
+        return self.left == 0
+
+    @property
+    def left(self) -> int | None:
+        """How many frames of the GOP are still to come; None where that can't be told."""
+        if not self._trusted or self._same < self._WANTED:
+            return None
+        return self._length - self._frames

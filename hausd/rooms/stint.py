@@ -17,7 +17,7 @@ from hausd.core.publishing import FeedOver, Publisher
 from hausd.rooms.metrics import WORKER_CRASHES
 from hausd.rooms.ports import MediaWorker, MediaWorkers
 from hausd.wire.flv import Tag, is_header
-from hausd.wire.worker import FromWorker, WorkerConfig
+from hausd.wire.worker import FromWorker, PartMade, WorkerConfig
 
 log = structlog.get_logger("hausd.rooms")
 
@@ -47,6 +47,7 @@ class Stint:
     until_ms: int | None = None
     closed_because: str = ""
     last_tag_at_s: float = 0.0
+    next_tag_ms: int | None = None
     done: trio.Event = field(default_factory=trio.Event)
     _worker: MediaWorker | None = None
     _worker_changed: trio.Event = field(default_factory=trio.Event)
@@ -149,6 +150,8 @@ class Stint:
                 self._set_worker(worker)
                 tasks.start_soon(self._finish_when_left, worker)
                 async for message, body in worker.messages():
+                    if isinstance(message, PartMade) and message.rendition == "source":
+                        self.next_tag_ms = message.next_tag_ms
                     self.on_message(message, body)
                 tasks.cancel_scope.cancel()
         except* WorkerCrashed as crashes:
@@ -165,6 +168,7 @@ class Stint:
 
     def _crashed(self, how: str) -> bool:
         self._set_worker(None)
+        self.next_tag_ms = None
         WORKER_CRASHES.inc()
         self.on_crash(how)
         if self._left.is_set():

@@ -81,6 +81,8 @@ class PartMade(msgspec.Struct, frozen=True, tag="part"):
 
     ``ends_gop``: this part closes its GOP, as far as the worker knows when it sends it (a part
     that happened to be full at the end of a GOP learns it only from the next part's ``gop``).
+    ``next_tag_ms``: the time of the tag (RTMP's, modulo 2**32) with which the next part of the
+    rendition will close; None where that is not known, or every frame is wanted as it comes.
     """
 
     rendition: str
@@ -91,6 +93,7 @@ class PartMade(msgspec.Struct, frozen=True, tag="part"):
     duration: int
     independent: bool
     ends_gop: bool = False
+    next_tag_ms: int | None = None
 
 
 class TrackStopped(msgspec.Struct, frozen=True, tag="untrack"):

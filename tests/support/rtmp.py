@@ -184,6 +184,7 @@ class RecordingFeed:
     tags: list[Tag] = field(default_factory=list)
     closed_because: str = ""
     over_because: str = ""
+    next_tag_ms: int | None = None
     ended: trio.Event = field(default_factory=trio.Event)
     gate: trio.Event = field(default_factory=trio.Event)
     _over: trio.Event = field(default_factory=trio.Event)

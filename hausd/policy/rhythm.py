@@ -1,0 +1,39 @@
+"""When an encoder's next frames are worth waking up for.
+
+A part leaves with its last frame; the frames before it are in no hurry. Where the media worker
+knows with which frame its next part closes, all that comes before may gather in the kernel: of a
+stream of 30 fps in parts of six frames, that is five of six wake-ups of reader and worker.
+"""
+
+from __future__ import annotations
+
+_WRAP_MS = 1 << 32
+_MOST_AHEAD_MS = 1000
+"""A part further ahead than this is none: the encoder's times jumped."""
+EARLY_S = 0.003
+"""Frames do not come like clockwork; who wakes up too late has lost time for good."""
+
+
+class PartRhythm:
+    """One encoder's. Times of tags are RTMP's, in ms modulo 2**32; the clock is the caller's."""
+
+    def __init__(self) -> None:
+        self._tag_ms: int | None = None
+        self._came_s = 0.0
+
+    def came(self, tag_ms: int, now_s: float) -> None:
+        """The newest picture has come."""
+        self._tag_ms = tag_ms
+        self._came_s = now_s
+
+    def idle_s(self, due_ms: int | None, now_s: float) -> float:
+        """How long nothing is urgent, where the next part closes with the picture of ``due_ms``.
+
+        0 where that picture has come, may come now, or is not known (None).
+        """
+        if due_ms is None or self._tag_ms is None:
+            return 0.0
+        ahead_ms = (due_ms - self._tag_ms) % _WRAP_MS
+        if not 0 < ahead_ms <= _MOST_AHEAD_MS:
+            return 0.0
+        return max(0.0, self._came_s + ahead_ms / 1000 - EARLY_S - now_s)

@@ -1,0 +1,48 @@
+"""Frames before the last of a part wait; the last one never does, whatever the encoder's clock."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hausd.policy.rhythm import EARLY_S, PartRhythm
+
+
+def test_nothing_is_idle_before_anything_is_known() -> None:
+    rhythm = PartRhythm()
+    assert rhythm.idle_s(100, 5.0) == 0
+    rhythm.came(0, 5.0)
+    assert rhythm.idle_s(None, 5.0) == 0
+
+
+def test_the_picture_that_closes_a_part_is_waited_for_until_just_before_it_comes() -> None:
+    rhythm = PartRhythm()
+    rhythm.came(1000, 10.0)
+    assert rhythm.idle_s(1200, 10.0) == pytest.approx(0.2 - EARLY_S)
+    assert rhythm.idle_s(1200, 10.1) < 0.1
+    assert rhythm.idle_s(1200, 10.2) == 0
+    rhythm.came(1200, 10.2)
+    assert rhythm.idle_s(1200, 10.2) == 0
+
+
+@given(
+    tag_ms=st.integers(0, 2**32 - 1),
+    due_ms=st.integers(0, 2**32 - 1),
+    later_s=st.floats(0, 100),
+)
+def test_nobody_idles_longer_than_a_part_may_be_or_for_a_time_that_is_past(
+    tag_ms: int, due_ms: int, later_s: float
+) -> None:
+    rhythm = PartRhythm()
+    rhythm.came(tag_ms, 0.0)
+    idle_s = rhythm.idle_s(due_ms, later_s)
+    assert 0 <= idle_s <= 1.0
+    ahead_ms = (due_ms - tag_ms) % 2**32
+    assert idle_s == 0 or later_s + idle_s < ahead_ms / 1000
+
+
+def test_times_wrap() -> None:
+    rhythm = PartRhythm()
+    rhythm.came(2**32 - 100, 0.0)
+    assert 0.19 < rhythm.idle_s(100, 0.0) < 0.2
