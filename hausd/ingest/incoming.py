@@ -37,6 +37,7 @@ class Incoming:
         self._waiting: list[Tag] = []
         self._waiting_bytes = 0
         self._rhythm = PartRhythm()
+        self._just_now = True
         self._picture_at_s = -math.inf
 
     @property
@@ -54,8 +55,9 @@ class Incoming:
         """From here on the budget is that of negotiating, which goes on from what is left."""
         self._publishing = False
 
-    def take(self, untrusted: bytes) -> None:
-        """Bytes as they came."""
+    def take(self, untrusted: bytes, *, just_now: bool = True) -> None:
+        """Bytes as they came; not ``just_now``: some of them may have lain there for a while."""
+        self._just_now = just_now
         BYTES.inc(len(untrusted))
         self.events.extend(self._rtmp.receive(untrusted))
         self._budget_bytes -= len(untrusted)
@@ -81,7 +83,7 @@ class Incoming:
                 tags.append(event)
                 self._waiting_bytes += len(event.data)
                 if event.type == _VIDEO_TAG:
-                    self._rhythm.came(event.timestamp_ms, self._now())
+                    self._rhythm.came(event.timestamp_ms, self._now(), just_now=self._just_now)
             elif tags:
                 break  # what came before is handed on first
             elif isinstance(event, Unpublished):

@@ -22,6 +22,8 @@ from hausd.wire.rtmp import RtmpServer
 
 OVER = "over"
 """Code of an ending that the room wanted."""
+_ROUND_TRIP_S = 0.02
+"""So much earlier we read from an encoder that waits for our acknowledgement."""
 _THREADS = trio.CapacityLimiter(math.inf)
 """Bounded by the number of connections."""
 
@@ -132,7 +134,10 @@ class Pump:
         incoming = self._incoming
         while (came := incoming.tags(feed.next_tag_ms)) is None:
             trio.from_thread.check_cancelled()
-            while (idle_s := incoming.idle_s(feed.next_tag_ms)) > 0:
+            idled = False
+            early_s = _ROUND_TRIP_S if reader.sends_apart else 0.0
+            while (idle_s := incoming.idle_s(feed.next_tag_ms) - early_s) > 0:
+                idled = True
                 time.sleep(min(idle_s, GLANCE_S))
                 trio.from_thread.check_cancelled()
             try:
@@ -145,7 +150,7 @@ class Pump:
                 if glance := incoming.tags(all_there_is=True):
                     return glance
                 continue
-            incoming.take(data)
+            incoming.take(data, just_now=not idled)
             reader.came(incoming.begun)
             answer = self._rtmp.data_to_send()
             if answer and not reader.send(answer):

@@ -27,6 +27,8 @@ LOW_WATER_BYTES = 1024
 MOST_BYTES = 16 * 1024
 """Never more: the kernel's receive buffer has to hold it, and reading on frees it."""
 GLANCE_S = 0.1
+LEARNING_READS = 16
+"""So long every byte wakes us, to see how the encoder sends."""
 _READ_BYTES = 65_536
 _MOST_UNSENT_BYTES = 65_536
 """Acknowledgements that an encoder does not read: years of them."""
@@ -42,7 +44,9 @@ class SocketReader:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._low = 1
-        self._sends_apart = False
+        self._learning = LEARNING_READS
+        self.sends_apart = False
+        """Whether it holds back what follows until it sees that we read (for a round trip)."""
         self._unsent = bytearray()
 
     def __enter__(self) -> SocketReader:
@@ -60,10 +64,11 @@ class SocketReader:
     def came(self, begun: Begun | None) -> None:
         """What was read has left this message unfinished (None: none)."""
         if begun is not None:
-            self._sends_apart = self._sends_apart or begun.missing >= begun.length > 0
+            self.sends_apart = self.sends_apart or begun.missing >= begun.length > 0
             self._set_low(min(begun.missing, MOST_BYTES))
         else:
-            self._set_low(1 if self._sends_apart else LOW_WATER_BYTES)
+            self._set_low(1 if self.sends_apart or self._learning else LOW_WATER_BYTES)
+        self._learning = max(0, self._learning - 1)
 
     def read(self) -> bytes | None:
         """Waits at most GLANCE_S; None where nothing came. Raises EOFError, OSError."""

@@ -21,10 +21,17 @@ class PartRhythm:
         self._tag_ms: int | None = None
         self._came_s = 0.0
 
-    def came(self, tag_ms: int, now_s: float) -> None:
-        """The newest picture has come."""
-        self._tag_ms = tag_ms
-        self._came_s = now_s
+    def came(self, tag_ms: int, now_s: float, *, just_now: bool = True) -> None:
+        """The newest picture has come; not ``just_now``: it may have lain there for a while.
+
+        Then it is taken to have come as long after the one before it as its tag says.
+        """
+        came_s = now_s
+        if not just_now and self._tag_ms is not None:
+            after_ms = (tag_ms - self._tag_ms) % _WRAP_MS
+            if after_ms <= _MOST_AHEAD_MS:
+                came_s = min(now_s, self._came_s + after_ms / 1000)
+        self._tag_ms, self._came_s = tag_ms, came_s
 
     def idle_s(self, due_ms: int | None, now_s: float) -> float:
         """How long nothing is urgent, where the next part closes with the picture of ``due_ms``.

@@ -42,6 +42,15 @@ def test_nobody_idles_longer_than_a_part_may_be_or_for_a_time_that_is_past(
     assert idle_s == 0 or later_s + idle_s < ahead_ms / 1000
 
 
+def test_pictures_that_lay_there_put_off_nothing() -> None:
+    rhythm = PartRhythm()
+    rhythm.came(0, 0.0)
+    rhythm.came(167, 0.197, just_now=False)
+    assert rhythm.idle_s(200, 0.197) == 0
+    rhythm.came(200, 0.230)
+    assert rhythm.idle_s(400, 0.230) == pytest.approx(0.2 - EARLY_S), "and what comes is believed"
+
+
 def test_times_wrap() -> None:
     rhythm = PartRhythm()
     rhythm.came(2**32 - 100, 0.0)
