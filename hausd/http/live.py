@@ -105,7 +105,7 @@ class LiveAnswers:
         if not playlist.segments:
             return self._first_part(view, playlist, sharing)
         query = request.query
-        if not query:
+        if not query and _has_segment(playlist):
             return track.response(playlist, delta=False, held=False)
         directives = parse_directives(query)
         if isinstance(directives, BadDirectives):
@@ -113,6 +113,8 @@ class LiveAnswers:
             return refusal(400, "bad-directive", directives.message, hint, sharing.errors())
         msn, part = directives.msn, directives.part
         if msn is None:
+            if not _has_segment(playlist):
+                return Fetch(lambda: self._first_segment(track, view))
             return track.response(playlist, delta=directives.skip, held=False)
         if is_reached(playlist, msn, part):
             return track.response(playlist, delta=directives.skip, held=not playlist.ended)
@@ -160,6 +162,19 @@ class LiveAnswers:
                 (*sharing.errors(), (b"retry-after", b"1")),
             )
         return track.response(playlist, delta=directives.skip, held=reached and not playlist.ended)
+
+    async def _first_segment(self, track: _Track, view: LiveView) -> Response:
+        """What a player gets first, in the first seconds of a stream: not without a segment.
+
+        FFmpeg takes a playlist of parts alone for one of a stream that isn't there, hls.js for an
+        error. Who knows of parts asks for them by directives, and is not held back.
+        """
+        playlist = view.playlist()
+        with trio.move_on_after(BLOCK_TARGETS * playlist.target_s):
+            while not _has_segment(playlist):
+                await view.changed(playlist.version)
+                playlist = view.playlist()
+        return track.response(view.playlist(), delta=False, held=False)
 
     def _first_part(self, view: LiveView, playlist: LivePlaylist, sharing: Sharing) -> Answer:
         later = refusal(
@@ -317,6 +332,12 @@ class _Track:
         names = sorted(_names(self._room.variants()) - {self._rendition})
         views = (self._room.live(name) for name in names)
         return [view for view in views if view is not None]
+
+
+def _has_segment(playlist: LivePlaylist) -> bool:
+    """Whether players that know nothing of parts find something; or nothing more will come."""
+    complete = any(segment.complete and not segment.gap for segment in playlist.segments)
+    return complete or playlist.ended or playlist.between_runs
 
 
 def _names(variants: Sequence[Variant]) -> frozenset[str]:

@@ -294,7 +294,13 @@ async def test_an_encoder_that_just_connected_is_waited_for(
         await trio.sleep(1)
         assert not answers
         room.run_gops(parts=1)
+        await trio.sleep(1)
+        assert list(answers) == ["index.m3u8"], "FFmpeg and hls.js take nothing without a segment"
+        directed = asked.at_once("/live/ROOM/source/index.m3u8", "_HLS_msn=0&_HLS_part=0")
+        assert "#EXT-X-PART:" in text(directed), "who knows of parts need not wait"
+        room.run_gops(2)
     assert [answer.status for answer in answers.values()] == [200, 200]
+    assert "#EXTINF" in text(answers["source/index.m3u8"])
     late = Asked(StudioRoom(SCRIPT))
     late.room.begin_run()
     answer = await late.get("/live/ROOM/index.m3u8")
