@@ -21,17 +21,9 @@ from hausd.core.dagcbor import MAX_BLOCK_BYTES, Value
 from hausd.core.forms import is_uint
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.media import LEAF_BYTES
-from hausd.core.peers import (
-    GIVES_NOTHING,
-    MAX_ADDRESSES,
-    MAX_GIVES,
-    MAX_HOPS,
-    Gives,
-    PeerAddress,
-    is_address,
-    parse_peer_id,
-)
+from hausd.core.peers import GIVES_NOTHING, MAX_GIVES, MAX_HOPS, Gives, PeerAddress
 from hausd.wire.frames import FrameReader, ProtocolError, frame
+from hausd.wire.naming import peers_form, read_peers
 
 PROTOCOL = "/haus/blocks/1"
 MAX_BLOCKS = 64
@@ -40,8 +32,6 @@ MAX_OPEN_WANTS = 64
 MAX_OPEN_BLOCKS = 256
 """Most unanswered wants, and blocks of them, on one stream."""
 MAX_WAIT_MS = 10_000
-MAX_NAMED = 8
-"""Most peers that a *busy* names."""
 MAX_WANT_BYTES = 4096
 MAX_ANSWER_BYTES = 12 * 1024
 
@@ -233,7 +223,7 @@ class BlocksAsker:
                     if not quiet:
                         yield NotHave(number, cid, hops)
                 case ["busy", number, indexes, peers]:
-                    named = _read_peers(peers)
+                    named = read_peers(peers)
                     told = [self._answered(number, index) for index in _read_indexes(indexes)]
                     cids = tuple(cid for _, cid, quiet in told if not quiet)
                     if cids:
@@ -345,11 +335,7 @@ class BlocksAnswerer:
         """What to write for blocks that others shall be asked for; names MAX_NAMED at most."""
         for index in indexes:
             self._answer(number, index)
-        named = [
-            [one.peer, [text for text in one.addresses if is_address(text)][:MAX_ADDRESSES]]
-            for one in peers[:MAX_NAMED]
-        ]
-        return frame(["busy", number, sorted(indexes), named])
+        return frame(["busy", number, sorted(indexes), peers_form(peers)])
 
     def _answer(self, number: int, index: int) -> None:
         one = self._open[number]
@@ -402,21 +388,3 @@ def _read_indexes(untrusted: Value) -> list[int]:
             raise ProtocolError("indexes ascend")
         found.append(index)
     return found
-
-
-def _read_peers(untrusted: Value) -> tuple[PeerAddress, ...]:
-    if not isinstance(untrusted, list) or len(untrusted) > MAX_NAMED:
-        raise ProtocolError(f"at most {MAX_NAMED} peers are named")
-    return tuple(map(_read_peer, untrusted))
-
-
-def _read_peer(untrusted: Value) -> PeerAddress:
-    match untrusted:
-        case [str(peer), list(addresses)] if len(addresses) <= MAX_ADDRESSES:
-            texts = tuple(one for one in addresses if isinstance(one, str) and is_address(one))
-            if len(texts) == len(addresses):
-                try:
-                    return PeerAddress(parse_peer_id(peer), texts)
-                except ValueError as fault:
-                    raise ProtocolError(str(fault)) from None
-    raise ProtocolError("a peer is [peer id, addresses]")

@@ -16,7 +16,6 @@ from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import MAX_HOPS, Gives, PeerAddress
 from hausd.wire.blocks_protocol import (
     MAX_BLOCKS,
-    MAX_NAMED,
     MAX_OPEN_BLOCKS,
     MAX_OPEN_WANTS,
     MAX_WAIT_MS,
@@ -33,6 +32,7 @@ from hausd.wire.blocks_protocol import (
     Wrong,
 )
 from hausd.wire.frames import PREFIX, ProtocolError, frame
+from hausd.wire.naming import MAX_NAMED
 
 LEAVES = [content(n, size) for n, size in enumerate((LEAF_BYTES, LEAF_BYTES, 77, 0, 1))]
 CIDS = tuple(map(CID.of, LEAVES))
