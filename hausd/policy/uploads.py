@@ -131,6 +131,13 @@ class Uploads:
             return True
         return hedge_bytes > 0 and self._spare(hedge_bytes, now_s)
 
+    def full(self, room: RoomId, peer: PeerId, now_s: float) -> bool:
+        """Whether ``ask`` would give this peer no slot: it may as well ask others at once."""
+        one = self._rooms.get(room)
+        if one is None:
+            return True
+        return peer not in one.slots and not self._fits(one, now_s)
+
     def sent(self, room: RoomId, peer: PeerId, size_bytes: int, now_s: float) -> None:
         """So much of the live edge was sent to this peer: what its slot costs from now on."""
         one = self._rooms.get(room)
