@@ -14,6 +14,7 @@ from typing import Any
 if __name__ == "__main__":  # run by itself, it stands in for conftest.py
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
+from support import exchange_vectors
 from support.authority import Authority
 from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content, record
 
@@ -41,6 +42,9 @@ def all_vectors() -> dict[str, Vectors]:
         "manifest": _manifest(),
         "announce": _announce(),
         "car": _car(),
+        "cards": exchange_vectors.cards(),
+        "blocks": exchange_vectors.blocks(),
+        "room": exchange_vectors.room(),
     }
 
 

@@ -10,15 +10,17 @@ import pytest
 from hypothesis import given
 from support.content import KEY, ROOM, statements
 from support.content_vectors import FOLDER, all_vectors, text_of
+from support.exchange_vectors import head_of
 
 from hausd.core.cid import CID
 from hausd.core.dagcbor import DagCborError, decode, encode
 from hausd.core.manifest import decode_record, encode_record
 from hausd.wire.announce import Statement, sign, unpack, verify
 from hausd.wire.car import CarReader
+from hausd.wire.cards import sign_card, verify_card
 
 SCHEMA = (Path(__file__).parents[2] / "hausd/wire/schema.cddl").read_text()
-NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car"]
+NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room"]
 
 
 class NotOfTheSchema(Exception):
@@ -98,6 +100,39 @@ def test_the_stored_vectors_are_their_cids_and_fit_the_schema() -> None:
             seen.add(kind)
             check(kind, raw)
     assert seen == {"manifest", "manifest-node", "manifest-leaf"}
+
+
+def test_the_card_vector_verifies_and_fits_the_schema() -> None:
+    signed = verify_card(bytes.fromhex(vectors("cards")["card"]))
+    assert sign_card(signed.card, KEY) == signed
+    check("signed-card", signed.encoded)
+    match decode(signed.encoded):
+        case [str(), bytes(said), bytes()]:
+            check("card", said)
+
+
+@pytest.mark.parametrize("name", ["blocks", "room"])
+def test_the_frames_of_the_vectors_fit_the_schema(name: str) -> None:
+    found = vectors(name)
+    for form, encoded in (found["asker"] | found["answerer"]).items():
+        check(form, head_of(bytes.fromhex(encoded)))
+
+
+@pytest.mark.parametrize(
+    ("form", "head"),
+    [
+        ("blocks-none", ["none", 0, 64, 0]),
+        ("blocks-none", ["none", 0, 0, 65]),
+        ("blocks-busy", ["busy", 0, [], []]),
+        ("blocks-busy", ["busy", 0, [0], [["short", []]]]),
+        ("blocks-want", ["want", 0, ROOM, 3, 0, 0, [0, 0], bytes(36)]),
+        ("room-ask", ["ask", ROOM, None, [[0]], 0]),
+        ("room-edge", ["edge", "asleep", None, 0, 0, 0, []]),
+    ],
+)
+def test_the_schema_refuses_frames_that_the_code_refuses(form: str, head: list[object]) -> None:
+    with pytest.raises(NotOfTheSchema):
+        check(form, encode(head))
 
 
 def test_the_car_vector_reads() -> None:

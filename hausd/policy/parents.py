@@ -1,0 +1,409 @@
+"""Whom a node asks for the leaves of a room, and when it asks someone else. Pure, sans-IO.
+
+Each leaf is asked of one *parent*: the neighbour that first announced it, or one that has worked
+before and was kept. Only that request may wait at the parent, which may be fetching the leaf
+itself. Nobody can wait in a ring: every node gives a leaf a number of *hops* when it first hears
+of it, which never changes, tells it with the request, and lets a request wait only where its own
+number is smaller. Along waiting requests hops fall, so they never come back to where they began,
+whoever chose which parent. (A first announcer had the tick before its follower, so along
+first-receipt edges alone it would hold without numbers; kept parents need them.)
+
+Where the parent is late, the leaf is *hedged*: asked, without a wait, of another neighbour, last
+of the origin. A parent without upload to spare names others; the first of these is the next
+parent, and is asked for the leaf in hand without a wait. What is taken from whom teaches how far
+the node is from the origin.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from hausd.core.peers import MAX_HOPS, PeerId
+from hausd.policy.estimates import Estimate, Estimates
+
+K = TypeVar("K", bound=Hashable)
+
+MAX_WANTS = 1024
+"""Leaves that are sought at once; at the bound the oldest are given up."""
+MAX_NEIGHBOURS = 64
+MAX_ASKS = 12
+"""Requests for one leaf, whoever answers what."""
+MAX_AT_ONCE = 3
+"""Requests for one leaf that are out at the same time: the parent's and two hedges."""
+MAX_NAMED = 8
+
+_NEAR_ASKS = 3
+"""After so many requests for a leaf the origin is asked, before further neighbours."""
+_FIRST_PATIENCE_S = 0.5
+_LEAST_PATIENCE_S = 0.1
+_MOST_PATIENCE_S = 1.0
+_RETRY_S = 0.2
+_SLOW_AFTER = 3.0
+"""A late leaf counts 1, one in time takes a quarter off: at this sum a parent is slow."""
+_REFUSALS = 2
+"""A parent that is not nearer to the origin so many times in a row is none."""
+_BUSY_REST_S, _MOST_BUSY_REST_S = 1.0, 30.0
+_MOST_ORIGIN_REST_S = 2.0
+_GONE_REST_S, _MOST_GONE_REST_S = 1.0, 60.0
+_WRONG_REST_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[K]):
+    """Ask this peer for these leaves; ``wait_s`` 0: for an answer at once.
+
+    ``hops`` goes with the request: see ``Pull.admits``. A peer that isn't connected is dialled;
+    where that fails, ``Pull.gone`` is told.
+    """
+
+    peer: PeerId
+    leaves: tuple[K, ...]
+    wait_s: float
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Generic[K]):
+    """Cancel what was asked of this peer for a leaf."""
+
+    peer: PeerId
+    leaf: K
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Generic[K]):
+    """The leaf's time is over. Whoever waits for it here gets a *none*."""
+
+    leaf: K
+
+
+Action = Ask[K] | Withdraw[K] | Lost[K]
+
+
+@dataclass(slots=True)
+class _Want:
+    """A leaf that is sought. ``hops`` never changes: see the top of this module."""
+
+    size: int
+    first: PeerId
+    heard_s: float
+    deadline_s: float
+    hops: int
+    due_s: float = 0.0
+    asks: int = 0
+    hedges: int = 0
+    out: dict[PeerId, tuple[float, bool]] = field(default_factory=dict)
+    """Requests that are out: since when, and whether they wait."""
+    tried: set[PeerId] = field(default_factory=set)
+    named: list[PeerId] = field(default_factory=list)
+
+
+class Pull(Generic[K]):
+    """One room's search for leaves at one node. The caller's clock counts seconds.
+
+    Every method gives what is to be done now; ``next_due`` says when to call ``due``. ``origin``
+    is asked last, where it is known and may be asked.
+    """
+
+    def __init__(self, estimates: Estimates, origin: PeerId | None = None) -> None:
+        self.parent: PeerId | None = None
+        self.hops = MAX_HOPS
+        """How far from the origin this node is, with its present parent."""
+        self.origin = origin
+        self._estimates = estimates
+        self._neighbours: OrderedDict[PeerId, int] = OrderedDict()
+        self._wants: OrderedDict[K, _Want] = OrderedDict()
+        self._heap: list[tuple[float, int, K]] = []
+        self._pushed = 0
+        self._lag = Estimate()
+        self._slow = 0.0
+        self._refusals = 0
+
+    def __len__(self) -> int:
+        return len(self._wants)
+
+    def __contains__(self, leaf: object) -> bool:
+        """Whether this leaf is sought."""
+        return leaf in self._wants
+
+    def admits(self, leaf: K, untrusted_hops: int) -> bool:
+        """Whether someone's request for a leaf that is not here may wait until it is.
+
+        It may where the leaf is sought here, and its asker is further from the origin.
+        """
+        want = self._wants.get(leaf)
+        return want is not None and want.hops < untrusted_hops
+
+    def neighbour(self, peer: PeerId) -> None:
+        """This peer takes part in the room and may be asked; beyond the bound, the oldest not."""
+        self._neighbours.setdefault(peer, MAX_HOPS)
+        self._neighbours.move_to_end(peer)
+        if len(self._neighbours) > MAX_NEIGHBOURS:
+            self._neighbours.popitem(last=False)
+
+    def heard(
+        self, leaves: Iterable[tuple[K, int]], peer: PeerId, now_s: float, deadline_s: float
+    ) -> list[Action[K]]:
+        """``peer`` announced these leaves (and their sizes in bytes), of which none is here."""
+        new: list[K] = []
+        for leaf, size in leaves:
+            if leaf not in self._wants:
+                self._wants[leaf] = _Want(size, peer, now_s, deadline_s, self.hops)
+                new.append(leaf)
+        actions: list[Action[K]] = []
+        while len(self._wants) > MAX_WANTS:
+            actions += self._give_up(next(iter(self._wants)))
+        wanted = [leaf for leaf in new if leaf in self._wants]
+        if wanted:
+            actions += self._ask_parent(wanted, peer, now_s)
+        return actions
+
+    def got(self, leaf: K, peer: PeerId, hops: int, now_s: float) -> list[Action[K]]:
+        """The leaf came from this peer, which is so many hops from the origin."""
+        self._learn(peer, hops)
+        want = self._wants.pop(leaf, None)
+        if want is None:
+            return []
+        asked_s, waited = want.out.pop(peer, (want.heard_s, True))
+        self._estimates.carried(peer, want.size, now_s - asked_s, waited)
+        if peer == self.parent:
+            self._lag.add(now_s - want.heard_s)
+            self._slow = max(0.0, self._slow - 0.25)
+            self._refusals = 0
+            self._move(hops)
+        elif self.parent is None:
+            self._adopt(peer, hops)
+        elif self.parent in want.out:
+            # Whoever lets its followers hedge for long has less to give than it thought.
+            self._slow += 1.0
+            if self._slow >= _SLOW_AFTER:
+                self._estimates.rest(self.parent, now_s, _BUSY_REST_S, _MOST_BUSY_REST_S)
+                self._adopt(peer, hops)
+        return [Withdraw(other, leaf) for other in want.out]
+
+    def none(self, leaf: K, peer: PeerId, hops: int, now_s: float) -> list[Action[K]]:
+        """This peer does not have the leaf, or not in time."""
+        self._learn(peer, hops)
+        want = self._wants.get(leaf)
+        if want is None:
+            return []
+        asked_s, waited = want.out.pop(peer, (now_s, True))
+        if not waited:
+            self._estimates.answered(peer, now_s - asked_s)
+        if peer != self.parent:
+            return self._later(leaf, want, now_s)
+        if not waited:
+            # It was asked as one who was named, and has the leaf soon: once more, then others.
+            self._move(hops)
+            want.tried.discard(peer)
+            want.named.insert(0, peer)
+            return self._later(leaf, want, now_s)
+        if hops < want.hops:
+            self._slow += 1.0
+            if self._slow >= _SLOW_AFTER:
+                self._estimates.rest(peer, now_s, _BUSY_REST_S, _MOST_BUSY_REST_S)
+                self._abandon()
+        else:
+            self._refusals += 1
+            if self._refusals >= _REFUSALS or hops + 1 >= MAX_HOPS:
+                self._abandon()
+            else:
+                self._move(hops)
+        return self._next(leaf, want, now_s)
+
+    def busy(
+        self, leaves: Sequence[K], peer: PeerId, untrusted_named: Sequence[PeerId], now_s: float
+    ) -> list[Action[K]]:
+        """This peer has no upload to spare for these; it named others, whom it served just now."""
+        named = [one for one in untrusted_named[:MAX_NAMED] if one != peer]
+        usable = [one for one in named if not self._estimates.rests(one, now_s)]
+        most_s = _MOST_ORIGIN_REST_S if peer == self.origin else _MOST_BUSY_REST_S
+        self._estimates.rest(peer, now_s, _BUSY_REST_S, most_s)
+        if self.parent in (peer, None):
+            self._abandon()
+            if usable:
+                self.parent = usable[0]
+        by_peer: list[Action[K]] = []
+        for leaf in leaves:
+            want = self._wants.get(leaf)
+            if want is not None:
+                want.out.pop(peer, None)
+                want.named = [*usable, *(one for one in want.named if one not in usable)]
+                del want.named[MAX_NAMED:]
+                by_peer += self._next(leaf, want, now_s)
+        return _joined(by_peer)
+
+    def gone(self, peer: PeerId, now_s: float) -> list[Action[K]]:
+        """This peer can't be reached (any more); nothing it was asked for will come."""
+        self._neighbours.pop(peer, None)
+        self._estimates.rest(peer, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
+        return self._without(peer, now_s)
+
+    def wrong(self, peer: PeerId, now_s: float) -> list[Action[K]]:
+        """This peer sent bytes that are not the leaf's: it is asked nothing for a long time."""
+        self._neighbours.pop(peer, None)
+        self._estimates.rest(peer, now_s, _WRONG_REST_S, _WRONG_REST_S)
+        withdrawn = [Withdraw(peer, leaf) for leaf, want in self._wants.items() if peer in want.out]
+        return [*withdrawn, *self._without(peer, now_s)]
+
+    def next_due(self) -> float | None:
+        """When ``due`` is to be called, in the caller's seconds; None where nothing is sought."""
+        while self._heap:
+            due_s, _, leaf = self._heap[0]
+            want = self._wants.get(leaf)
+            if want is not None and want.due_s == due_s:
+                return due_s
+            heapq.heappop(self._heap)
+        return None
+
+    def due(self, now_s: float) -> list[Action[K]]:
+        """Hedges what is late and gives up what is too late."""
+        actions: list[Action[K]] = []
+        while (due_s := self.next_due()) is not None and due_s <= now_s:
+            leaf = heapq.heappop(self._heap)[2]
+            want = self._wants[leaf]
+            if now_s >= want.deadline_s:
+                actions += self._give_up(leaf)
+            elif len(want.out) < MAX_AT_ONCE and want.asks < MAX_ASKS:
+                actions += self._hedge(leaf, want, now_s)
+            else:
+                self._wake(leaf, want, want.deadline_s)
+        return _joined(actions)
+
+    # ---- parents ----
+
+    def _adopt(self, peer: PeerId, hops: int) -> None:
+        self.parent = peer
+        self._slow, self._refusals = 0.0, 0
+        self._lag = Estimate()
+        self._move(hops)
+
+    def _abandon(self) -> None:
+        self.parent = None
+        self._slow, self._refusals = 0.0, 0
+
+    def _move(self, parent_hops: int) -> None:
+        self.hops = min(parent_hops + 1, MAX_HOPS)
+
+    def _learn(self, peer: PeerId, hops: int) -> None:
+        if peer in self._neighbours:
+            self._neighbours[peer] = hops
+
+    # ---- requests ----
+
+    def _ask_parent(self, leaves: list[K], first: PeerId, now_s: float) -> list[Action[K]]:
+        parent = self.parent
+        if parent is None:
+            parent = first
+            if self._estimates.rests(first, now_s):
+                parent = self._candidate(self._wants[leaves[0]], now_s) or first
+        wait_s = self._wants[leaves[0]].deadline_s - now_s
+        patience_s = min(
+            max(self._lag.late(_FIRST_PATIENCE_S), _LEAST_PATIENCE_S), _MOST_PATIENCE_S
+        )
+        hops = self._wants[leaves[0]].hops
+        for leaf in leaves:
+            want = self._wants[leaf]
+            want.asks += 1
+            want.out[parent] = (now_s, True)
+            want.tried.add(parent)
+            self._wake(leaf, want, now_s + patience_s)
+        return [Ask(parent, tuple(leaves), wait_s, hops)]
+
+    def _next(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+        """Someone said no: ask the next at once, unless other requests are out."""
+        if want.out and not want.named:
+            return []
+        if want.asks >= MAX_ASKS or len(want.out) >= MAX_AT_ONCE:
+            return []
+        return self._hedge(leaf, want, now_s)
+
+    def _later(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+        """Someone who was not to wait does not have it: the next is asked a moment later."""
+        if not want.out:
+            self._wake(leaf, want, min(want.due_s, now_s + _RETRY_S / 2))
+        return []
+
+    def _hedge(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+        peer = self._candidate(want, now_s)
+        if peer is None:
+            # Everyone was asked: once more from the beginning, those that are not asked now.
+            want.hedges += 1
+            want.tried = set(want.out)
+            self._wake(leaf, want, now_s + _RETRY_S * min(want.hedges, 4))
+            return []
+        want.asks += 1
+        want.tried.add(peer)
+        want.out[peer] = (now_s, False)
+        patience_s = self._estimates.patience_s(peer, want.size, _FIRST_PATIENCE_S)
+        self._wake(leaf, want, now_s + min(max(patience_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
+        return [Ask(peer, (leaf,), 0.0, want.hops)]
+
+    def _candidate(self, want: _Want, now_s: float) -> PeerId | None:
+        """Who is asked next: named ones, the first announcer, near neighbours, the origin."""
+        while want.named:
+            peer = want.named.pop(0)
+            if self._may_ask(peer, want, now_s):
+                return peer
+        if self._may_ask(want.first, want, now_s):
+            return want.first
+        near = [
+            (hops, self._estimates.latency_s(peer, _LEAST_PATIENCE_S), at, peer)
+            for at, (peer, hops) in enumerate(self._neighbours.items())
+            if self._may_ask(peer, want, now_s) and peer != self.origin
+        ]
+        if near and want.asks <= _NEAR_ASKS:
+            return min(near)[-1]
+        if self.origin is not None and self._may_ask(self.origin, want, now_s):
+            return self.origin
+        return min(near)[-1] if near else None
+
+    def _may_ask(self, peer: PeerId, want: _Want, now_s: float) -> bool:
+        return peer not in want.tried and not self._estimates.rests(peer, now_s)
+
+    def _without(self, peer: PeerId, now_s: float) -> list[Action[K]]:
+        if self.parent == peer:
+            self._abandon()
+        actions: list[Action[K]] = []
+        for leaf, want in list(self._wants.items()):
+            if want.out.pop(peer, None) is not None:
+                actions += self._next(leaf, want, now_s)
+        return _joined(actions)
+
+    def _give_up(self, leaf: K) -> list[Action[K]]:
+        want = self._wants.pop(leaf)
+        return [*(Withdraw(peer, leaf) for peer in want.out), Lost(leaf)]
+
+    def _wake(self, leaf: K, want: _Want, at_s: float) -> None:
+        want.due_s = min(at_s, want.deadline_s)
+        self._pushed += 1
+        heapq.heappush(self._heap, (want.due_s, self._pushed, leaf))
+        if len(self._heap) > 4 * len(self._wants) + 64:
+            self._heap = [
+                entry
+                for entry in self._heap
+                if entry[2] in self._wants and self._wants[entry[2]].due_s == entry[0]
+            ]
+            heapq.heapify(self._heap)
+
+
+def _joined(actions: list[Action[K]]) -> list[Action[K]]:
+    """Requests to one peer for several leaves become one."""
+    joined: list[Action[K]] = []
+    places: dict[tuple[PeerId, float, int], int] = {}
+    for action in actions:
+        if isinstance(action, Ask):
+            place = places.setdefault((action.peer, action.wait_s, action.hops), len(joined))
+            if place < len(joined):
+                earlier = joined[place]
+                assert isinstance(earlier, Ask)
+                joined[place] = Ask(
+                    action.peer, (*earlier.leaves, *action.leaves), action.wait_s, action.hops
+                )
+                continue
+        joined.append(action)
+    return joined

@@ -1,0 +1,300 @@
+"""Who gets a node's upload: slots for followers, and a fair order of what is sent. Pure.
+
+A follower that pulls a room's live edge holds a *slot*, which costs what it takes, a copy of the
+room where that is not known yet. Slots are given while the node's and the room's budget last and
+kept while they are used; so a tree that has formed stays. Who gets none is told whom to ask.
+
+Rooms share the node's budget by weight. A room may use what others leave, and gives it back, slot
+by slot, as soon as a room below its share wants it: so none starves, and a premium room, of more
+weight, has more but never all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from hausd.core.ids import RoomId
+from hausd.core.peers import MAX_GIVES, Gives, PeerId
+
+ORIGIN_COPIES = 3.0
+"""Default budget of an origin: what a home's uplink carries of a stream it can upload at all."""
+MAX_SLOTS = 256
+"""Most slots of a room, whatever the budget."""
+MAX_ROOMS = 256
+NAMED = 4
+
+SLOT_IDLE_S = 2.5
+"""A slot that was not used for so long is free again: six parts."""
+_SETTLE_S = 5.0
+"""So long after it was given a slot costs a whole copy; then what it took."""
+_LEAST_COST = 0.05
+"""Of a copy: what a slot costs that takes next to nothing."""
+_SWAP_S = 1.0
+"""A room gives at most one slot in so long to a follower that passes on more."""
+_SPARE = 0.1
+"""Of the budget: for single leaves that were asked for as a hedge."""
+_SPARE_BURST_S = 10.0
+
+
+@dataclass(slots=True)
+class _Slot:
+    since_s: float
+    used_s: float
+    gives: Gives
+    dialable: bool
+    taken_bytes: int = 0
+    rate_bytes_per_s: float = 0.0
+    measured_s: float = 0.0
+    named: int = 0
+    """How often it was named since it last said what it gives."""
+
+
+@dataclass(slots=True)
+class _Room:
+    copy_bytes_per_s: float
+    copies: float | None
+    weight: float
+    slots: OrderedDict[PeerId, _Slot] = field(default_factory=OrderedDict)
+    wanted_s: float = float("-inf")
+    swapped_s: float = float("-inf")
+
+
+class Uploads:
+    """The upload budget of a node, in bytes a second. Times are the caller's seconds."""
+
+    def __init__(self, budget_bytes_per_s: float) -> None:
+        if budget_bytes_per_s < 0:
+            raise ValueError("an upload budget is not negative")
+        self._budget = budget_bytes_per_s
+        self._rooms: dict[RoomId, _Room] = {}
+        self._spare_bytes = 0.0
+        self._spare_s: float | None = None
+
+    def open(
+        self,
+        room: RoomId,
+        copy_bytes_per_s: float,
+        copies: float | None = None,
+        weight: float = 1.0,
+    ) -> None:
+        """A room, or new figures for it. ``copy_bytes_per_s``: all of its renditions together.
+
+        ``copies``: the most this node sends of it. Raises ValueError beyond MAX_ROOMS.
+        """
+        if copy_bytes_per_s <= 0 or weight <= 0:
+            raise ValueError("a room has a rate and a weight above 0")
+        one = self._rooms.get(room)
+        if one is None:
+            if len(self._rooms) >= MAX_ROOMS:
+                raise ValueError(f"uploads are shared between {MAX_ROOMS} rooms at most")
+            self._rooms[room] = _Room(copy_bytes_per_s, copies, weight)
+        else:
+            one.copy_bytes_per_s, one.copies, one.weight = copy_bytes_per_s, copies, weight
+
+    def close(self, room: RoomId) -> None:
+        """The room is not served any more."""
+        self._rooms.pop(room, None)
+
+    def ask(
+        self,
+        room: RoomId,
+        peer: PeerId,
+        untrusted_gives: Gives,
+        now_s: float,
+        *,
+        dialable: bool = True,
+        hedge_bytes: int = 0,
+    ) -> bool:
+        """Whether this follower's request for the live edge is served; gives it a slot.
+
+        ``hedge_bytes``: the size of a single leaf that was asked for without a wait; it may be
+        served without a slot, out of a tenth of the budget. Where this says no, ``names`` says
+        whom to ask.
+        """
+        one = self._rooms.get(room)
+        if one is None:
+            return False
+        one.wanted_s = now_s
+        slot = one.slots.get(peer)
+        if slot is not None and now_s - slot.used_s <= SLOT_IDLE_S:
+            slot.used_s, slot.gives, slot.dialable = now_s, untrusted_gives, dialable
+            slot.named = max(0, slot.named - 1)
+            return True
+        self._expire(now_s)
+        if (
+            self._fits(one, now_s)
+            or self._regain(one, now_s)
+            or self._swap(one, untrusted_gives, now_s)
+        ):
+            one.slots[peer] = _Slot(now_s, now_s, untrusted_gives, dialable, measured_s=now_s)
+            return True
+        return hedge_bytes > 0 and self._spare(hedge_bytes, now_s)
+
+    def full(self, room: RoomId, peer: PeerId, now_s: float) -> bool:
+        """Whether ``ask`` would give this peer no slot: it may as well ask others at once."""
+        one = self._rooms.get(room)
+        if one is None:
+            return True
+        return peer not in one.slots and not self._fits(one, now_s)
+
+    def sent(self, room: RoomId, peer: PeerId, size_bytes: int, now_s: float) -> None:
+        """So much of the live edge was sent to this peer: what its slot costs from now on."""
+        one = self._rooms.get(room)
+        slot = one.slots.get(peer) if one is not None else None
+        if slot is None:
+            return
+        slot.taken_bytes += size_bytes
+        span_s = now_s - slot.measured_s
+        if span_s >= _SETTLE_S:
+            slot.rate_bytes_per_s = slot.taken_bytes / span_s
+            slot.taken_bytes, slot.measured_s = 0, now_s
+
+    def names(self, room: RoomId, asker: PeerId, now_s: float) -> list[PeerId]:
+        """Followers to ask instead, those with most to give first; a list of NAMED at most.
+
+        Each is named as if it had one copy less to give from then on, until it says again.
+        """
+        one = self._rooms.get(room)
+        if one is None:
+            return []
+        able = [
+            (slot.gives.free - slot.named <= 0, -(slot.gives.free - slot.named), at, peer)
+            for at, (peer, slot) in enumerate(one.slots.items())
+            if slot.dialable
+            and slot.gives.slots > 0
+            and peer != asker
+            and now_s - slot.used_s <= SLOT_IDLE_S
+        ]
+        named = [peer for *_, peer in sorted(able)[:NAMED]]
+        if named:
+            one.slots[named[0]].named += 1
+        return named
+
+    def gives(self, room: RoomId, now_s: float) -> Gives:
+        """What this node and those below it can send on: what it says when it asks."""
+        one = self._rooms.get(room)
+        if one is None:
+            return Gives()
+        budget = min(self._share(one, now_s), self._copies(one))
+        own = int(budget / one.copy_bytes_per_s + 1e-6)
+        left = budget - self._cost(one, now_s)
+        free = max(0, int(left / one.copy_bytes_per_s + 1e-6))
+        below = sum(
+            max(0, slot.gives.free - slot.named)
+            for slot in one.slots.values()
+            if slot.dialable and slot.gives.slots and now_s - slot.used_s <= SLOT_IDLE_S
+        )
+        return Gives(min(own, MAX_SLOTS), min(free + below, MAX_GIVES))
+
+    def gone(self, peer: PeerId) -> None:
+        """This peer is not connected any more; its slots are free."""
+        for one in self._rooms.values():
+            one.slots.pop(peer, None)
+
+    def holds(self, room: RoomId) -> tuple[PeerId, ...]:
+        """Who has a slot."""
+        one = self._rooms.get(room)
+        return tuple(one.slots) if one is not None else ()
+
+    def cost_bytes_per_s(self, now_s: float) -> float:
+        """What all slots cost together: never more than the budget."""
+        return sum(self._cost(one, now_s) for one in self._rooms.values())
+
+    # ---- budgets ----
+
+    def _slot_cost(self, one: _Room, slot: _Slot, now_s: float) -> float:
+        if now_s - slot.since_s < _SETTLE_S or not slot.rate_bytes_per_s:
+            return one.copy_bytes_per_s
+        return min(
+            max(slot.rate_bytes_per_s, _LEAST_COST * one.copy_bytes_per_s), one.copy_bytes_per_s
+        )
+
+    def _cost(self, one: _Room, now_s: float) -> float:
+        return sum(self._slot_cost(one, slot, now_s) for slot in one.slots.values())
+
+    def _copies(self, one: _Room) -> float:
+        if one.copies is None:
+            return float("inf")
+        return one.copies * one.copy_bytes_per_s
+
+    def _share(self, one: _Room, now_s: float) -> float:
+        """What is this room's while all that are wanted want theirs."""
+        wanted = sum(
+            other.weight
+            for other in self._rooms.values()
+            if other is not one and now_s - other.wanted_s <= SLOT_IDLE_S
+        )
+        return self._budget * one.weight / (one.weight + wanted)
+
+    def _fits(self, one: _Room, now_s: float) -> bool:
+        copy = one.copy_bytes_per_s
+        return (
+            len(one.slots) < MAX_SLOTS
+            and self._cost(one, now_s) + copy <= self._copies(one) * (1 + 1e-9)
+            and self.cost_bytes_per_s(now_s) + copy <= self._budget * (1 + 1e-9)
+        )
+
+    def _regain(self, one: _Room, now_s: float) -> bool:
+        """Takes slots from rooms above their share for one that stays within its own."""
+        copy = one.copy_bytes_per_s
+        within = min(self._share(one, now_s), self._copies(one)) * (1 + 1e-9)
+        if len(one.slots) >= MAX_SLOTS or self._cost(one, now_s) + copy > within:
+            return False
+        while not self._fits(one, now_s):
+            above = [
+                (self._cost(other, now_s) - self._share(other, now_s), at, other)
+                for at, other in enumerate(self._rooms.values())
+                if other is not one and other.slots
+            ]
+            if not above or max(above)[0] <= 0:
+                return False
+            other = max(above)[2]
+            del other.slots[_least(other)]
+        return True
+
+    def _swap(self, one: _Room, gives: Gives, now_s: float) -> bool:
+        """Takes the slot of who passes on least, for one that passes on clearly more.
+
+        Without this, followers that pass nothing on could hold all of an origin's slots.
+        """
+        if not one.slots or now_s - one.swapped_s < _SWAP_S:
+            return False
+        least = _least(one)
+        held = one.slots[least].gives.slots
+        if gives.slots <= 2 * held or self._cost(one, now_s) > self._copies(one) * (1 + 1e-9):
+            return False
+        slot = one.slots.pop(least)
+        if not self._fits(one, now_s):
+            one.slots[least] = slot
+            return False
+        one.swapped_s = now_s
+        return True
+
+    def _spare(self, size_bytes: int, now_s: float) -> bool:
+        per_s = self._budget * _SPARE
+        most = per_s * _SPARE_BURST_S
+        if self._spare_s is None:
+            self._spare_bytes = most
+        else:
+            self._spare_bytes = min(most, self._spare_bytes + per_s * (now_s - self._spare_s))
+        self._spare_s = now_s
+        if self._spare_bytes < size_bytes:
+            return False
+        self._spare_bytes -= size_bytes
+        return True
+
+    def _expire(self, now_s: float) -> None:
+        for one in self._rooms.values():
+            idle = [peer for peer, slot in one.slots.items() if now_s - slot.used_s > SLOT_IDLE_S]
+            for peer in idle:
+                del one.slots[peer]
+
+
+def _least(one: _Room) -> PeerId:
+    """Whose slot goes first: who passes on least, the newest of these."""
+    order = [
+        (slot.gives.slots, -slot.since_s, -at, peer)
+        for at, (peer, slot) in enumerate(one.slots.items())
+    ]
+    return min(order)[-1]
