@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import random
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+import psutil
 import structlog
 import trio
 
@@ -29,10 +32,13 @@ from hausd.core.peers import (
     peer_id_of,
 )
 from hausd.p2p import metrics
+from hausd.p2p.book import PeerBook
 from hausd.p2p.gossip import Gossip
 from hausd.p2p.identify import Identify
-from hausd.p2p.network import Connection, Network
+from hausd.p2p.mdns import local_peers
+from hausd.p2p.network import Network
 from hausd.p2p.pubsub import Pubsub, Topic
+from hausd.p2p.redial import Redial
 from hausd.p2p.stock.noise import Noise
 
 log = structlog.get_logger("hausd.p2p")
@@ -67,8 +73,12 @@ class Host:
 
     @property
     def addresses(self) -> tuple[Multiaddr, ...]:
-        """Where it can be dialled, with ``/p2p/ID``: what is announced, else what is bound."""
-        ends = [parse_endpoint(each) for each in self._announce] or list(self._listening)
+        """Where it can be dialled, with ``/p2p/ID``: what is announced, else what is bound.
+
+        Bound to all of a machine's addresses, it is those, without loopback.
+        """
+        ends = [parse_endpoint(each) for each in self._announce]
+        ends = ends or [end for bound in self._listening for end in _ends(bound)]
         return tuple(replace(each, peer=self.peer_id).multiaddr for each in ends)
 
     def peers(self) -> list[PeerView]:
@@ -137,13 +147,15 @@ class Host:
 async def open_host(
     settings: HostSettings,
     key: SigningKey,
+    book: PeerBook,
     *,
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> AsyncIterator[Host]:
     """Takes part in the network until the context is left; then every socket is closed.
 
-    ``key`` is the node's identity. Raises ListenFailed.
+    ``key`` is the node's identity; ``book`` the peers it knew, which it keeps up to date. Raises
+    ListenFailed, and ValueError for an address that is of no use where it stands.
     """
     clock = clock or SystemClock()
     rng = rng or random.Random(os.urandom(16))  # noqa: S311 spreads load, keeps no secret
@@ -174,17 +186,25 @@ async def open_host(
         )
         bound = tuple(_bound(listener) for listener in listeners)
         host = Host(me, network, pubsub, bound, settings.announce)
-        Identify(network, key.public, lambda: _undressed(host.addresses), _nothing)
-        nursery.start_soon(pubsub.run)
+        redial = Redial(
+            network,
+            book,
+            map(parse_endpoint, settings.bootstrap),
+            settings.keep_peers,
+            clock=clock,
+            rng=rng,
+        )
+        Identify(network, key.public, lambda: _undressed(host.addresses), redial.learned)
         for listener in listeners:
             nursery.start_soon(network.serve, listener)
-        await trio.lowlevel.checkpoint()
+        nursery.start_soon(pubsub.run)
+        nursery.start_soon(redial.run)
+        if settings.mdns and (interfaces := _interfaces(bound)):
+            await stack.enter_async_context(
+                local_peers(host.addresses, redial.found, rng, interfaces=interfaces)
+            )
         log.info("p2p-open", peer=me, addresses=list(host.addresses))
         yield host
-
-
-def _nothing(_: Connection) -> None:
-    pass
 
 
 async def _listen(
@@ -217,7 +237,34 @@ def _bound(listener: trio.SocketListener) -> Endpoint:
     return parse_endpoint(f"/ip{6 if ':' in host else 4}/{host.partition('%')[0]}/tcp/{port}")
 
 
+def _ends(bound: Endpoint) -> list[Endpoint]:
+    """A bound address as others may reach it."""
+    if not bound.wildcard:
+        return [bound]
+    kinds = {"ip4"} if bound.kind == "ip4" else {"ip4", "ip6"}
+    return [
+        replace(bound, kind=kind, host=str(address))
+        for address in _own_addresses()
+        if (kind := f"ip{address.version}") in kinds
+    ]
+
+
+def _interfaces(bound: Iterable[Endpoint]) -> list[str]:
+    """The IPv4 addresses on whose networks peers may be found; none on loopback alone."""
+    hosts = {end.host for each in bound for end in _ends(each) if not end.loopback}
+    return sorted(host for host in hosts if ":" not in host)
+
+
+def _own_addresses() -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    found = [
+        ipaddress.ip_address(address.address.partition("%")[0])
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+    return [each for each in found if not each.is_loopback and not each.is_link_local]
+
+
 def _undressed(addresses: tuple[Multiaddr, ...]) -> list[Multiaddr]:
-    """Without ``/p2p/ID``, as identify has them; never one that stands for all of a machine."""
-    ends = [replace(parse_endpoint(each), peer=None) for each in addresses]
-    return [each.multiaddr for each in ends if not each.wildcard]
+    """Without ``/p2p/ID``, as identify has them."""
+    return [replace(parse_endpoint(each), peer=None).multiaddr for each in addresses]

@@ -17,6 +17,8 @@ from hausd.p2p.channel import MAX_PLAINTEXT_BYTES, ChannelBroken, SecureChannel
 from hausd.p2p.rate import Bucket
 from hausd.wire import yamux
 
+LINGER_S = 60.0
+"""A stream that was closed here waits so long for the peer's end."""
 _GO_AWAY_PROTOCOL_ERROR = 1
 
 
@@ -35,6 +37,8 @@ class MuxStream:
         self._writable = trio.Event()
         self._sending = trio.Lock()
         self._reading = False
+        self.closed_s: float | None = None
+        """When it was closed here."""
 
     @property
     def peer(self) -> PeerId:
@@ -110,6 +114,7 @@ class MuxStream:
             return
         self._end()
         self._closed = True
+        self.closed_s = trio.current_time()
         unread = sum(map(len, self._unread))
         self._unread.clear()
         self._readable.set()
@@ -350,10 +355,18 @@ class Mux:
                 await self._ponged.wait()
             if waited.cancelled_caught:
                 raise ChannelBroken("it gave no sign of life")
+            self._sweep()
             rtt_s = trio.current_time() - began
             # 1/4 of the newest: steady, and still follows a route that changed within a minute
             self.rtt_s = rtt_s if self.rtt_s is None else 0.75 * self.rtt_s + 0.25 * rtt_s
             await trio.sleep(self._ping_interval_s)
+
+    def _sweep(self) -> None:
+        """Resets streams that we closed and the peer never did."""
+        now = trio.current_time()
+        for stream in list(self._streams.values()):
+            if stream.closed_s is not None and now - stream.closed_s > LINGER_S:
+                stream.reset()
 
     async def _say_protocol_error(self) -> None:
         with trio.move_on_after(1, shield=True):

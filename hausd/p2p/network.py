@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -66,7 +66,11 @@ class Connection:
 
 
 class Watcher(Protocol):
-    """Who wants to know of peers that come and go."""
+    """Who wants to know of peers that come and go.
+
+    ``connected`` has a task of its own, which ends with the connection; ``disconnected`` is
+    waited for.
+    """
 
     async def connected(self, peer: PeerId) -> None: ...
 
@@ -270,7 +274,8 @@ class Network:
                 if not self._enter(connection):
                     raise ConnectionRefused("connected-already")
                 try:
-                    nursery.start_soon(self._tell, "connected", peer)
+                    for watcher in self._watchers:
+                        nursery.start_soon(self._tell, watcher.connected, peer)
                     task_status.started()
                     await connection.mux.run()
                 finally:
@@ -278,7 +283,8 @@ class Network:
                         del self._peers[peer]
                         metrics.PEERS.set(len(self._peers))
                         with trio.CancelScope(shield=True):
-                            await self._tell("disconnected", peer)
+                            for watcher in self._watchers:
+                                await self._tell(watcher.disconnected, peer)
                     log.info("peer-gone", peer=peer, why=connection.mux.ended_by)
                 nursery.cancel_scope.cancel()
 
@@ -307,12 +313,13 @@ class Network:
         )
         return True
 
-    async def _tell(self, what: str, peer: PeerId) -> None:
-        for watcher in self._watchers:
-            try:
-                await getattr(watcher, what)(peer)
-            except Exception as error:  # noqa: BLE001 a watcher's fault is not the connection's
-                count_swallowed(f"p2p-{what}", error)
+    async def _tell(self, told: Callable[[PeerId], Awaitable[None]], peer: PeerId) -> None:
+        try:
+            await told(peer)
+        except Exception as error:
+            # a watcher's fault is not the connection's
+            count_swallowed("p2p-watcher", error)
+            log.exception("watcher-failed", peer=peer)
 
     def _opened(self, nursery: trio.Nursery, connection: Connection, stream: MuxStream) -> None:
         if connection.handlers >= 2 * self.limits.streams_per_peer:
@@ -427,6 +434,3 @@ def _places(address: Endpoint) -> tuple[str, ...]:
     prefix = 24 if address.kind == "ip4" else 48
     subnet = ipaddress.ip_network((address.host, prefix), strict=False)
     return address.host, str(subnet)
-
-
-Watch = Callable[[PeerId], Awaitable[None]]

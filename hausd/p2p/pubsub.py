@@ -127,12 +127,12 @@ class Pubsub:
         self._sending: dict[PeerId, tuple[trio.CancelScope, trio.Event]] = {}
         self._rates: OrderedDict[tuple[PeerId, str], Bucket] = OrderedDict()
         self._seqno = 0
+        for protocol in PROTOCOLS:
+            network.handle(protocol, self._listen)
+        network.watch(self)
 
     async def run(self) -> None:
-        """Takes part in gossip until cancelled."""
-        for protocol in PROTOCOLS:
-            self._network.handle(protocol, self._listen)
-        self._network.watch(self)
+        """Keeps the meshes in shape until cancelled."""
         while True:
             await trio.sleep(self._heartbeat_s)
             now = trio.current_time()

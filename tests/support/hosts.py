@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hausd.core.keys import SigningKey
 from hausd.core.peers import HostSettings, parse_multiaddr
-from hausd.p2p import Host, open_host
+from hausd.p2p import Host, PeerBook, open_host
 
 LOOPBACK = (parse_multiaddr("/ip4/127.0.0.1/tcp/0"),)
 
@@ -19,9 +19,13 @@ def seed_of(name: str) -> bytes:
 
 
 def host(
-    name: str, settings: HostSettings | None = None, **changes: object
+    name: str,
+    settings: HostSettings | None = None,
+    book: PeerBook | None = None,
+    **changes: object,
 ) -> AbstractAsyncContextManager[Host]:
     """A host on a port of its own, whose key follows from its name."""
     settings = settings or HostSettings(listen=LOOPBACK, heartbeat_s=0.2)
     settings = replace(settings, **changes)  # type: ignore[arg-type]
-    return open_host(settings, SigningKey(seed_of(name)), rng=random.Random(name))
+    key = SigningKey(seed_of(name))
+    return open_host(settings, key, book or PeerBook(), rng=random.Random(name))
