@@ -53,6 +53,7 @@ class Identify:
             return
         if connection.direction is Direction.OUT:
             connection.known_addresses = [replace(connection.address, peer=peer).multiaddr]
+            self._learned(connection)
         try:
             with trio.move_on_after(_ASK_S):
                 stream, _ = await self._network.open_stream(peer, codec.PROTOCOL)
@@ -68,7 +69,8 @@ class Identify:
                 del known[codec.MAX_ADDRESSES :]
         except (PeerUnreachable, ProtocolRefused, StreamBroken, codec.IdentifyFault) as error:
             log.debug("not-identified", peer=peer, because=str(error))
-        self._learned(connection)
+        else:
+            self._learned(connection)
 
     async def disconnected(self, peer: PeerId) -> None:
         await trio.lowlevel.checkpoint()

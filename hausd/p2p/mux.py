@@ -171,7 +171,6 @@ class Mux:
         channel: SecureChannel,
         peer: PeerId,
         machine: yamux.Yamux,
-        accept: Callable[[MuxStream], None],
         *,
         max_streams: int,
         ping_interval_s: float,
@@ -186,7 +185,6 @@ class Mux:
         """Why it ended, in plain words."""
         self._channel = channel
         self._machine = machine
-        self._accept = accept
         self._max_streams = max_streams
         self._ping_interval_s = ping_interval_s
         self._receive_rate = receive_rate
@@ -200,14 +198,17 @@ class Mux:
 
     # -- for its owner --
 
-    async def run(self) -> None:
-        """Serves the connection until it breaks, is silent too long, or ``close`` is called."""
+    async def run(self, accept: Callable[[MuxStream], None]) -> None:
+        """Serves the connection until it breaks, is silent too long, or ``close`` is called.
+
+        ``accept`` gets each stream that the peer opens, and must not wait.
+        """
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     nursery.start_soon(self._ping)
-                    await self._read()
+                    await self._read(accept)
                     nursery.cancel_scope.cancel()
         except* (ChannelBroken, yamux.YamuxError) as errors:
             error = errors.exceptions[0]
@@ -284,11 +285,11 @@ class Mux:
 
     # -- its tasks --
 
-    async def _read(self) -> None:
+    async def _read(self, accept: Callable[[MuxStream], None]) -> None:
         while data := await self._channel.receive():
             self.received_bytes += len(data)
             for event in self._machine.receive(data):
-                self._on(event)
+                self._on(event, accept)
             if self._machine.has_control:
                 self._wake.set()
             if self._receive_rate is not None:
@@ -296,11 +297,11 @@ class Mux:
                 await trio.sleep(self._receive_rate.take(len(data), trio.current_time()))
         self._end("the peer closed it")
 
-    def _on(self, event: yamux.Event) -> None:
+    def _on(self, event: yamux.Event, accept: Callable[[MuxStream], None]) -> None:
         match event:
             case yamux.Opened(number):
                 stream = self._streams[number] = MuxStream(self, number)
-                self._accept(stream)
+                accept(stream)
             case yamux.Received(number, data):
                 if stream_or_none := self._streams.get(number):
                     stream_or_none.received(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -27,6 +27,7 @@ from hausd.core.peers import (
 )
 from hausd.p2p import metrics, negotiate
 from hausd.p2p.bans import Bans
+from hausd.p2p.channel import SecureChannel
 from hausd.p2p.mux import Mux, MuxStream
 from hausd.p2p.rate import Bucket
 from hausd.p2p.stock.noise import Noise
@@ -249,44 +250,42 @@ class Network:
                 if waited.cancelled_caught:
                     raise UpgradeFailed(f"no handshake within {UPGRADE_S:g} s")
             self._check(peer)
-            limits, now = self.limits, trio.current_time()
-            rate = limits.bytes_per_s_per_peer
-            async with trio.open_nursery() as nursery:
-                connection = Connection(
-                    mux=Mux(
-                        channel,
-                        peer,
-                        Yamux(
-                            initiator=expected is not None,
-                            max_streams=limits.streams_per_peer,
-                            max_unread_bytes=limits.memory_per_peer_bytes,
-                        ),
-                        lambda opened: self._opened(nursery, connection, opened),
-                        max_streams=limits.streams_per_peer,
-                        ping_interval_s=self._ping_interval_s,
-                        receive_rate=Bucket(rate, rate, now) if rate else None,
-                        send_rate=Bucket(rate, rate, now) if rate else None,
-                    ),
-                    address=address,
-                    direction=Direction.IN if expected is None else Direction.OUT,
-                    since_ms=self._clock.now_ms(),
-                )
-                if not self._enter(connection):
-                    raise ConnectionRefused("connected-already")
-                try:
+            connection = Connection(
+                mux=self._mux(channel, peer, initiator=expected is not None),
+                address=address,
+                direction=Direction.IN if expected is None else Direction.OUT,
+                since_ms=self._clock.now_ms(),
+            )
+            await self._enter(connection)
+            try:
+                async with trio.open_nursery() as nursery:
                     for watcher in self._watchers:
                         nursery.start_soon(self._tell, watcher.connected, peer)
                     task_status.started()
-                    await connection.mux.run()
-                finally:
-                    if self._peers.get(peer) is connection:
-                        del self._peers[peer]
-                        metrics.PEERS.set(len(self._peers))
-                        with trio.CancelScope(shield=True):
-                            for watcher in self._watchers:
-                                await self._tell(watcher.disconnected, peer)
-                    log.info("peer-gone", peer=peer, why=connection.mux.ended_by)
-                nursery.cancel_scope.cancel()
+                    await connection.mux.run(partial(self._opened, nursery, connection))
+                    nursery.cancel_scope.cancel()
+            finally:
+                if self._peers.get(peer) is connection:
+                    await self._leave(connection)
+                log.info("peer-gone", peer=peer, why=connection.mux.ended_by)
+
+    def _mux(self, channel: SecureChannel, peer: PeerId, *, initiator: bool) -> Mux:
+        limits, now = self.limits, trio.current_time()
+        rate = limits.bytes_per_s_per_peer
+        machine = Yamux(
+            initiator=initiator,
+            max_streams=limits.streams_per_peer,
+            max_unread_bytes=limits.memory_per_peer_bytes,
+        )
+        return Mux(
+            channel,
+            peer,
+            machine,
+            max_streams=limits.streams_per_peer,
+            ping_interval_s=self._ping_interval_s,
+            receive_rate=Bucket(rate, rate, now) if rate else None,
+            send_rate=Bucket(rate, rate, now) if rate else None,
+        )
 
     def _check(self, peer: PeerId) -> None:
         if peer == self.me:
@@ -294,15 +293,16 @@ class Network:
         if self.bans.banned(peer, trio.current_time()):
             raise ConnectionRefused("banned")
 
-    def _enter(self, connection: Connection) -> bool:
-        """Whether this connection stays. Of two to one peer both ends keep the same."""
+    async def _enter(self, connection: Connection) -> None:
+        """Of two connections to one peer both ends keep the same; raises ConnectionRefused."""
         peer, old = connection.peer, self._peers.get(connection.peer)
         if old is not None:
             smaller_dials = Direction.OUT if self.me < peer else Direction.IN
             if connection.direction is not old.direction and old.direction is smaller_dials:
-                return False
-            # the same end dialled again: it has lost the old one
+                raise ConnectionRefused("connected-already")
+            # else the same end dialled again: it has lost the old one
             old.mux.close("another connection took its place")
+            await self._leave(old)
         self._peers[peer] = connection
         metrics.PEERS.set(len(self._peers))
         log.info(
@@ -311,7 +311,13 @@ class Network:
             address=str(connection.address),
             direction=str(connection.direction),
         )
-        return True
+
+    async def _leave(self, connection: Connection) -> None:
+        del self._peers[connection.peer]
+        metrics.PEERS.set(len(self._peers))
+        with trio.CancelScope(shield=True):
+            for watcher in self._watchers:
+                await self._tell(watcher.disconnected, connection.peer)
 
     async def _tell(self, told: Callable[[PeerId], Awaitable[None]], peer: PeerId) -> None:
         try:

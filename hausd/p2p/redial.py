@@ -126,6 +126,8 @@ class Redial:
         if now - self._connected_s.pop(peer, now) > LONGEST_S:
             self._backoff.succeeded(peer)
         self._backoff.failed(peer, now)
+        if known := self._book.known(peer):
+            self._book.seen(peer, known.addresses, self._clock.now_ms())
         self._look.set()
 
     # -- the task --
