@@ -69,9 +69,6 @@ class PeerBook:
             book._peers[peer] = known
         return book
 
-    def __len__(self) -> int:
-        return len(self._peers)
-
     def known(self, peer: PeerId) -> Known | None:
         return self._peers.get(peer)
 

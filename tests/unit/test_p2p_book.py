@@ -47,7 +47,7 @@ def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
     for number in range(MAX_PEERS + 5):
         name = str(number)
         book.seen(peer(name), [at(name, 1000 + each) for each in range(20)], NOW_MS + number)
-    assert len(book) == MAX_PEERS
+    assert len(book.latest()) == MAX_PEERS
     assert book.known(peer("4")) is None
     known = book.known(peer("9"))
     assert known is not None
@@ -67,7 +67,7 @@ def test_what_is_broken_in_the_file_is_left_out(tmp_path: Path) -> None:
     assert [name for name, _ in decode(encoded, NOW_MS)] == [peer("e")]
     path = tmp_path / "peers.json"
     path.write_bytes(b"\xff not json")
-    assert len(PeerBook.read(path, NOW_MS)) == 0
+    assert not PeerBook.read(path, NOW_MS).latest()
 
 
 @given(
