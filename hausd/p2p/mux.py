@@ -1,0 +1,386 @@
+"""Streams over a secured connection: the tasks around ``hausd.wire.yamux``.
+
+Three tasks own a connection: one reads and never waits for a write (two ends that both send would
+else wait for each other forever), one writes, one pings. A writer waits as long as its peer
+lives: who stalls is the caller's business, who is dead is the ping's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import trio
+
+from hausd.core.peers import PeerId, PeerUnreachable, StreamBroken
+from hausd.p2p.channel import MAX_PLAINTEXT_BYTES, ChannelBroken, SecureChannel
+from hausd.p2p.rate import Bucket
+from hausd.wire import yamux
+
+LINGER_S = 60.0
+"""A stream that was closed here waits so long for the peer's end."""
+_GO_AWAY_PROTOCOL_ERROR = 1
+
+
+class MuxStream:
+    """One stream. Its halves close separately; see ``core.peers.PeerStream``."""
+
+    def __init__(self, mux: Mux, number: int) -> None:
+        self._mux = mux
+        self._number = number
+        self._unread: deque[bytes] = deque()
+        self._ended = False
+        self._closed = False
+        self._sent_eof = False
+        self._fault = ""
+        self._readable = trio.Event()
+        self._writable = trio.Event()
+        self._sending = trio.Lock()
+        self._reading = False
+        self.closed_s: float | None = None
+        """When it was closed here."""
+
+    @property
+    def peer(self) -> PeerId:
+        return self._mux.peer
+
+    @property
+    def mux(self) -> Mux:
+        return self._mux
+
+    async def receive_some(self, max_bytes: int = 65536) -> bytes:
+        """At least one byte, at most ``max_bytes``; empty when the peer sends no more."""
+        if max_bytes < 1:
+            raise ValueError("max_bytes is at least 1")
+        if self._reading:
+            raise trio.BusyResourceError("another task reads this stream")
+        self._reading = True
+        waited = False
+        try:
+            if self._unread:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            while not self._unread:
+                if self._fault:
+                    raise StreamBroken(self._fault)
+                if self._ended or self._closed:
+                    await trio.lowlevel.checkpoint()
+                    return b""
+                waited = True
+                self._readable = trio.Event()
+                await self._readable.wait()
+        finally:
+            self._reading = False
+        if self._fault:
+            raise StreamBroken(self._fault)
+        data = self._unread.popleft()
+        if len(data) > max_bytes:
+            self._unread.appendleft(data[max_bytes:])
+            data = data[:max_bytes]
+        # who had to wait for bytes gets a wider window: the network is the narrow place
+        self._mux.consumed(self._number, len(data), widen=waited)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Sends it all, waiting for the peer to read."""
+        rest = memoryview(data).cast("B")
+        async with self._sending:
+            if self._sent_eof or self._closed:
+                raise trio.ClosedResourceError("this stream's end was sent")
+            while rest:
+                room = self._mux.room(self._number)
+                if self._fault:
+                    raise StreamBroken(self._fault)
+                if not room:
+                    self._writable = trio.Event()
+                    await self._writable.wait()
+                    continue
+                await self._mux.send_data(self._number, rest[:room])
+                rest = rest[room:]
+        if self._fault:
+            raise StreamBroken(self._fault)
+
+    async def send_eof(self) -> None:
+        """Says that nothing more will be sent; receiving goes on."""
+        async with self._sending:
+            self._end()
+
+    async def aclose(self) -> None:
+        """Sends no more and reads no more; what was sent still arrives."""
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._closed:
+            return
+        if self._sending.locked():
+            self.reset()  # a task is in the midst of sending: there is no whole end to tell
+            return
+        self._end()
+        self._closed = True
+        self.closed_s = trio.current_time()
+        unread = sum(map(len, self._unread))
+        self._unread.clear()
+        self._readable.set()
+        if self._ended:
+            self._mux.forget(self._number)
+        else:
+            # what else comes is read and dropped, so the peer's end finds us
+            self._mux.consumed(self._number, unread)
+
+    def reset(self) -> None:
+        """Gives the stream up at once, both ways."""
+        if not self._fault:
+            self._mux.reset(self._number)
+            self.broke("it was reset here")
+
+    # -- told by the connection --
+
+    def received(self, data: bytes) -> None:
+        if self._closed:
+            self._mux.consumed(self._number, len(data))
+            return
+        self._unread.append(data)
+        self._readable.set()
+
+    def ended(self) -> None:
+        self._ended = True
+        self._readable.set()
+        if self._closed:
+            self._mux.forget(self._number)
+
+    def widened(self) -> None:
+        self._writable.set()
+
+    def broke(self, fault: str) -> None:
+        """Nothing more comes; unread bytes are dropped, as after a reset of TCP."""
+        self._fault = self._fault or fault
+        self._unread.clear()
+        self._readable.set()
+        self._writable.set()
+        self._mux.forget(self._number)
+
+    def _end(self) -> None:
+        if not self._sent_eof:
+            self._sent_eof = True
+            if not self._fault:
+                self._mux.send_end(self._number)
+
+
+class Mux:
+    """A connection to a peer. ``run`` owns it and closes it; until then it may be used."""
+
+    def __init__(
+        self,
+        channel: SecureChannel,
+        peer: PeerId,
+        machine: yamux.Yamux,
+        *,
+        max_streams: int,
+        ping_interval_s: float,
+        receive_rate: Bucket | None = None,
+        send_rate: Bucket | None = None,
+    ) -> None:
+        self.peer = peer
+        self.received_bytes = 0
+        self.sent_bytes = 0
+        self.rtt_s: float | None = None
+        self.ended_by = ""
+        """Why it ended, in plain words."""
+        self._channel = channel
+        self._machine = machine
+        self._max_streams = max_streams
+        self._ping_interval_s = ping_interval_s
+        self._receive_rate = receive_rate
+        self._send_rate = send_rate
+        self._streams: dict[int, MuxStream] = {}
+        self._outgoing: deque[tuple[bytes, trio.Event | None]] = deque()
+        self._wake = trio.Event()
+        self._ponged = trio.Event()
+        self._scope = trio.CancelScope()
+        self.closed = trio.Event()
+
+    # -- for its owner --
+
+    async def run(self, accept: Callable[[MuxStream], None]) -> None:
+        """Serves the connection until it breaks, is silent too long, or ``close`` is called.
+
+        ``accept`` gets each stream that the peer opens, and must not wait.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._ping)
+                    await self._read(accept)
+                    nursery.cancel_scope.cancel()
+        except* (ChannelBroken, yamux.YamuxError) as errors:
+            error = errors.exceptions[0]
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            self._end(str(error))
+            if isinstance(error, yamux.YamuxError):
+                await self._say_protocol_error()
+        finally:
+            self._end("it was closed")
+            self.closed.set()
+            for stream in list(self._streams.values()):
+                stream.broke(f"the connection is gone: {self.ended_by}")
+            while self._outgoing:
+                self._done(self._outgoing.popleft()[1])
+            with trio.CancelScope(shield=True):
+                await self._channel.aclose()
+
+    def close(self, why: str) -> None:
+        """Ends the connection; ``run`` returns."""
+        self._end(why)
+        self._scope.cancel()
+
+    @property
+    def streams(self) -> int:
+        return len(self._streams)
+
+    def open_stream(self) -> MuxStream:
+        """A new stream; the peer may still refuse it, which breaks it. Raises PeerUnreachable."""
+        if self.ended_by:
+            raise PeerUnreachable(f"the connection is gone: {self.ended_by}")
+        own = sum(1 for number in self._streams if self._machine.is_own(number))
+        if own >= self._max_streams:
+            raise PeerUnreachable(f"{own} streams to this peer are open already")
+        try:
+            stream = MuxStream(self, self._machine.open())
+        except yamux.YamuxError as error:
+            raise PeerUnreachable(str(error)) from error
+        self._streams[stream._number] = stream
+        self._wake.set()
+        return stream
+
+    # -- for its streams --
+
+    def room(self, number: int) -> int:
+        return self._machine.room(number)
+
+    async def send_data(self, number: int, payload: memoryview) -> None:
+        """Sends one frame; returns when it is on its way. May be cancelled."""
+        sent = trio.Event()
+        self._outgoing.append((self._machine.data(number, payload), sent))
+        self.sent_bytes += len(payload)
+        self._wake.set()
+        await sent.wait()
+
+    def send_end(self, number: int) -> None:
+        # behind the data, not before it
+        frame = self._machine.end(number)
+        if frame:
+            self._outgoing.append((frame, None))
+            self._wake.set()
+
+    def consumed(self, number: int, count: int, *, widen: bool = False) -> None:
+        self._machine.consumed(number, count, widen=widen)
+        if self._machine.has_control:
+            self._wake.set()
+
+    def reset(self, number: int) -> None:
+        self._machine.reset(number)
+        self._wake.set()
+
+    def forget(self, number: int) -> None:
+        self._streams.pop(number, None)
+
+    # -- its tasks --
+
+    async def _read(self, accept: Callable[[MuxStream], None]) -> None:
+        while data := await self._channel.receive():
+            self.received_bytes += len(data)
+            for event in self._machine.receive(data):
+                self._on(event, accept)
+            if self._machine.has_control:
+                self._wake.set()
+            if self._receive_rate is not None:
+                # what isn't read fills the peer's TCP window: it is slowed, not cut off
+                await trio.sleep(self._receive_rate.take(len(data), trio.current_time()))
+        self._end("the peer closed it")
+
+    def _on(self, event: yamux.Event, accept: Callable[[MuxStream], None]) -> None:
+        match event:
+            case yamux.Opened(number):
+                stream = self._streams[number] = MuxStream(self, number)
+                accept(stream)
+            case yamux.Received(number, data):
+                if stream_or_none := self._streams.get(number):
+                    stream_or_none.received(data)
+            case yamux.Ended(number):
+                if stream_or_none := self._streams.get(number):
+                    stream_or_none.ended()
+            case yamux.WasReset(number):
+                if stream_or_none := self._streams.get(number):
+                    stream_or_none.broke("the peer reset it")
+            case yamux.Widened(number):
+                if stream_or_none := self._streams.get(number):
+                    stream_or_none.widened()
+            case yamux.Ponged():
+                self._ponged.set()
+            case yamux.Left():
+                self.close("the peer left")
+
+    async def _write(self) -> None:
+        while True:
+            if not self._outgoing and not self._machine.has_control:
+                self._wake = trio.Event()
+                await self._wake.wait()
+            batch = self._machine.control()
+            frames: list[bytes] = [batch] if batch else []
+            size, done = len(batch), list[trio.Event]()
+            # small frames share a message; a full one is a message of its own
+            while self._outgoing and (
+                not size or size + len(self._outgoing[0][0]) <= MAX_PLAINTEXT_BYTES
+            ):
+                frame, event = self._outgoing.popleft()
+                frames.append(frame)
+                size += len(frame)
+                if event is not None:
+                    done.append(event)
+            try:
+                await self._channel.send(frames[0] if len(frames) == 1 else b"".join(frames))
+            finally:
+                for event in done:
+                    event.set()
+            if self._send_rate is not None:
+                await trio.sleep(self._send_rate.take(size, trio.current_time()))
+
+    async def _ping(self) -> None:
+        value = 0
+        while True:
+            self._ponged = trio.Event()
+            began = trio.current_time()
+            self._machine.ping(value)
+            self._wake.set()
+            value = (value + 1) & 0xFFFFFFFF
+            with trio.move_on_after(2 * self._ping_interval_s) as waited:
+                await self._ponged.wait()
+            if waited.cancelled_caught:
+                raise ChannelBroken("it gave no sign of life")
+            self._sweep()
+            rtt_s = trio.current_time() - began
+            # 1/4 of the newest: steady, and still follows a route that changed within a minute
+            self.rtt_s = rtt_s if self.rtt_s is None else 0.75 * self.rtt_s + 0.25 * rtt_s
+            await trio.sleep(self._ping_interval_s)
+
+    def _sweep(self) -> None:
+        """Resets streams that we closed and the peer never did."""
+        now = trio.current_time()
+        for stream in list(self._streams.values()):
+            if stream.closed_s is not None and now - stream.closed_s > LINGER_S:
+                stream.reset()
+
+    async def _say_protocol_error(self) -> None:
+        with trio.move_on_after(1, shield=True):
+            self._machine.leave(_GO_AWAY_PROTOCOL_ERROR)
+            try:
+                await self._channel.send(self._machine.control())
+            except ChannelBroken:
+                return
+
+    def _end(self, why: str) -> None:
+        self.ended_by = self.ended_by or why
+
+    @staticmethod
+    def _done(event: trio.Event | None) -> None:
+        if event is not None:
+            event.set()

@@ -1,0 +1,442 @@
+"""The connections of a node: who may come, who is dialled, one connection to each peer."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import structlog
+import trio
+
+from hausd.core.clock import Clock
+from hausd.core.peers import (
+    Direction,
+    Endpoint,
+    Handler,
+    HostLimits,
+    Multiaddr,
+    PeerId,
+    PeerUnreachable,
+    StreamBroken,
+    parse_endpoint,
+)
+from hausd.p2p import metrics, negotiate
+from hausd.p2p.bans import Bans
+from hausd.p2p.channel import SecureChannel
+from hausd.p2p.mux import Mux, MuxStream
+from hausd.p2p.rate import Bucket
+from hausd.p2p.stock.noise import Noise
+from hausd.p2p.upgrade import UpgradeFailed, upgrade
+from hausd.telemetry import count_swallowed
+from hausd.wire.multistream import MultistreamError
+from hausd.wire.yamux import Yamux
+
+log = structlog.get_logger("hausd.p2p")
+
+UPGRADE_S = 10.0
+"""From the TCP connection to one that carries streams; slower ones are dropped."""
+DIAL_S = 15.0
+_AGREE_S = 10.0
+_MAX_UPGRADING = 64
+"""Connections in their handshake at once: what they cost is CPU, before anyone has a name."""
+
+
+class ConnectionRefused(Exception):
+    """This node doesn't want the connection; ``args[0]`` is a short, fixed reason."""
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """A connection to a peer, from its handshake to its end."""
+
+    mux: Mux
+    address: Endpoint
+    direction: Direction
+    since_ms: int
+    handlers: int = 0
+    known_addresses: list[Multiaddr] = field(default_factory=list)
+
+    @property
+    def peer(self) -> PeerId:
+        return self.mux.peer
+
+
+class Watcher(Protocol):
+    """Who wants to know of peers that come and go.
+
+    ``connected`` has a task of its own, which ends with the connection; ``disconnected`` is
+    waited for.
+    """
+
+    async def connected(self, peer: PeerId) -> None: ...
+
+    async def disconnected(self, peer: PeerId) -> None: ...
+
+
+class Network:
+    """All connections. ``nursery`` owns their tasks; when it ends, they are closed."""
+
+    def __init__(
+        self,
+        me: PeerId,
+        noise: Noise,
+        limits: HostLimits,
+        *,
+        ping_interval_s: float,
+        nursery: trio.Nursery,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.me = me
+        self.limits = limits
+        self.bans = Bans()
+        self._noise = noise
+        self._ping_interval_s = ping_interval_s
+        self._nursery = nursery
+        self._clock = clock
+        self._rng = rng
+        self._peers: dict[PeerId, Connection] = {}
+        self._dialling: dict[PeerId, trio.Event] = {}
+        self._taken: dict[str, int] = {}
+        """Connections by address and by subnet, those in their handshake as well."""
+        self._open = 0
+        self._upgrading = 0
+        self._handlers: dict[str, Handler] = {}
+        self._watchers: list[Watcher] = []
+
+    # -- what others ask --
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tells ``watcher`` of peers from now on."""
+        self._watchers.append(watcher)
+
+    def connections(self) -> list[Connection]:
+        return list(self._peers.values())
+
+    def connection(self, peer: PeerId) -> Connection | None:
+        return self._peers.get(peer)
+
+    def handle(self, protocol: str, handler: Handler) -> None:
+        """Hands streams of this protocol to ``handler`` from now on."""
+        self._handlers[protocol] = handler
+
+    def stop_handling(self, protocol: str) -> None:
+        self._handlers.pop(protocol, None)
+
+    def protocols(self) -> list[str]:
+        return list(self._handlers)
+
+    async def open_stream(self, peer: PeerId, *protocols: str) -> tuple[MuxStream, str]:
+        """A stream to a connected peer, and which of the protocols it speaks, best first.
+
+        Raises PeerUnreachable, ProtocolRefused, StreamBroken. The caller sets the deadline.
+        """
+        connection = self._peers.get(peer)
+        if connection is None:
+            raise PeerUnreachable("the peer is not connected")
+        stream = connection.mux.open_stream()
+        try:
+            return stream, await negotiate.propose(stream, protocols)
+        except MultistreamError as error:
+            stream.reset()
+            raise StreamBroken(str(error)) from error
+        except BaseException:
+            stream.reset()
+            raise
+
+    def drop(self, peer: PeerId, why: str) -> None:
+        """Closes the connection to a peer, if there is one."""
+        connection = self._peers.get(peer)
+        if connection is not None:
+            connection.mux.close(why)
+
+    # -- coming in --
+
+    async def serve(self, listener: trio.SocketListener) -> None:
+        """Accepts connections until cancelled, and closes the listener."""
+        await trio.serve_listeners(self._came, [listener])
+
+    async def _came(self, stream: trio.SocketStream) -> None:
+        metrics.CONNECTIONS.labels(Direction.IN).inc()
+        try:
+            address = _endpoint(stream.socket.getpeername())
+        except OSError:
+            await trio.aclose_forcefully(stream)  # gone already
+            return
+        try:
+            await self._hold(stream, address, None, trio.TASK_STATUS_IGNORED)
+        except ConnectionRefused as refusal:
+            metrics.REFUSED.labels(str(refusal)).inc()
+        except UpgradeFailed as error:
+            metrics.REFUSED.labels("handshake").inc()
+            log.debug("handshake-failed", address=address.host, because=str(error))
+        except Exception as error:
+            count_swallowed("p2p-connection", error)
+            log.exception("connection-failed", address=address.host)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    # -- going out --
+
+    async def dial(self, peer: PeerId, endpoint: Endpoint) -> None:
+        """Connects to a peer, unless it is connected. Raises PeerUnreachable."""
+        if peer == self.me:
+            raise PeerUnreachable("that is this node itself")
+        while (under_way := self._dialling.get(peer)) is not None:
+            await under_way.wait()
+        if peer in self._peers:
+            return
+        if self.bans.banned(peer, trio.current_time()):
+            raise PeerUnreachable("the peer is banned for a while")
+        self._dialling[peer] = trio.Event()
+        metrics.CONNECTIONS.labels(Direction.OUT).inc()
+        try:
+            with trio.fail_after(DIAL_S):
+                await self._nursery.start(self._go, peer, endpoint)
+        except trio.TooSlowError:
+            raise PeerUnreachable(f"no answer within {DIAL_S:g} s") from None
+        except PeerUnreachable:
+            # both dialled each other at once, and the peer's connection stayed
+            if peer not in self._peers:
+                raise
+        finally:
+            self._dialling.pop(peer).set()
+
+    async def _go(
+        self,
+        peer: PeerId,
+        endpoint: Endpoint,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """Dials and serves the connection; ``started`` with nothing, or raises before."""
+        began = _Once(task_status)
+        try:
+            stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+        except OSError as error:
+            raise PeerUnreachable(error.strerror or "no connection came about") from error
+        try:
+            await self._hold(stream, endpoint, peer, began)
+        except (ConnectionRefused, UpgradeFailed) as error:
+            if not began.done:
+                raise PeerUnreachable(str(error)) from error
+        except Exception as error:
+            if not began.done:
+                raise
+            count_swallowed("p2p-connection", error)
+            log.exception("connection-failed", address=endpoint.host)
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    # -- both --
+
+    async def _hold(
+        self,
+        stream: trio.SocketStream,
+        address: Endpoint,
+        expected: PeerId | None,
+        task_status: trio.TaskStatus[None],
+    ) -> None:
+        """A connection's whole life. Raises ConnectionRefused, UpgradeFailed."""
+        with self._place(address, inbound=expected is None):
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            with self._upgrading_place():
+                with trio.move_on_after(UPGRADE_S) as waited:
+                    peer, channel = await upgrade(stream, self._noise, expected)
+                if waited.cancelled_caught:
+                    raise UpgradeFailed(f"no handshake within {UPGRADE_S:g} s")
+            self._check(peer)
+            connection = Connection(
+                mux=self._mux(channel, peer, initiator=expected is not None),
+                address=address,
+                direction=Direction.IN if expected is None else Direction.OUT,
+                since_ms=self._clock.now_ms(),
+            )
+            await self._enter(connection)
+            try:
+                async with trio.open_nursery() as nursery:
+                    for watcher in self._watchers:
+                        nursery.start_soon(self._tell, watcher.connected, peer)
+                    task_status.started()
+                    await connection.mux.run(partial(self._opened, nursery, connection))
+                    nursery.cancel_scope.cancel()
+            finally:
+                if self._peers.get(peer) is connection:
+                    await self._leave(connection)
+                log.info("peer-gone", peer=peer, why=connection.mux.ended_by)
+
+    def _mux(self, channel: SecureChannel, peer: PeerId, *, initiator: bool) -> Mux:
+        limits, now = self.limits, trio.current_time()
+        rate = limits.bytes_per_s_per_peer
+        machine = Yamux(
+            initiator=initiator,
+            max_streams=limits.streams_per_peer,
+            max_unread_bytes=limits.memory_per_peer_bytes,
+        )
+        return Mux(
+            channel,
+            peer,
+            machine,
+            max_streams=limits.streams_per_peer,
+            ping_interval_s=self._ping_interval_s,
+            receive_rate=Bucket(rate, rate, now) if rate else None,
+            send_rate=Bucket(rate, rate, now) if rate else None,
+        )
+
+    def _check(self, peer: PeerId) -> None:
+        if peer == self.me:
+            raise ConnectionRefused("myself")
+        if self.bans.banned(peer, trio.current_time()):
+            raise ConnectionRefused("banned")
+
+    async def _enter(self, connection: Connection) -> None:
+        """Of two connections to one peer both ends keep the same; raises ConnectionRefused."""
+        peer, old = connection.peer, self._peers.get(connection.peer)
+        if old is not None:
+            smaller_dials = Direction.OUT if self.me < peer else Direction.IN
+            if connection.direction is not old.direction and old.direction is smaller_dials:
+                raise ConnectionRefused("connected-already")
+            # else the same end dialled again: it has lost the old one
+            old.mux.close("another connection took its place")
+            await self._leave(old)
+        self._peers[peer] = connection
+        metrics.PEERS.set(len(self._peers))
+        log.info(
+            "peer-connected",
+            peer=peer,
+            address=str(connection.address),
+            direction=str(connection.direction),
+        )
+
+    async def _leave(self, connection: Connection) -> None:
+        del self._peers[connection.peer]
+        metrics.PEERS.set(len(self._peers))
+        with trio.CancelScope(shield=True):
+            for watcher in self._watchers:
+                await self._tell(watcher.disconnected, connection.peer)
+
+    async def _tell(self, told: Callable[[PeerId], Awaitable[None]], peer: PeerId) -> None:
+        try:
+            await told(peer)
+        except Exception as error:
+            # a watcher's fault is not the connection's
+            count_swallowed("p2p-watcher", error)
+            log.exception("watcher-failed", peer=peer)
+
+    def _opened(self, nursery: trio.Nursery, connection: Connection, stream: MuxStream) -> None:
+        if connection.handlers >= 2 * self.limits.streams_per_peer:
+            # streams that are over for the peer, and not yet for our handlers
+            metrics.STREAMS_REFUSED.labels("handlers").inc()
+            stream.reset()
+            return
+        connection.handlers += 1
+        nursery.start_soon(self._serve_stream, connection, stream)
+
+    async def _serve_stream(self, connection: Connection, stream: MuxStream) -> None:
+        try:
+            with trio.move_on_after(_AGREE_S) as waited:
+                protocol = await negotiate.agree(stream, self._handlers.__contains__)
+            if waited.cancelled_caught:
+                metrics.STREAMS_REFUSED.labels("slow").inc()
+                stream.reset()
+                return
+            handler = self._handlers.get(protocol)
+            if handler is None:
+                stream.reset()  # no longer spoken
+                return
+            await handler(stream)
+            await stream.aclose()
+        except (StreamBroken, MultistreamError):
+            metrics.STREAMS_REFUSED.labels("broken").inc()
+            stream.reset()
+        except Exception as error:
+            count_swallowed("p2p-handler", error)
+            log.exception("handler-failed", peer=connection.peer)
+            stream.reset()
+        finally:
+            connection.handlers -= 1
+
+    def _place(self, address: Endpoint, *, inbound: bool) -> _Places:
+        limits = self.limits
+        if self._open >= limits.connections:
+            raise ConnectionRefused("max-connections")
+        keys = _places(address) if inbound else ()
+        bounds = (limits.connections_per_address, limits.connections_per_subnet)
+        reasons = ("max-per-address", "max-per-subnet")
+        for key, bound, reason in zip(keys, bounds, reasons, strict=False):
+            if self._taken.get(key, 0) >= bound:
+                raise ConnectionRefused(reason)
+        return _Places(self, keys)
+
+    def _upgrading_place(self) -> _Upgrading:
+        if self._upgrading >= _MAX_UPGRADING:
+            raise ConnectionRefused("max-handshakes")
+        return _Upgrading(self)
+
+    def taken(self, keys: Iterable[str], by: int) -> None:
+        """Counts connections; for the places below."""
+        self._open += by
+        metrics.CONNECTIONS_OPEN.set(self._open)
+        for key in keys:
+            left = self._taken.get(key, 0) + by
+            if left:
+                self._taken[key] = left
+            else:
+                del self._taken[key]
+
+    def upgrading(self, by: int) -> None:
+        self._upgrading += by
+
+
+class _Places:
+    def __init__(self, network: Network, keys: tuple[str, ...]) -> None:
+        self._count = partial(network.taken, keys)
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+
+class _Upgrading:
+    def __init__(self, network: Network) -> None:
+        self._count: Callable[[int], None] = network.upgrading
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+
+class _Once(trio.TaskStatus[None]):
+    """A task status that knows whether it was used."""
+
+    def __init__(self, inner: trio.TaskStatus[None]) -> None:
+        self._inner = inner
+        self.done = False
+
+    def started(self, value: None = None) -> None:
+        self.done = True
+        self._inner.started(value)
+
+
+def _endpoint(name: tuple[object, ...]) -> Endpoint:
+    host, port = str(name[0]), name[1]
+    parsed = ipaddress.ip_address(host.partition("%")[0])
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    return parse_endpoint(f"/ip{(mapped or parsed).version}/{mapped or parsed}/tcp/{port}")
+
+
+def _places(address: Endpoint) -> tuple[str, ...]:
+    """What a connection counts for: its address, and its subnet off loopback."""
+    if address.loopback:
+        return ()
+    prefix = 24 if address.kind == "ip4" else 48
+    subnet = ipaddress.ip_network((address.host, prefix), strict=False)
+    return address.host, str(subnet)

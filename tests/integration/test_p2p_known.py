@@ -1,0 +1,97 @@
+"""Peers that are found again: after a restart, after a loss, on the local network."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from hausd.core.clock import SystemClock
+from hausd.core.peers import HostSettings, Multiaddr, parse_multiaddr
+from hausd.p2p import PeerBook
+from hausd.p2p.mdns import endpoints, local_peers, txt
+from tests.support.hosts import host
+
+
+async def until(holds: Callable[[], object]) -> None:
+    with trio.fail_after(20):
+        while not holds():
+            await trio.sleep(0.02)
+
+
+async def test_a_bootstrap_peer_is_dialled_again_when_it_returns() -> None:
+    async with host("b") as b:
+        address = b.addresses[0]
+        listen = (parse_multiaddr(address.rpartition("/p2p/")[0]),)
+        async with host("a", bootstrap=(address,)) as a:
+            await until(a.peers)
+            b.ban(a.peer_id, 0.3, "for the test")
+            await until(lambda: not a.peers())
+            await until(a.peers)
+    async with host("a", bootstrap=(address,)) as a:
+        await trio.sleep(0.5)
+        assert not a.peers()
+        async with host("b", listen=listen):
+            await until(a.peers)
+
+
+async def test_peers_are_kept_across_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "peers.json"
+    async with host("b") as b:
+        async with host("a", book=PeerBook.read(path, 2**50)) as a:
+            await a.connect(b.addresses[0])
+            await until(lambda: a.peers() and a.peers()[0].addresses)
+        assert path.exists()
+        async with host("a", book=PeerBook(path)) as a:
+            await trio.sleep(0.3)
+            assert not a.peers()  # an empty book knows nobody
+        async with host("a", book=PeerBook.read(path, SystemClock().now_ms())) as a:
+            await until(lambda: [peer.id for peer in a.peers()] == [b.peer_id])
+
+
+async def test_who_was_dialled_learns_where_the_other_listens() -> None:
+    async with host("a") as a, host("b") as b:
+        await a.connect(b.addresses[0])
+        await until(lambda: b.peers() and b.peers()[0].addresses == a.addresses)
+        assert a.peers()[0].addresses == b.addresses
+
+
+async def test_announced_addresses_are_told_instead_of_those_bound() -> None:
+    announced = parse_multiaddr("/dns4/node.example.org/tcp/4001")
+    async with host("a", announce=(announced,)) as a, host("b") as b:
+        assert a.addresses == (Multiaddr(f"{announced}/p2p/{a.peer_id}"),)
+        await a.connect(b.addresses[0])
+        await until(lambda: b.peers() and b.peers()[0].addresses == a.addresses)
+
+
+async def test_a_wildcard_listener_tells_the_machines_addresses() -> None:
+    everywhere = HostSettings(listen=(parse_multiaddr("/ip4/0.0.0.0/tcp/0"),), mdns=False)
+    async with host("a", everywhere) as a:
+        assert all("/0.0.0.0/" not in each and "/127." not in each for each in a.addresses)
+
+
+async def test_peers_on_the_local_network_find_each_other() -> None:
+    found: list[str] = []
+    mine = [
+        Multiaddr("/ip4/10.9.9.9/tcp/4001/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq")
+    ]
+    rng = random.Random(1)
+    on = {"interfaces": ["127.0.0.1"]}
+    async with (
+        local_peers(mine, lambda _: None, rng, **on),
+        local_peers([], lambda end: found.append(str(end)), rng, **on),
+    ):
+        await until(lambda: found)
+    assert set(found) == {str(mine[0])}
+
+
+def test_a_txt_record_is_read_as_far_as_it_holds() -> None:
+    good = Multiaddr(
+        "/ip4/10.9.9.9/tcp/4001/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
+    )
+    record = txt([good])
+    assert [str(each) for each in endpoints(record)] == [good]
+    assert [str(each) for each in endpoints(b"\x05other" + record + b"\xffcut")] == [good]
+    assert endpoints(b"\xff" * 1000) == []
