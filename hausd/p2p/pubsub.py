@@ -60,12 +60,11 @@ class Topic:
         self._heard: deque[Heard] = deque()
         self._more = trio.Event()
 
-    async def publish(self, data: bytes) -> int:
-        """Says something on the topic; gives the number of peers it goes to.
+    def publish(self, data: bytes) -> int:
+        """Says something on the topic, at once; gives the number of peers it goes to.
 
         Our own messages are not heard here. Raises ValueError for one above the size limit.
         """
-        await trio.lowlevel.checkpoint()
         return self._pubsub.publish(self.name, data)
 
     def peers(self) -> list[PeerId]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, KeysView, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -125,6 +125,11 @@ class Pull(Generic[K]):
 
     def __len__(self) -> int:
         return len(self._wants)
+
+    @property
+    def neighbours(self) -> KeysView[PeerId]:
+        """Who may be asked, the oldest first."""
+        return self._neighbours.keys()
 
     def __contains__(self, leaf: object) -> bool:
         """Whether this leaf is sought."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from hausd.core.cid import CID, CIDError, Codec
 from hausd.core.dagcbor import MAX_BLOCK_BYTES, Value
+from hausd.core.following import Priority as Priority
 from hausd.core.forms import is_uint
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.media import LEAF_BYTES
@@ -36,15 +36,6 @@ MAX_WANT_BYTES = 4096
 MAX_ANSWER_BYTES = 12 * 1024
 
 _CID_BYTES = 36
-
-
-class Priority(IntEnum):
-    """What a want is for. Lower goes first; sharing between them is ``policy.uploads``'."""
-
-    LIVE = 0
-    CATCH_UP = 1
-    """Parts of the live window that a player may still ask for."""
-    ARCHIVE = 2
 
 
 @dataclass(frozen=True, slots=True)

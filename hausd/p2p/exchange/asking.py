@@ -1,0 +1,355 @@
+"""Gets a room's blocks from other nodes; implements ``rooms.ports.Leaves``.
+
+``policy.parents`` decides whom to ask for what; here are the streams, the clock and who waits.
+Blocks of the live edge and of the archive are sought apart, so that filling the one never moves
+the other's parent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.following import LeafMissing, Priority
+from hausd.core.ids import RoomId
+from hausd.core.peers import (
+    GIVES_NOTHING,
+    Gives,
+    Multiaddr,
+    PeerAddress,
+    PeerId,
+    PeerUnreachable,
+)
+from hausd.p2p import metrics
+from hausd.p2p.exchange.line import Asked, Line, LineBroken
+from hausd.p2p.host import Host
+from hausd.policy.estimates import Estimates
+from hausd.policy.parents import Action, Ask, Lost, Pull, Withdraw
+from hausd.telemetry import count_swallowed
+from hausd.wire.blocks_protocol import (
+    MAX_BLOCKS,
+    MAX_WAIT_MS,
+    Answer,
+    Block,
+    Busy,
+    Gone,
+    NotHave,
+    Want,
+    Wrong,
+)
+
+log = structlog.get_logger("hausd.p2p")
+
+WRONG_BAN_S = 600.0
+_MAX_LINES = 64
+_MAX_ADDRESSES_KNOWN = 1024
+_DIAL_S = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class _Sought:
+    """A block that somebody here waits for."""
+
+    done: trio.Event = field(default_factory=trio.Event)
+    data: bytes | None = None
+    asked: dict[PeerId, Asked] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Search:
+    """One room's search, of the live edge or of what lies behind it."""
+
+    room: RoomId
+    live: bool
+    pull: Pull[CID]
+    sought: dict[CID, _Sought] = field(default_factory=dict)
+    priority: Priority = Priority.LIVE
+    stirred: trio.Event = field(default_factory=trio.Event)
+
+
+class Asking:
+    """All that this node seeks. ``run`` owns the streams and the clock."""
+
+    def __init__(self, host: Host, gives: Callable[[RoomId], Gives]) -> None:
+        self._host = host
+        self._gives = gives
+        self._estimates = Estimates()
+        self._searches: dict[tuple[RoomId, bool], _Search] = {}
+        self._lines: OrderedDict[PeerId, Line] = OrderedDict()
+        self._known: OrderedDict[PeerId, tuple[Multiaddr, ...]] = OrderedDict()
+        """Addresses of peers that were named."""
+        self._nursery: trio.Nursery | None = None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Asking]:
+        """Asks until the context is left; then nothing is sought any more."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            yield self
+            self._nursery = None
+            nursery.cancel_scope.cancel()
+
+    # -- what rooms ask --
+
+    @asynccontextmanager
+    async def follow(
+        self, room: RoomId, neighbours: Callable[[], Iterable[PeerId]]
+    ) -> AsyncIterator[None]:
+        """Seeks blocks of a room while the context is open, among these neighbours and others."""
+        live = _Search(room, True, Pull(self._estimates))
+        behind = _Search(room, False, Pull(self._estimates), priority=Priority.ARCHIVE)
+        async with trio.open_nursery() as nursery:
+            for search in (live, behind):
+                self._searches[room, search.live] = search
+                nursery.start_soon(self._watch_clock, search, neighbours)
+            try:
+                yield
+            finally:
+                for search in (live, behind):
+                    del self._searches[room, search.live]
+                    for one in search.sought.values():
+                        one.done.set()
+                nursery.cancel_scope.cancel()
+
+    async def fetch(
+        self,
+        room: RoomId,
+        cid: CID,
+        max_bytes: int,
+        *,
+        told_by: PeerId | None,
+        deadline_s: float,
+        priority: Priority,
+    ) -> bytes:
+        """See ``rooms.ports.Leaves``."""
+        search = self._searches.get((room, priority is Priority.LIVE))
+        if search is None:
+            raise LeafMissing(cid)
+        sought = search.sought.get(cid)
+        if sought is None:
+            sought = search.sought[cid] = _Sought()
+            first = told_by or search.pull.parent or self._anyone(search)
+            if first is None:
+                del search.sought[cid]
+                await trio.sleep(0.1)
+                raise LeafMissing(cid)
+            search.priority = priority
+            search.pull.neighbour(first)
+            now_s = trio.current_time()
+            self._act(search, search.pull.heard([(cid, max_bytes)], first, now_s, deadline_s))
+        with trio.move_on_at(deadline_s):
+            await sought.done.wait()
+        if sought.data is None:
+            raise LeafMissing(cid)
+        return sought.data
+
+    def neighbour(self, room: RoomId, peer: PeerId, hops: int) -> None:
+        """A peer told how far from the origin it is; the origin is asked last."""
+        for live in (True, False):
+            search = self._searches.get((room, live))
+            if search is not None:
+                search.pull.neighbour(peer, hops)
+                if hops == 0:
+                    search.pull.origin = peer
+
+    # -- what the answering side asks --
+
+    def admits(self, room: RoomId, cid: CID, untrusted_hops: int) -> bool:
+        """Whether someone's request for a block that is on its way here may wait for it."""
+        search = self._searches.get((room, True))
+        return search is not None and search.pull.admits(cid, untrusted_hops)
+
+    def hops(self, room: RoomId) -> int | None:
+        """How far from the origin this node is; None where it doesn't follow the room."""
+        search = self._searches.get((room, True))
+        return search.pull.hops if search is not None else None
+
+    def parent(self, room: RoomId) -> PeerId | None:
+        """Whom the live edge comes from now."""
+        search = self._searches.get((room, True))
+        return search.pull.parent if search is not None else None
+
+    # -- acting on what the policy says --
+
+    def _anyone(self, search: _Search) -> PeerId | None:
+        other = self._searches.get((search.room, not search.live))
+        if other is not None and other.pull.parent is not None:
+            return other.pull.parent
+        return next(iter(search.pull.neighbours), None)
+
+    def _act(self, search: _Search, actions: Sequence[Action[CID]]) -> None:
+        for action in actions:
+            match action:
+                case Ask(peer, leaves, wait_s, hops):
+                    self._ask(search, peer, leaves, wait_s, hops)
+                case Withdraw(peer, leaf):
+                    sought = search.sought.get(leaf)
+                    asked = sought.asked.pop(peer, None) if sought is not None else None
+                    line = self._lines.get(peer)
+                    if asked is not None and line is not None:
+                        line.withdraw(asked, leaf)
+                case Lost(leaf):
+                    sought = search.sought.pop(leaf, None)
+                    if sought is not None:
+                        metrics.LEAVES_LOST.inc()
+                        sought.done.set()
+        search.stirred.set()
+
+    def _ask(
+        self, search: _Search, peer: PeerId, leaves: tuple[CID, ...], wait_s: float, hops: int
+    ) -> None:
+        gives = self._gives(search.room)
+        if not wait_s:
+            gives = Gives(gives.slots)
+        line = self._line(peer)
+        for at in range(0, len(leaves), MAX_BLOCKS):
+            cids = leaves[at : at + MAX_BLOCKS]
+            want = Want(
+                search.room,
+                cids,
+                min(int(wait_s * 1000), MAX_WAIT_MS),
+                hops,
+                search.priority,
+                gives if search.live else GIVES_NOTHING,
+            )
+            metrics.LEAVES_ASKED.labels("wait" if wait_s else "now").inc(len(cids))
+
+            def heard(answer: Answer) -> None:
+                self._heard(search, peer, answer)
+
+            asked = line.ask(want, heard) if line is not None else None
+            if asked is None:
+                # told a turn later: the policy is in the middle of its own answer
+                self._soon(search, peer)
+                return
+            for cid in cids:
+                sought = search.sought.get(cid)
+                if sought is not None:
+                    sought.asked[peer] = asked
+
+    def _soon(self, search: _Search, peer: PeerId) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._tell_gone, peer, [search])
+
+    async def _tell_gone(self, peer: PeerId, searches: list[_Search]) -> None:
+        await trio.lowlevel.checkpoint()
+        for search in searches:
+            for sought in search.sought.values():
+                sought.asked.pop(peer, None)
+            self._act(search, search.pull.gone(peer, trio.current_time()))
+
+    def _heard(self, search: _Search, peer: PeerId, answer: Answer) -> None:
+        now_s = trio.current_time()
+        pull = search.pull
+        match answer:
+            case Block(cid=cid, data=data, hops=hops):
+                sought = search.sought.pop(cid, None)
+                actions = pull.got(cid, peer, hops, now_s)
+                metrics.LEAVES_GOT.inc()
+                metrics.LEAF_BYTES_GOT.inc(len(data))
+                if sought is None:
+                    metrics.LEAVES_TWICE.inc()
+                else:
+                    sought.data = data
+                    sought.asked.pop(peer, None)
+                    for other, asked in sought.asked.items():
+                        line = self._lines.get(other)
+                        if line is not None:
+                            line.withdraw(asked, cid)
+                    sought.done.set()
+                self._act(search, [a for a in actions if not isinstance(a, Withdraw)])
+            case NotHave(cid=cid, hops=hops):
+                self._act(search, pull.none(cid, peer, hops, now_s))
+            case Busy(cids=cids, untrusted_peers=named):
+                self._remember(named)
+                names = [one.peer for one in named if one.peer != self._host.peer_id]
+                self._act(search, pull.busy(list(cids), peer, names, now_s))
+            case Wrong():
+                log.warning("wrong-bytes", peer=peer, room=search.room)
+                metrics.LEAVES_WRONG.inc()
+                self._host.ban(peer, WRONG_BAN_S, "sent bytes that are not the block's")
+                for each in list(self._searches.values()):
+                    self._act(each, each.pull.wrong(peer, now_s))
+            case Gone():
+                pass
+
+    def _remember(self, named: Iterable[PeerAddress]) -> None:
+        for one in named:
+            if one.addresses:
+                self._known[one.peer] = tuple(Multiaddr(each) for each in one.addresses)
+                self._known.move_to_end(one.peer)
+        while len(self._known) > _MAX_ADDRESSES_KNOWN:
+            self._known.popitem(last=False)
+
+    # -- streams --
+
+    def _line(self, peer: PeerId) -> Line | None:
+        line = self._lines.get(peer)
+        if line is not None:
+            self._lines.move_to_end(peer)
+            return line
+        if self._nursery is None or len(self._lines) >= _MAX_LINES:
+            return None
+        line = self._lines[peer] = Line(peer)
+        self._nursery.start_soon(self._run_line, line)
+        return line
+
+    async def _run_line(self, line: Line) -> None:
+        peer = line.peer
+        try:
+            await self._connect(peer)
+            await line.run(self._host.open_stream)
+        except (LineBroken, PeerUnreachable) as fault:
+            log.debug("line-ended", peer=peer, because=str(fault))
+        except Exception as fault:  # the door of a peer's task
+            count_swallowed("p2p-line", fault)
+            log.exception("line-failed", peer=peer)
+        finally:
+            if self._lines.get(peer) is line:
+                del self._lines[peer]
+        await self._tell_gone(peer, list(self._searches.values()))
+
+    async def _connect(self, peer: PeerId) -> None:
+        """Connects to a peer that was named, by an address that was told with it."""
+        if any(view.id == peer for view in self._host.peers()):
+            return
+        for address in self._known.get(peer, ()):
+            with trio.move_on_after(_DIAL_S):
+                try:
+                    await self._host.connect(_with_peer(address, peer))
+                    return
+                except (PeerUnreachable, ValueError):
+                    continue
+        raise PeerUnreachable("no address of it answers")
+
+    # -- the clock --
+
+    async def _watch_clock(
+        self, search: _Search, neighbours: Callable[[], Iterable[PeerId]]
+    ) -> None:
+        pull = search.pull
+        while True:
+            for peer in neighbours():
+                if peer not in pull.neighbours:
+                    pull.neighbour(peer)
+            due_s = pull.next_due()
+            now_s = trio.current_time()
+            with trio.move_on_after(1.0 if due_s is None else max(0.0, min(due_s - now_s, 1.0))):
+                search.stirred = trio.Event()
+                await search.stirred.wait()
+            self._act_on_due(search)
+
+    def _act_on_due(self, search: _Search) -> None:
+        actions = search.pull.due(trio.current_time())
+        if actions:
+            self._act(search, actions)
+
+
+def _with_peer(address: Multiaddr, peer: PeerId) -> Multiaddr:
+    return address if "/p2p/" in address else Multiaddr(f"{address}/p2p/{peer}")

@@ -1,0 +1,141 @@
+"""The exchange as a whole: what ``rooms`` knows of the network of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.following import Ask, Priority, Told
+from hausd.core.ids import RoomId
+from hausd.core.peers import Heard, PeerId, Validator
+from hausd.p2p.exchange.asking import Asking
+from hausd.p2p.exchange.giving import Giving
+from hausd.p2p.exchange.ports import Shared, UploadSettings
+from hausd.p2p.exchange.syncing import Syncing
+from hausd.p2p.host import Host
+from hausd.p2p.pubsub import Topic
+from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
+from hausd.wire.room_protocol import PROTOCOL as ROOM
+
+
+def segments_topic(room: RoomId) -> str:
+    """Where a room's announcements are heard."""
+    return f"/haus/1/room/{room}/segments"
+
+
+class Exchange:
+    """Implements ``rooms.ports.Network``: announcements, leaves and sync at once."""
+
+    def __init__(self, host: Host, asking: Asking, giving: Giving, syncing: Syncing) -> None:
+        self._host = host
+        self._asking = asking
+        self._giving = giving
+        self._syncing = syncing
+        self._topics: dict[RoomId, Topic] = {}
+
+    # -- rooms.ports.Network --
+
+    @property
+    def announcements(self) -> Exchange:
+        return self
+
+    @property
+    def leaves(self) -> Exchange:
+        return self
+
+    @property
+    def sync(self) -> Exchange:
+        return self
+
+    def join(self, room: RoomId, validator: Validator) -> AbstractAsyncContextManager[RoomTopic]:
+        """See ``rooms.ports.Announcements``."""
+        return self._join(room, validator)
+
+    async def fetch(
+        self,
+        room: RoomId,
+        cid: CID,
+        max_bytes: int,
+        *,
+        told_by: PeerId | None,
+        deadline_s: float,
+        priority: Priority,
+    ) -> bytes:
+        """See ``rooms.ports.Leaves``."""
+        return await self._asking.fetch(
+            room, cid, max_bytes, told_by=told_by, deadline_s=deadline_s, priority=priority
+        )
+
+    async def ask(self, room: RoomId, ask: Ask) -> Told | None:
+        """See ``rooms.ports.RoomSync``."""
+        return await self._syncing.ask(room, ask)
+
+    # -- what the operator sees --
+
+    def parent(self, room: RoomId) -> PeerId | None:
+        """Whom a followed room's live edge comes from."""
+        return self._asking.parent(room)
+
+    def hops(self, room: RoomId) -> int | None:
+        """How far from the origin this node is."""
+        return self._asking.hops(room)
+
+    def copies(self, room: RoomId) -> int:
+        """How many followers get this room from here."""
+        return self._giving.copies(room)
+
+    def neighbours(self, room: RoomId) -> list[PeerId]:
+        """Connected peers that take part in the room."""
+        topic = self._topics.get(room)
+        return topic.peers() if topic is not None else []
+
+    @asynccontextmanager
+    async def _join(self, room: RoomId, validator: Validator) -> AsyncIterator[RoomTopic]:
+        async with self._host.topic(segments_topic(room), validator) as topic:
+            self._topics[room] = topic
+            try:
+                async with self._asking.follow(room, topic.peers):
+                    yield RoomTopic(topic)
+            finally:
+                del self._topics[room]
+                self._giving.close(room)
+
+
+class RoomTopic:
+    """Implements ``rooms.ports.Topic``."""
+
+    def __init__(self, topic: Topic) -> None:
+        self._topic = topic
+
+    def publish(self, message: bytes) -> None:
+        """Hands a message of our own to the neighbours; never waits."""
+        self._topic.publish(message)
+
+    def heard(self) -> AsyncIterator[Heard]:
+        """Messages that the validator accepted."""
+        return self._topic
+
+
+@asynccontextmanager
+async def open_exchange(
+    host: Host, shared: Shared, settings: UploadSettings
+) -> AsyncIterator[Exchange]:
+    """Asks and gives until the context is left."""
+    giving = Giving(host, shared, settings)
+    async with Asking(host, giving.gives).open() as asking, trio.open_nursery() as nursery:
+        giving.asking = asking
+        exchange: Exchange
+
+        def neighbours(room: RoomId) -> Iterable[PeerId]:
+            return exchange.neighbours(room)
+
+        syncing = Syncing(host, shared, asking.hops, asking.neighbour, neighbours)
+        exchange = Exchange(host, asking, giving, syncing)
+        host.handle(BLOCKS, giving.serve)
+        host.handle(ROOM, syncing.serve)
+        nursery.start_soon(giving.run)
+        yield exchange
+        nursery.cancel_scope.cancel()

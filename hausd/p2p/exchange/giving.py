@@ -1,0 +1,231 @@
+"""Gives a room's blocks to other nodes, within the upload budget.
+
+``policy.uploads`` says who is served and whom to ask instead, ``policy.sharing`` in which order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.following import Priority
+from hausd.core.ids import RoomId
+from hausd.core.peers import MAX_ADDRESSES, MAX_HOPS, Gives, PeerAddress, PeerId, PeerStream
+from hausd.p2p import metrics
+from hausd.p2p.exchange.asking import Asking
+from hausd.p2p.exchange.ports import Shared, SharedRoom, UploadSettings
+from hausd.p2p.host import Host
+from hausd.policy.sharing import (
+    ARCHIVE_WEIGHT,
+    CATCH_UP_WEIGHT,
+    LIVE_WEIGHT,
+    FairQueue,
+    Pace,
+)
+from hausd.policy.uploads import Uploads
+from hausd.wire.blocks_protocol import BlocksAnswerer, Cancelled, Wanted
+from hausd.wire.frames import ProtocolError
+
+_WEIGHTS = {
+    Priority.LIVE: LIVE_WEIGHT,
+    Priority.CATCH_UP: CATCH_UP_WEIGHT,
+    Priority.ARCHIVE: ARCHIVE_WEIGHT,
+}
+_LEAST_COPY_BYTES_PER_S = 12_500.0
+"""A room that sends nothing yet still counts as one that may."""
+
+
+@dataclass(slots=True, eq=False)
+class _Guest:
+    """A peer that asks, on one stream."""
+
+    peer: PeerId
+    answerer: BlocksAnswerer = field(default_factory=BlocksAnswerer)
+    out: deque[bytes | memoryview] = field(default_factory=deque)
+    wake: trio.Event = field(default_factory=trio.Event)
+
+    def write(self, *pieces: bytes | memoryview) -> None:
+        self.out.extend(pieces)
+        self.wake.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A block that is to be sent."""
+
+    guest: _Guest
+    room: RoomId
+    number: int
+    index: int
+    data: bytes | memoryview
+    hops: int
+
+
+class Giving:
+    """All that this node sends. ``serve`` is the handler of the protocol's streams."""
+
+    def __init__(self, host: Host, shared: Shared, settings: UploadSettings) -> None:
+        self.asking: Asking | None = None
+        """Set once both sides are there: what is on its way here may be waited for."""
+        self._host = host
+        self._shared = shared
+        self._settings = settings
+        self._uploads = Uploads(settings.bytes_per_s)
+        self._queue: FairQueue[_Ready] = FairQueue()
+        self._pace = Pace(settings.bytes_per_s)
+        self._queued = trio.Event()
+
+    def gives(self, room: RoomId) -> Gives:
+        """What this node can send on of a room; told with each request."""
+        one = self._shared.shared(room)
+        if one is None:
+            return Gives()
+        self._open(room, one)
+        return self._uploads.gives(room, trio.current_time())
+
+    def copies(self, room: RoomId) -> int:
+        """How many followers hold a slot of this room."""
+        return len(self._uploads.holds(room))
+
+    def close(self, room: RoomId) -> None:
+        """The room is not served any more."""
+        self._uploads.close(room)
+
+    async def run(self) -> None:
+        """Hands out what is queued, in fair order and within the budget, until cancelled."""
+        while True:
+            ready = self._queue.pop()
+            if ready is None:
+                self._queued = trio.Event()
+                await self._queued.wait()
+                continue
+            wait_s = self._pace.wait_s(trio.current_time())
+            if wait_s:
+                await trio.sleep(wait_s)
+            self._send(ready)
+
+    async def serve(self, stream: PeerStream) -> None:
+        """Answers a peer until it closes the stream."""
+        guest = _Guest(stream.peer)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write_all, guest, stream)
+            try:
+                while data := await stream.receive_some():
+                    for request in guest.answerer.feed(data):
+                        match request:
+                            case Wanted():
+                                self._wanted(guest, request, nursery)
+                            case Cancelled(reply=reply):
+                                guest.write(reply)
+            except ProtocolError:
+                metrics.STREAMS_REFUSED.labels("protocol").inc()
+                stream.reset()
+            nursery.cancel_scope.cancel()
+
+    # -- one want --
+
+    def _wanted(self, guest: _Guest, wanted: Wanted, nursery: trio.Nursery) -> None:
+        room = self._shared.shared(wanted.want.room)
+        if room is None:
+            for index in range(len(wanted.want.cids)):
+                guest.write(guest.answerer.none(wanted.id, index, MAX_HOPS))
+            return
+        self._open(wanted.want.room, room)
+        for index in range(len(wanted.want.cids)):
+            nursery.start_soon(self._give, guest, wanted, index, room)
+
+    async def _give(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
+        want = wanted.want
+        cid = want.cids[index]
+        data = await room.leaf(cid, may_wait=False)
+        if not guest.answerer.is_open(wanted.id, index):
+            return
+        now_s = trio.current_time()
+        live = want.priority is Priority.LIVE
+        may_wait = live and want.wait_ms > 0 and self._admits(want.room, cid, want.hops)
+        if data is None and not may_wait:
+            if live and self._uploads.full(want.room, guest.peer, now_s):
+                self._busy(guest, wanted, index)
+            else:
+                self._none(guest, wanted, index, room)
+            return
+        hedged = data is not None and not (live and want.wait_ms)
+        if not self._uploads.ask(
+            want.room,
+            guest.peer,
+            want.gives,
+            now_s,
+            dialable=bool(self._addresses(guest.peer)),
+            hedge_bytes=len(data) if hedged and data is not None else 0,
+        ):
+            self._busy(guest, wanted, index)
+            return
+        if data is None:
+            with trio.move_on_after(want.wait_ms / 1000):
+                data = await room.leaf(cid, may_wait=True)
+            if not guest.answerer.is_open(wanted.id, index):
+                return
+        if data is None:
+            self._none(guest, wanted, index, room)
+            return
+        ready = _Ready(guest, want.room, wanted.id, index, data, self._hops(want.room, room))
+        flow = (want.room, want.priority)
+        if not self._queue.put(flow, _WEIGHTS[want.priority], len(data), ready):
+            self._busy(guest, wanted, index)
+            return
+        self._queued.set()
+
+    def _send(self, ready: _Ready) -> None:
+        if not ready.guest.answerer.is_open(ready.number, ready.index):
+            return
+        now_s = trio.current_time()
+        self._pace.sent(len(ready.data), now_s)
+        self._uploads.sent(ready.room, ready.guest.peer, len(ready.data), now_s)
+        metrics.LEAVES_SENT.inc()
+        metrics.LEAF_BYTES_SENT.inc(len(ready.data))
+        ready.guest.write(
+            *ready.guest.answerer.block(ready.number, ready.index, ready.data, ready.hops)
+        )
+
+    def _busy(self, guest: _Guest, wanted: Wanted, index: int) -> None:
+        metrics.LEAVES_REFUSED.labels("busy").inc()
+        named = self._uploads.names(wanted.want.room, guest.peer, trio.current_time())
+        peers = [PeerAddress(peer, self._addresses(peer)) for peer in named]
+        guest.write(guest.answerer.busy(wanted.id, [index], peers))
+
+    def _none(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
+        metrics.LEAVES_REFUSED.labels("none").inc()
+        hops = self._hops(wanted.want.room, room)
+        guest.write(guest.answerer.none(wanted.id, index, hops))
+
+    # -- what is known --
+
+    def _open(self, room: RoomId, one: SharedRoom) -> None:
+        copies = self._settings.copies if one.is_origin else None
+        self._uploads.open(room, max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S), copies)
+
+    def _admits(self, room: RoomId, cid: CID, hops: int) -> bool:
+        return self.asking is not None and self.asking.admits(room, cid, hops)
+
+    def _hops(self, room: RoomId, one: SharedRoom) -> int:
+        if one.is_origin:
+            return 0
+        hops = self.asking.hops(room) if self.asking is not None else None
+        return MAX_HOPS if hops is None else hops
+
+    def _addresses(self, peer: PeerId) -> tuple[str, ...]:
+        for view in self._host.peers():
+            if view.id == peer:
+                return tuple(view.addresses[:MAX_ADDRESSES])
+        return ()
+
+
+async def _write_all(guest: _Guest, stream: PeerStream) -> None:
+    while True:
+        while guest.out:
+            await stream.send_all(guest.out.popleft())
+        guest.wake = trio.Event()
+        await guest.wake.wait()

@@ -1,0 +1,49 @@
+"""What the exchange needs of the node's rooms, as Protocols."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hausd.core.cid import CID
+from hausd.core.following import Ask, Told
+from hausd.core.ids import RoomId
+from hausd.core.live import RoomState
+
+
+class SharedRoom(Protocol):
+    """A room, as far as other nodes may have it."""
+
+    @property
+    def state(self) -> RoomState: ...
+
+    @property
+    def is_origin(self) -> bool:
+        """Whether the stream begins here."""
+
+    @property
+    def copy_bytes_per_s(self) -> float:
+        """What sending all renditions once takes, measured."""
+
+    def tell(self, ask: Ask) -> Told:
+        """The statements that were asked for, as they are signed."""
+
+    async def leaf(self, cid: CID, *, may_wait: bool) -> bytes | memoryview | None:
+        """A block's bytes; None where it is not here. ``may_wait``: nor on its way here.
+
+        The caller owns the deadline.
+        """
+
+
+class Shared(Protocol):
+    """The rooms that this node takes part in."""
+
+    def shared(self, room: RoomId) -> SharedRoom | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class UploadSettings:
+    """What may be sent. ``copies``: of a room that begins here; followers send what they can."""
+
+    bytes_per_s: float = 125_000_000.0
+    copies: float = 3.0

@@ -1,0 +1,159 @@
+"""``/haus/room/1``: tells others what a room is doing, and asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+import trio
+
+from hausd.core.following import Ask, Told
+from hausd.core.ids import RoomId
+from hausd.core.peers import (
+    MAX_HOPS,
+    PeerId,
+    PeerStream,
+    PeerUnreachable,
+    ProtocolRefused,
+    StreamBroken,
+)
+from hausd.p2p import metrics
+from hausd.p2p.exchange.ports import Shared
+from hausd.p2p.host import Host
+from hausd.wire import announce
+from hausd.wire.frames import ProtocolError
+from hausd.wire.room_protocol import (
+    MAX_RANGES,
+    MAX_TICKS,
+    PROTOCOL,
+    Done,
+    Edge,
+    Question,
+    RoomAnswerer,
+    RoomAsker,
+    ToldCard,
+)
+from hausd.wire.room_protocol import Told as ToldStatement
+
+log = structlog.get_logger("hausd.p2p")
+
+ANSWER_S = 3.0
+"""A neighbour that takes longer to answer is passed over."""
+_MOST_ASKED = 4
+_IDLE_S = 30.0
+_RECENT = 64
+
+
+class Syncing:
+    """Both sides. Implements ``rooms.ports.RoomSync``."""
+
+    def __init__(
+        self,
+        host: Host,
+        shared: Shared,
+        hops: Callable[[RoomId], int | None],
+        on_edge: Callable[[RoomId, PeerId, int], None],
+        neighbours: Callable[[RoomId], Iterable[PeerId]],
+    ) -> None:
+        self._host = host
+        self._shared = shared
+        self._hops = hops
+        self._on_edge = on_edge
+        self._neighbours = neighbours
+
+    async def serve(self, stream: PeerStream) -> None:
+        """Answers a peer's questions until it closes the stream."""
+        answerer = RoomAnswerer()
+        try:
+            while True:
+                with trio.move_on_after(_IDLE_S) as idle:
+                    data = await stream.receive_some()
+                if idle.cancelled_caught or not data:
+                    return
+                for question in answerer.feed(data):
+                    metrics.ROOM_QUESTIONS.inc()
+                    await stream.send_all(self._answer(answerer, question))
+        except ProtocolError:
+            metrics.STREAMS_REFUSED.labels("protocol").inc()
+            stream.reset()
+
+    async def ask(self, room: RoomId, ask: Ask) -> Told | None:
+        """See ``rooms.ports.RoomSync``."""
+        listening = list(self._neighbours(room))
+        others = [view.id for view in self._host.peers() if view.id not in listening]
+        for peer in [*listening, *others][:_MOST_ASKED]:
+            with trio.move_on_after(ANSWER_S):
+                try:
+                    told = await self._ask(peer, room, ask)
+                except (PeerUnreachable, ProtocolRefused, StreamBroken, ProtocolError) as fault:
+                    log.debug("room-not-told", peer=peer, room=room, because=str(fault))
+                    continue
+                if told is not None:
+                    return told
+        return None
+
+    def _answer(self, answerer: RoomAnswerer, question: Question) -> bytes:
+        room = self._shared.shared(question.room)
+        if room is None:
+            return answerer.answer(None)
+        hops = 0 if room.is_origin else self._hops(question.room)
+        told = room.tell(Ask(question.session, question.missing))
+        head = (told.untrusted_head,) if told.untrusted_head is not None else ()
+        statements = (*told.untrusted_tracks, *head, *told.untrusted_ticks)
+        edge = Edge(room.state, hops=MAX_HOPS if hops is None else hops)
+        return answerer.answer(edge, statements)
+
+    async def _ask(self, peer: PeerId, room: RoomId, ask: Ask) -> Told | None:
+        stream = await self._host.open_stream(peer, PROTOCOL)
+        try:
+            return await self._converse(stream, room, ask)
+        finally:
+            stream.reset()
+
+    async def _converse(self, stream: PeerStream, room: RoomId, ask: Ask) -> Told | None:
+        asker = RoomAsker()
+        missing = _bounded(ask.missing)
+        recent = 0 if missing else _RECENT
+        await stream.send_all(asker.ask(Question(room, ask.session, missing, recent)))
+        statements: list[bytes] = []
+        while True:
+            data = await stream.receive_some()
+            if not data:
+                asker.finish()
+                return None
+            for answer in asker.feed(data):
+                match answer:
+                    case Edge(hops=hops):
+                        self._on_edge(room, stream.peer, hops)
+                    case ToldStatement(untrusted_statement=encoded):
+                        statements.append(encoded)
+                    case ToldCard():
+                        pass  # rooms are found by their cards on the topic of events
+                    case Done(known=known):
+                        return _sorted(statements, stream.peer) if known else None
+
+
+def _bounded(missing: tuple[range, ...]) -> tuple[range, ...]:
+    """As many of the ticks as one question may be about, the oldest first."""
+    taken: list[range] = []
+    left = MAX_TICKS
+    for one in missing[:MAX_RANGES]:
+        if left <= 0:
+            break
+        taken.append(range(one.start, min(one.stop, one.start + left)))
+        left -= len(taken[-1])
+    return tuple(one for one in taken if len(one))
+
+
+def _sorted(statements: list[bytes], peer: PeerId) -> Told:
+    """By the kind that each says it is; whoever takes them verifies them."""
+    tracks, heads, ticks = [], [], []
+    for encoded in statements:
+        match announce.untrusted_kind(encoded):
+            case "track":
+                tracks.append(encoded)
+            case "head":
+                heads.append(encoded)
+            case "tick" | "end":
+                ticks.append(encoded)
+    return Told(tuple(tracks), heads[-1] if heads else None, tuple(ticks), by=peer)
