@@ -38,12 +38,14 @@ MAX_NAMED = 8
 
 _NEAR_ASKS = 3
 """After so many requests for a leaf the origin is asked, before further neighbours."""
-_FIRST_PATIENCE_S = 0.8
+_FIRST_PATIENCE_S = 0.6
 _LEAST_PATIENCE_S = 0.1
-_MOST_PATIENCE_S = 1.6
+_MOST_PATIENCE_S = 1.2
 _RETRY_S = 0.2
 _SLOW_AFTER = 3.0
 """A late leaf counts 1, one in time takes a quarter off: at this sum a parent is slow."""
+_SILENT_LEAVES = 3
+"""A parent that let so many leaves become late and said nothing meanwhile is gone."""
 _PATIENT_LEAVES = 8
 """After so many leaves without a parent, one that is further from the origin will do."""
 _REFUSALS = 2
@@ -125,6 +127,8 @@ class Pull(Generic[K]):
         self._slow = 0.0
         self._refusals = 0
         self._orphaned = 0
+        self._silent = 0
+        self._spoke_s = float("-inf")
 
     def __len__(self) -> int:
         return len(self._wants)
@@ -179,6 +183,7 @@ class Pull(Generic[K]):
         self._estimates.carried(peer, want.size, now_s - asked_s, waited)
         self._lag.add(now_s - want.heard_s)
         if peer == self.parent:
+            self._silent, self._spoke_s = 0, now_s
             self._slow = max(0.0, self._slow - 0.25)
             self._refusals = 0
             self._move(hops)
@@ -204,6 +209,7 @@ class Pull(Generic[K]):
             self._estimates.answered(peer, now_s - asked_s)
         if peer != self.parent:
             return (self._next if waited else self._later)(leaf, want, now_s)
+        self._silent, self._spoke_s = 0, now_s
         if not waited:
             # It was asked as one who was named, and has the leaf soon: once more, then others.
             self._move(hops)
@@ -276,6 +282,11 @@ class Pull(Generic[K]):
             want = self._wants[leaf]
             if now_s >= want.deadline_s:
                 actions += self._give_up(leaf)
+            elif self._parent_is_gone(want):
+                assert self.parent is not None
+                self._wake(leaf, want, now_s + _RETRY_S)
+                self._estimates.rest(self.parent, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
+                actions += self._without(self.parent, now_s)
             elif len(want.out) < MAX_AT_ONCE and want.asks < MAX_ASKS:
                 actions += self._hedge(leaf, want, now_s)
             else:
@@ -286,15 +297,24 @@ class Pull(Generic[K]):
 
     def _adopt(self, peer: PeerId, hops: int) -> None:
         self.parent = peer
-        self._slow, self._refusals, self._orphaned = 0.0, 0, 0
+        self._slow, self._refusals, self._orphaned, self._silent = 0.0, 0, 0, 0
         self._move(hops)
 
     def _abandon(self) -> None:
         self.parent = None
-        self._slow, self._refusals = 0.0, 0
+        self._slow, self._refusals, self._silent = 0.0, 0, 0
 
     def _move(self, parent_hops: int) -> None:
         self.hops = min(parent_hops + 1, MAX_HOPS)
+
+    def _parent_is_gone(self, want: _Want) -> bool:
+        """Counts a leaf that became late; true where the parent has been silent for too long."""
+        if self.parent is None or self.parent not in want.out:
+            return False
+        asked_s, waits = want.out[self.parent]
+        if waits and self._spoke_s < asked_s and not want.hedges:
+            self._silent += 1
+        return self._silent >= _SILENT_LEAVES
 
     def _learn(self, peer: PeerId, hops: int) -> None:
         if peer in self._neighbours:
@@ -320,7 +340,9 @@ class Pull(Generic[K]):
     # ---- requests ----
 
     def _ask_parent(self, leaves: list[K], first: PeerId, now_s: float) -> list[Action[K]]:
-        parent = self.parent or self._new_parent(first, now_s)
+        parent = self.parent
+        if parent is None:
+            parent = self._new_parent(first, now_s)
         wait_s = self._wants[leaves[0]].deadline_s - now_s
         patience_s = min(
             max(self._lag.late(_FIRST_PATIENCE_S), _LEAST_PATIENCE_S), _MOST_PATIENCE_S
