@@ -38,12 +38,16 @@ MAX_NAMED = 8
 
 _NEAR_ASKS = 3
 """After so many requests for a leaf the origin is asked, before further neighbours."""
-_FIRST_PATIENCE_S = 0.5
+_FIRST_PATIENCE_S = 0.6
 _LEAST_PATIENCE_S = 0.1
-_MOST_PATIENCE_S = 1.0
+_MOST_PATIENCE_S = 1.2
 _RETRY_S = 0.2
 _SLOW_AFTER = 3.0
 """A late leaf counts 1, one in time takes a quarter off: at this sum a parent is slow."""
+_SILENT_LEAVES = 3
+"""A parent that let so many leaves become late and said nothing meanwhile is gone."""
+_PATIENT_LEAVES = 8
+"""After so many leaves without a parent, one that is further from the origin will do."""
 _REFUSALS = 2
 """A parent that is not nearer to the origin so many times in a row is none."""
 _BUSY_REST_S, _MOST_BUSY_REST_S = 1.0, 30.0
@@ -122,6 +126,9 @@ class Pull(Generic[K]):
         self._lag = Estimate()
         self._slow = 0.0
         self._refusals = 0
+        self._orphaned = 0
+        self._silent = 0
+        self._spoke_s = float("-inf")
 
     def __len__(self) -> int:
         return len(self._wants)
@@ -143,9 +150,13 @@ class Pull(Generic[K]):
         want = self._wants.get(leaf)
         return want is not None and want.hops < untrusted_hops
 
-    def neighbour(self, peer: PeerId) -> None:
-        """This peer takes part in the room and may be asked; beyond the bound, the oldest not."""
-        self._neighbours.setdefault(peer, MAX_HOPS)
+    def neighbour(self, peer: PeerId, untrusted_hops: int = MAX_HOPS) -> None:
+        """This peer takes part in the room and may be asked; beyond the bound, the oldest not.
+
+        ``untrusted_hops``: where it says that it is, if it was asked (``/haus/room/1``).
+        """
+        known = self._neighbours.setdefault(peer, untrusted_hops)
+        self._neighbours[peer] = min(known, untrusted_hops)
         self._neighbours.move_to_end(peer)
         if len(self._neighbours) > MAX_NEIGHBOURS:
             self._neighbours.popitem(last=False)
@@ -175,15 +186,17 @@ class Pull(Generic[K]):
             return []
         asked_s, waited = want.out.pop(peer, (want.heard_s, True))
         self._estimates.carried(peer, want.size, now_s - asked_s, waited)
+        self._lag.add(now_s - want.heard_s)
         if peer == self.parent:
-            self._lag.add(now_s - want.heard_s)
+            self._silent, self._spoke_s = 0, now_s
             self._slow = max(0.0, self._slow - 0.25)
             self._refusals = 0
             self._move(hops)
         elif self.parent is None:
-            self._adopt(peer, hops)
-        elif self.parent in want.out:
-            # Whoever lets its followers hedge for long has less to give than it thought.
+            self._orphaned += 1
+            if hops < self.hops or self._orphaned >= _PATIENT_LEAVES:
+                self._adopt(peer, hops)
+        elif self.parent in want.out and hops < self.hops:
             self._slow += 1.0
             if self._slow >= _SLOW_AFTER:
                 self._estimates.rest(self.parent, now_s, _BUSY_REST_S, _MOST_BUSY_REST_S)
@@ -200,7 +213,8 @@ class Pull(Generic[K]):
         if not waited:
             self._estimates.answered(peer, now_s - asked_s)
         if peer != self.parent:
-            return self._later(leaf, want, now_s)
+            return (self._next if waited else self._later)(leaf, want, now_s)
+        self._silent, self._spoke_s = 0, now_s
         if not waited:
             # It was asked as one who was named, and has the leaf soon: once more, then others.
             self._move(hops)
@@ -273,6 +287,11 @@ class Pull(Generic[K]):
             want = self._wants[leaf]
             if now_s >= want.deadline_s:
                 actions += self._give_up(leaf)
+            elif self._parent_is_gone(want):
+                assert self.parent is not None
+                self._wake(leaf, want, now_s + _RETRY_S)
+                self._estimates.rest(self.parent, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
+                actions += self._without(self.parent, now_s)
             elif len(want.out) < MAX_AT_ONCE and want.asks < MAX_ASKS:
                 actions += self._hedge(leaf, want, now_s)
             else:
@@ -283,29 +302,52 @@ class Pull(Generic[K]):
 
     def _adopt(self, peer: PeerId, hops: int) -> None:
         self.parent = peer
-        self._slow, self._refusals = 0.0, 0
-        self._lag = Estimate()
+        self._slow, self._refusals, self._orphaned, self._silent = 0.0, 0, 0, 0
         self._move(hops)
 
     def _abandon(self) -> None:
         self.parent = None
-        self._slow, self._refusals = 0.0, 0
+        self._slow, self._refusals, self._silent = 0.0, 0, 0
 
     def _move(self, parent_hops: int) -> None:
         self.hops = min(parent_hops + 1, MAX_HOPS)
 
+    def _parent_is_gone(self, want: _Want) -> bool:
+        """Counts a leaf that became late; true where the parent has been silent for too long."""
+        if self.parent is None or self.parent not in want.out:
+            return False
+        asked_s, waits = want.out[self.parent]
+        if waits and self._spoke_s < asked_s and not want.hedges:
+            self._silent += 1
+        return self._silent >= _SILENT_LEAVES
+
     def _learn(self, peer: PeerId, hops: int) -> None:
         if peer in self._neighbours:
             self._neighbours[peer] = hops
+
+    def _new_parent(self, first: PeerId, now_s: float) -> PeerId:
+        """Whom to ask who has no parent. It keeps its hops, so that nobody below it must move.
+
+        So only who is nearer to the origin can be its parent: the first announcer, unless it is
+        known not to be, a neighbour, or the origin, which will know somebody.
+        """
+        if self._neighbours.get(first, 0) < self.hops and not self._estimates.rests(first, now_s):
+            return first
+        near = [
+            (hops, self._estimates.latency_s(peer, _LEAST_PATIENCE_S), at, peer)
+            for at, (peer, hops) in enumerate(self._neighbours.items())
+            if hops < self.hops and not self._estimates.rests(peer, now_s)
+        ]
+        if near:
+            return min(near)[-1]
+        return first if self.origin is None else self.origin
 
     # ---- requests ----
 
     def _ask_parent(self, leaves: list[K], first: PeerId, now_s: float) -> list[Action[K]]:
         parent = self.parent
         if parent is None:
-            parent = first
-            if self._estimates.rests(first, now_s):
-                parent = self._candidate(self._wants[leaves[0]], now_s) or first
+            parent = self._new_parent(first, now_s)
         wait_s = self._wants[leaves[0]].deadline_s - now_s
         patience_s = min(
             max(self._lag.late(_FIRST_PATIENCE_S), _LEAST_PATIENCE_S), _MOST_PATIENCE_S

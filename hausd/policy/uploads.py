@@ -15,6 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from hausd.core.ids import RoomId
+from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import MAX_GIVES, Gives, PeerId
 
 ORIGIN_COPIES = 3.0
@@ -33,8 +34,9 @@ _LEAST_COST = 0.05
 _SWAP_S = 1.0
 """A room gives at most one slot in so long to a follower that passes on more."""
 _SPARE = 0.1
-"""Of the budget: for single leaves that were asked for as a hedge."""
-_SPARE_BURST_S = 10.0
+"""Of the budget, on top of what slots leave: for leaves that were asked for as a hedge."""
+_SPARE_BURST_S = 1.0
+_SPARE_BYTES = 4 * LEAF_BYTES
 
 
 @dataclass(slots=True)
@@ -108,9 +110,8 @@ class Uploads:
     ) -> bool:
         """Whether this follower's request for the live edge is served; gives it a slot.
 
-        ``hedge_bytes``: the size of a single leaf that was asked for without a wait; it may be
-        served without a slot, out of a tenth of the budget. Where this says no, ``names`` says
-        whom to ask.
+        ``hedge_bytes``: the size of what is here and was asked for without a wait. It gets no
+        slot, but what slots leave of the budget. Where this says no, ``names`` says whom to ask.
         """
         one = self._rooms.get(room)
         if one is None:
@@ -122,6 +123,8 @@ class Uploads:
             slot.named = max(0, slot.named - 1)
             return True
         self._expire(now_s)
+        if hedge_bytes:
+            return self._spare(hedge_bytes, now_s)
         if (
             self._fits(one, now_s)
             or self._regain(one, now_s)
@@ -129,7 +132,7 @@ class Uploads:
         ):
             one.slots[peer] = _Slot(now_s, now_s, untrusted_gives, dialable, measured_s=now_s)
             return True
-        return hedge_bytes > 0 and self._spare(hedge_bytes, now_s)
+        return False
 
     def full(self, room: RoomId, peer: PeerId, now_s: float) -> bool:
         """Whether ``ask`` would give this peer no slot: it may as well ask others at once."""
@@ -272,12 +275,11 @@ class Uploads:
         return True
 
     def _spare(self, size_bytes: int, now_s: float) -> bool:
-        per_s = self._budget * _SPARE
-        most = per_s * _SPARE_BURST_S
-        if self._spare_s is None:
-            self._spare_bytes = most
-        else:
-            self._spare_bytes = min(most, self._spare_bytes + per_s * (now_s - self._spare_s))
+        """A bucket that fills with what slots leave of the budget, and a tenth of it on top."""
+        left = self._budget - self.cost_bytes_per_s(now_s) + _SPARE * self._budget
+        since_s = now_s - self._spare_s if self._spare_s is not None else _SPARE_BURST_S
+        most = max(left * _SPARE_BURST_S, _SPARE_BYTES if self._budget else 0.0)
+        self._spare_bytes = min(most, self._spare_bytes + left * since_s)
         self._spare_s = now_s
         if self._spare_bytes < size_bytes:
             return False

@@ -108,7 +108,8 @@ class Swarm:
                 continue
             node.links.add(other.number)
             other.links.add(node.number)
-            node.pull.neighbour(other.number)
+            # Who joins asks its neighbours where they are, over /haus/room/1.
+            node.pull.neighbour(other.number, 0 if other is self.origin else other.pull.hops)
             other.pull.neighbour(node.number)
             count -= 1
 
@@ -182,12 +183,16 @@ class Swarm:
             match action:
                 case Ask(peer, leaves, wait_s, hops):
                     gives = node.uploads.gives(ROOM, now_s)
+                    if not wait_s:
+                        gives = Gives(gives.slots)
                     self.measure.asked(now_s, wait_s > 0)
                     other = self.nodes.get(peer)
                     if other is not None:
                         at_s = now_s + self.world.delay_s(node.place, other.place)
                         for leaf in leaves:
-                            self.events.at(at_s, self._asked, other, node, leaf, wait_s, hops, gives)
+                            self.events.at(
+                                at_s, self._asked, other, node, leaf, wait_s, hops, gives
+                            )
                 case Withdraw(peer, leaf):
                     other = self.nodes.get(peer)
                     if other is not None:

@@ -1,0 +1,253 @@
+"""Upload slots: never over budget, no room starves, and who gets none learns whom to ask."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.peers import peer
+
+from hausd.core.ids import RoomId
+from hausd.core.peers import GIVES_NOTHING, MAX_GIVES, Gives
+from hausd.policy.uploads import (
+    MAX_ROOMS,
+    MAX_SLOTS,
+    NAMED,
+    ORIGIN_COPIES,
+    SLOT_IDLE_S,
+    Uploads,
+)
+
+COPY = 375_000.0
+ONE, TWO = RoomId("k51one"), RoomId("k51two")
+
+
+def origin(copies: float = ORIGIN_COPIES) -> Uploads:
+    """A node with one room and a budget of so many copies."""
+    uploads = Uploads(copies * COPY)
+    uploads.open(ONE, COPY)
+    return uploads
+
+
+def test_an_origin_serves_its_copies_and_names_who_has_them() -> None:
+    uploads = origin()
+    given_to = [n for n in range(20) if uploads.ask(ONE, peer(n), Gives(2, n % 3), 0.1)]
+    assert given_to == [0, 1, 2]
+    assert uploads.full(ONE, peer(9), 0.1)
+    assert not uploads.full(ONE, peer(0), 0.1)
+    assert uploads.names(ONE, peer(9), 0.1) == [peer(2), peer(1), peer(0)]
+
+
+def test_who_is_named_is_named_less_until_it_says_what_it_has_left() -> None:
+    uploads = origin(2)
+    for n in range(2):
+        assert uploads.ask(ONE, peer(n), Gives(3, 2), 0.0)
+    assert [uploads.names(ONE, peer(9), 0.1)[0] for _ in range(4)] == [
+        peer(0),
+        peer(1),
+        peer(0),
+        peer(1),
+    ]
+
+
+def test_those_that_pass_nothing_on_or_cannot_be_dialled_are_not_named() -> None:
+    uploads = origin(3)
+    assert uploads.ask(ONE, peer(0), GIVES_NOTHING, 0.0)
+    assert uploads.ask(ONE, peer(1), Gives(2, 2), 0.0, dialable=False)
+    assert uploads.ask(ONE, peer(2), Gives(2, 0), 0.0)
+    assert uploads.names(ONE, peer(9), 0.0) == [peer(2)]
+    assert uploads.names(ONE, peer(2), 0.0) == []
+    assert uploads.names(TWO, peer(9), 0.0) == []
+
+
+def test_a_slot_is_kept_while_it_is_used_and_free_when_it_is_not() -> None:
+    uploads = origin(1)
+    assert uploads.ask(ONE, peer(0), GIVES_NOTHING, 0.0)
+    for tick in range(1, 20):
+        assert uploads.ask(ONE, peer(0), GIVES_NOTHING, tick * 0.4)
+        assert not uploads.ask(ONE, peer(1), GIVES_NOTHING, tick * 0.4)
+    assert uploads.ask(ONE, peer(1), GIVES_NOTHING, 19 * 0.4 + SLOT_IDLE_S + 0.1)
+    uploads.gone(peer(1))
+    assert uploads.holds(ONE) == ()
+
+
+def test_free_riders_cannot_hold_all_slots() -> None:
+    uploads = origin(2)
+    for n in range(2):
+        assert uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0)
+    assert uploads.ask(ONE, peer(5), Gives(4, 4), 2.0)
+    assert not uploads.ask(ONE, peer(6), Gives(9, 9), 2.1), "one in a while"
+    assert uploads.ask(ONE, peer(6), Gives(9, 9), 4.0)
+    assert set(uploads.holds(ONE)) == {peer(5), peer(6)}
+    assert uploads.ask(ONE, peer(5), Gives(4, 4), 4.0)
+    assert not uploads.ask(ONE, peer(7), Gives(7, 7), 6.0), "not for a little more"
+
+
+def test_a_small_follower_costs_what_it_takes() -> None:
+    uploads = origin(1)
+    assert uploads.ask(ONE, peer(0), GIVES_NOTHING, 0.0)
+    now_s = 0.0
+    while now_s < 6:
+        now_s += 0.4
+        assert uploads.ask(ONE, peer(0), GIVES_NOTHING, now_s)
+        uploads.sent(ONE, peer(0), int(COPY * 0.4 / 3), now_s)
+    assert uploads.cost_bytes_per_s(now_s) == pytest.approx(COPY / 3, rel=0.1)
+
+
+def test_hedges_have_what_is_left_and_a_tenth() -> None:
+    uploads = origin(2)
+    for n in range(2):
+        assert uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0)
+    sent = 0
+    for tick in range(1000):
+        now_s = tick * 0.1
+        for n in range(2):
+            assert uploads.ask(ONE, peer(n), GIVES_NOTHING, now_s)
+        sent += 100_000 * uploads.ask(ONE, peer(9), GIVES_NOTHING, now_s, hedge_bytes=100_000)
+    assert 0.15 < sent / 100 / COPY < 0.22
+    assert len(uploads.holds(ONE)) == 2
+    assert not Uploads(0).ask(ONE, peer(0), GIVES_NOTHING, 0.0, hedge_bytes=1)
+
+
+def test_a_room_gets_its_share_back_from_one_that_had_more() -> None:
+    uploads = origin(4)
+    uploads.open(TWO, COPY)
+    for n in range(4):
+        assert uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0), "nobody else wanted it"
+    assert [uploads.ask(TWO, peer(10 + n), GIVES_NOTHING, 0.5) for n in range(4)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert len(uploads.holds(ONE)) == 2
+
+
+def test_a_premium_room_has_more_and_never_all() -> None:
+    uploads = Uploads(10 * COPY)
+    uploads.open(ONE, COPY, weight=4)
+    uploads.open(TWO, COPY)
+    for tick in range(5):
+        for n in range(20):
+            uploads.ask(ONE, peer(n), GIVES_NOTHING, tick * 0.4)
+            uploads.ask(TWO, peer(100 + n), GIVES_NOTHING, tick * 0.4)
+    assert (len(uploads.holds(ONE)), len(uploads.holds(TWO))) == (8, 2)
+
+
+def test_what_a_node_says_that_it_gives_counts_those_below_it() -> None:
+    uploads = origin(3)
+    assert uploads.gives(ONE, 0.0) == Gives(3, 3)
+    assert uploads.ask(ONE, peer(0), Gives(5, 4), 0.0)
+    assert uploads.gives(ONE, 0.0) == Gives(3, 6)
+    assert uploads.ask(ONE, peer(1), Gives(9, MAX_GIVES), 0.0)
+    assert uploads.gives(ONE, 0.0) == Gives(3, MAX_GIVES)
+    assert uploads.gives(TWO, 0.0) == GIVES_NOTHING
+
+
+def test_rooms_and_slots_are_bounded() -> None:
+    uploads = Uploads(1e12)
+    for n in range(MAX_ROOMS):
+        uploads.open(RoomId(f"k51{n}"), COPY)
+    with pytest.raises(ValueError, match="at most"):
+        uploads.open(ONE, COPY)
+    uploads.close(RoomId("k510"))
+    uploads.open(ONE, COPY)
+    assert sum(uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0) for n in range(400)) == MAX_SLOTS
+    for bad in ((0.0, 1.0), (1.0, 0.0)):
+        with pytest.raises(ValueError, match="above 0"):
+            uploads.open(TWO, bad[0], weight=bad[1])
+    with pytest.raises(ValueError, match="negative"):
+        Uploads(-1)
+
+
+ROOMS = [RoomId(f"k51room{n}") for n in range(3)]
+
+
+class Budget(RuleBasedStateMachine):
+    """Any peers ask anything of some rooms, and say anything of what they give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+
+    @initialize(
+        copies=st.floats(0, 9),
+        rates=st.lists(st.floats(1e4, 1e6), min_size=3, max_size=3),
+        weights=st.lists(st.floats(0.5, 8), min_size=3, max_size=3),
+        limits=st.lists(st.none() | st.floats(0, 4), min_size=3, max_size=3),
+    )
+    def begin(
+        self,
+        copies: float,
+        rates: list[float],
+        weights: list[float],
+        limits: list[float | None],
+    ) -> None:
+        self.budget = copies * COPY
+        self.rates, self.limits, self.weights = rates, limits, weights
+        self.uploads = Uploads(self.budget)
+        for room, rate, limit, weight in zip(ROOMS, rates, limits, weights, strict=True):
+            self.uploads.open(room, rate, limit, weight)
+
+    @rule(
+        room=st.integers(0, 2),
+        who=st.integers(0, 30),
+        slots=st.integers(0, 20),
+        free=st.integers(0, MAX_GIVES),
+        hedge=st.booleans(),
+    )
+    def ask(self, room: int, who: int, slots: int, free: int, hedge: bool) -> None:
+        size = 100_000 if hedge else 0
+        self.uploads.ask(ROOMS[room], peer(who), Gives(slots, free), self.now_s, hedge_bytes=size)
+
+    @rule(room=st.integers(0, 2), who=st.integers(0, 30), size=st.integers(0, 1 << 20))
+    def send(self, room: int, who: int, size: int) -> None:
+        if peer(who) in self.uploads.holds(ROOMS[room]):
+            self.uploads.sent(ROOMS[room], peer(who), size, self.now_s)
+
+    @rule(wait_s=st.floats(0, 6))
+    def wait(self, wait_s: float) -> None:
+        self.now_s += wait_s
+
+    @rule(room=st.integers(0, 2), wants=st.integers(1, 9))
+    def a_room_is_never_kept_from_its_share(self, room: int, wants: int) -> None:
+        """Followers that ask again and again get what the room is due, whoever was there."""
+        due = self.budget * self.weights[room] / sum(self.weights)
+        limit = self.limits[room]
+        copies = int(due / self.rates[room])
+        if limit is not None:
+            copies = min(copies, int(limit))
+        for other in ROOMS:
+            for holder in self.uploads.holds(other):
+                self.uploads.ask(other, holder, Gives(9, 9), self.now_s)
+        new = {peer(100 + n) for n in range(wants)}
+        there = {*self.uploads.holds(ROOMS[room]), *new}
+        for one in sorted(new):
+            self.uploads.ask(ROOMS[room], one, GIVES_NOTHING, self.now_s)
+        assert len(self.uploads.holds(ROOMS[room])) >= min(len(there), copies)
+
+    @invariant()
+    def no_budget_is_exceeded(self) -> None:
+        if not hasattr(self, "uploads"):
+            return
+        new_s = self.now_s
+        assert self.uploads.cost_bytes_per_s(new_s) <= self.budget * (1 + 1e-6)
+        for room, rate, limit in zip(ROOMS, self.rates, self.limits, strict=True):
+            named = self.uploads.names(room, peer(77), new_s)
+            assert len(named) <= NAMED
+            gives = self.uploads.gives(room, new_s)
+            assert gives.slots * rate <= self.budget * (1 + 1e-6) + 1
+            if limit is not None:
+                assert gives.slots <= limit + 1e-6
+
+
+TestBudget = Budget.TestCase
+TestBudget.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+@given(st.integers(0, 40))
+def test_what_is_given_is_never_more_than_the_copies(followers: int) -> None:
+    uploads = origin(3)
+    served = sum(uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0) for n in range(followers))
+    assert served == min(followers, 3)
