@@ -131,6 +131,7 @@ class HostLimits:
     """What strangers may take. Beyond it they are refused, slowed or dropped, and counted."""
 
     connections: int = 256
+    """In all. A quarter of them is kept for those that this node dials."""
     connections_per_address: int = 8
     connections_per_subnet: int = 32
     """A subnet is an IPv4 /24 or an IPv6 /48. Loopback has no such bound."""

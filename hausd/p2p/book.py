@@ -76,10 +76,16 @@ class PeerBook:
         """All of them, who was seen last first."""
         return list(reversed(self._peers))
 
-    def seen(self, peer: PeerId, addresses: Iterable[Multiaddr], now_ms: int) -> None:
-        """A peer is connected; without any address to dial there is nothing to keep."""
+    def seen(
+        self, peer: PeerId, addresses: Iterable[Multiaddr], now_ms: int, *, dialled: bool = True
+    ) -> None:
+        """A peer is connected; without any address to dial there is nothing to keep.
+
+        ``dialled``: by us. Who came by itself only claims its addresses, and takes nobody's place.
+        """
         kept = tuple(dict.fromkeys(addresses))[:MAX_ADDRESSES]
-        if not kept:
+        full = peer not in self._peers and len(self._peers) >= MAX_PEERS
+        if not kept or (full and not dialled):
             return
         self._peers.pop(peer, None)
         self._peers[peer] = Known(kept, now_ms)

@@ -171,9 +171,7 @@ async def open_host(
             ping_interval_s=settings.ping_interval_s,
             nursery=nursery,
             clock=clock,
-            rng=rng,
         )
-
         pubsub = Pubsub(
             network,
             Gossip(rng),

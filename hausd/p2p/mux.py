@@ -19,6 +19,7 @@ from hausd.wire import yamux
 
 LINGER_S = 60.0
 """A stream that was closed here waits so long for the peer's end."""
+_GATHER_BYTES = 4096
 _GO_AWAY_PROTOCOL_ERROR = 1
 
 
@@ -28,7 +29,7 @@ class MuxStream:
     def __init__(self, mux: Mux, number: int) -> None:
         self._mux = mux
         self._number = number
-        self._unread: deque[bytes] = deque()
+        self._unread: deque[bytes | bytearray] = deque()
         self._ended = False
         self._closed = False
         self._sent_eof = False
@@ -57,13 +58,11 @@ class MuxStream:
         self._reading = True
         waited = False
         try:
-            if self._unread:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+            await trio.lowlevel.checkpoint()
             while not self._unread:
                 if self._fault:
                     raise StreamBroken(self._fault)
                 if self._ended or self._closed:
-                    await trio.lowlevel.checkpoint()
                     return b""
                 waited = True
                 self._readable = trio.Event()
@@ -72,7 +71,7 @@ class MuxStream:
             self._reading = False
         if self._fault:
             raise StreamBroken(self._fault)
-        data = self._unread.popleft()
+        data = bytes(self._unread.popleft())
         if len(data) > max_bytes:
             self._unread.appendleft(data[max_bytes:])
             data = data[:max_bytes]
@@ -136,7 +135,12 @@ class MuxStream:
         if self._closed:
             self._mux.consumed(self._number, len(data))
             return
-        self._unread.append(data)
+        last = self._unread[-1] if self._unread else None
+        if isinstance(last, bytearray) and len(last) < _GATHER_BYTES:
+            last += data
+        else:
+            # bytes that come one by one are gathered: each alone would cost 50 times its size
+            self._unread.append(data if len(data) >= _GATHER_BYTES else bytearray(data))
         self._readable.set()
 
     def ended(self) -> None:

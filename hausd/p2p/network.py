@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import random
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -90,7 +89,6 @@ class Network:
         ping_interval_s: float,
         nursery: trio.Nursery,
         clock: Clock,
-        rng: random.Random,
     ) -> None:
         self.me = me
         self.limits = limits
@@ -99,7 +97,6 @@ class Network:
         self._ping_interval_s = ping_interval_s
         self._nursery = nursery
         self._clock = clock
-        self._rng = rng
         self._peers: dict[PeerId, Connection] = {}
         self._dialling: dict[PeerId, trio.Event] = {}
         self._taken: dict[str, int] = {}
@@ -362,13 +359,15 @@ class Network:
 
     def _place(self, address: Endpoint, *, inbound: bool) -> _Places:
         limits = self.limits
-        if self._open >= limits.connections:
+        # a quarter is kept for those that we dial ourselves: strangers can't shut us in
+        bound = limits.connections - (limits.connections // 4 if inbound else 0)
+        if self._open >= bound:
             raise ConnectionRefused("max-connections")
         keys = _places(address) if inbound else ()
         bounds = (limits.connections_per_address, limits.connections_per_subnet)
         reasons = ("max-per-address", "max-per-subnet")
-        for key, bound, reason in zip(keys, bounds, reasons, strict=False):
-            if self._taken.get(key, 0) >= bound:
+        for key, most, reason in zip(keys, bounds, reasons, strict=False):
+            if self._taken.get(key, 0) >= most:
                 raise ConnectionRefused(reason)
         return _Places(self, keys)
 

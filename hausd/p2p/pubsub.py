@@ -75,10 +75,10 @@ class Topic:
         return self
 
     async def __anext__(self) -> Heard:
+        await trio.lowlevel.checkpoint()
         while not self._heard:
             self._more = trio.Event()
             await self._more.wait()
-        await trio.lowlevel.cancel_shielded_checkpoint()
         return self._heard.popleft()
 
     def judge(self, peer: PeerId, data: bytes) -> Verdict:
@@ -124,6 +124,7 @@ class Pubsub:
         self._scores = Scores()
         self._topics: dict[str, Topic] = {}
         self._sending: dict[PeerId, tuple[trio.CancelScope, trio.Event]] = {}
+        self._hearing: dict[PeerId, PeerStream] = {}
         self._rates: OrderedDict[tuple[PeerId, str], Bucket] = OrderedDict()
         self._seqno = 0
         for protocol in PROTOCOLS:
@@ -241,7 +242,11 @@ class Pubsub:
     # -- what they say --
 
     async def _listen(self, stream: PeerStream) -> None:
-        """Hears one peer out."""
+        """Hears one peer out, on its newest stream only: each may hold an RPC's bytes."""
+        older = self._hearing.get(stream.peer)
+        if older is not None:
+            older.reset()
+        self._hearing[stream.peer] = stream
         try:
             async for untrusted in _rpcs(stream):
                 self._heard(stream.peer, codec.decode(untrusted))
@@ -249,6 +254,9 @@ class Pubsub:
             metrics.MESSAGES.labels("broken").inc()
             stream.reset()
             self.punish(stream.peer, scores.BROKEN_RPC, f"broken gossip: {fault}")
+        finally:
+            if self._hearing.get(stream.peer) is stream:
+                del self._hearing[stream.peer]
 
     def _heard(self, peer: PeerId, rpc: Rpc) -> None:
         now = trio.current_time()

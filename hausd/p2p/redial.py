@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from hausd.core.clock import Clock
-from hausd.core.peers import Endpoint, PeerId, PeerUnreachable, parse_endpoint
+from hausd.core.peers import Direction, Endpoint, PeerId, PeerUnreachable, parse_endpoint
 from hausd.p2p import metrics
 from hausd.p2p.book import PeerBook
 from hausd.p2p.network import Connection, Network
@@ -112,8 +112,12 @@ class Redial:
 
     def learned(self, connection: Connection) -> None:
         """A peer told where it can be dialled."""
-        addresses = connection.known_addresses
-        self._book.seen(connection.peer, addresses, self._clock.now_ms())
+        self._book.seen(
+            connection.peer,
+            connection.known_addresses,
+            self._clock.now_ms(),
+            dialled=connection.direction is Direction.OUT,
+        )
 
     async def connected(self, peer: PeerId) -> None:
         await trio.lowlevel.checkpoint()

@@ -52,6 +52,8 @@ def test_the_book_is_bounded_and_forgets_the_oldest() -> None:
     known = book.known(peer("9"))
     assert known is not None
     assert len(known.addresses) == MAX_ADDRESSES
+    book.seen(peer("stranger"), [at("stranger")], NOW_MS, dialled=False)
+    assert book.known(peer("stranger")) is None
 
 
 def test_what_is_broken_in_the_file_is_left_out(tmp_path: Path) -> None:

@@ -131,6 +131,30 @@ async def test_one_stalled_stream_does_not_hold_up_another(autojump_clock: MockC
             nursery.cancel_scope.cancel()
 
 
+async def test_bytes_that_come_one_by_one_are_gathered(autojump_clock: MockClock) -> None:
+    async with joined() as (one, _, accepted):
+        here, there = await opened(one, accepted)
+        for number in range(5000):
+            await here.send_all(bytes((number % 256,)))
+        await trio.sleep(1)
+        assert len(there._unread) <= 2
+        received = b""
+        while len(received) < 5000:
+            received += await there.receive_some(999)
+        assert received == bytes(number % 256 for number in range(5000))
+
+
+async def test_a_reader_can_be_cancelled_though_bytes_are_there(autojump_clock: MockClock) -> None:
+    async with joined() as (one, _, accepted):
+        here, there = await opened(one, accepted)
+        await here.send_all(b"abc")
+        await trio.sleep(1)
+        with trio.move_on_after(0) as at_once:
+            await there.receive_some(1)
+        assert at_once.cancelled_caught
+        assert await there.receive_some() == b"abc"
+
+
 async def test_a_cancelled_send_leaves_the_connection_whole(autojump_clock: MockClock) -> None:
     async with joined() as (one, _, accepted):
         here, _ = await opened(one, accepted)
