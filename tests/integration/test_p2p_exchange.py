@@ -1,0 +1,137 @@
+"""Nodes pull a room's leaves from each other over real connections."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import trio
+from support.sharing import Peer, sharing
+
+from hausd.core.cid import CID
+from hausd.core.following import Ask, LeafMissing, Told
+from hausd.core.ids import RoomId
+from hausd.core.keys import SigningKey
+from hausd.core.media import LEAF_BYTES
+
+ROOM = RoomId(SigningKey(bytes(31) + b"\1").public.open_room)
+
+
+def leaves(count: int, size: int = LEAF_BYTES) -> dict[CID, bytes]:
+    made = [os.urandom(size) for _ in range(count)]
+    return {CID.of(data): data for data in made}
+
+
+async def meet(peer: Peer, other: Peer) -> None:
+    await peer.host.connect(other.host.addresses[0])
+    while other.host.peer_id not in peer.exchange.neighbours(ROOM):
+        await trio.sleep(0.01)
+
+
+async def test_leaves_come_from_who_announced_them_all_at_once() -> None:
+    async with sharing("a", ROOM, origin=True) as a, sharing("b", ROOM) as b:
+        with trio.fail_after(20):
+            await meet(b, a)
+            a.room.held.update(made := leaves(200))
+            got: dict[CID, bytes] = {}
+
+            async def fetch(cid: CID) -> None:
+                got[cid] = await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+
+            async with trio.open_nursery() as nursery:
+                for cid in made:
+                    nursery.start_soon(fetch, cid)
+        assert got == made
+        assert b.exchange.parent(ROOM) == a.host.peer_id
+        assert (a.exchange.hops(ROOM), b.exchange.hops(ROOM)) != (1, 0)
+        assert b.exchange.hops(ROOM) == 1
+
+
+async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> None:
+    async with (
+        sharing("a", ROOM, origin=True) as a,
+        sharing("b", ROOM) as b,
+        sharing("c", ROOM) as c,
+    ):
+        with trio.fail_after(20):
+            await meet(b, a)
+            await meet(c, b)
+            warm = leaves(1)
+            a.room.held.update(warm)
+            for cid in warm:
+                await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+                await c.get(ROOM, cid, LEAF_BYTES, b.host.peer_id)
+            ((cid, data),) = leaves(1).items()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(b.get, ROOM, cid, LEAF_BYTES, a.host.peer_id)
+                await trio.sleep(0.05)
+                nursery.start_soon(c.get, ROOM, cid, LEAF_BYTES, b.host.peer_id)
+                await trio.sleep(0.2)
+                assert cid not in c.room.held
+                a.room.add(cid, data)
+        assert c.room.held[cid] == data
+        assert c.exchange.hops(ROOM) == 2
+
+
+async def test_an_origin_without_upload_to_spare_sends_followers_to_each_other() -> None:
+    async with (
+        sharing("a", ROOM, origin=True, copies=1) as a,
+        sharing("b", ROOM) as b,
+        sharing("c", ROOM) as c,
+    ):
+        with trio.fail_after(30):
+            await meet(b, a)
+            await meet(c, a)
+            sent_at_first = 0
+            for number in range(30):
+                ((cid, data),) = leaves(1, 20_000).items()
+                a.room.held[cid] = data
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(b.get, ROOM, cid, 20_000, a.host.peer_id)
+                    nursery.start_soon(c.get, ROOM, cid, 20_000, a.host.peer_id)
+                if number == 9:
+                    sent_at_first = _sent(a)
+                await trio.sleep(0.02)
+            later = _sent(a) - sent_at_first
+        assert len(b.room.held) == len(c.room.held) == 30, "nobody missed a leaf"
+        assert a.exchange.copies(ROOM) == 1
+        assert later < 1.6 * 20 * 20_000, "the second copy comes from the other follower"
+
+
+def _sent(peer: Peer) -> int:
+    return sum(view.sent_bytes for view in peer.host.peers())
+
+
+async def test_wrong_bytes_are_not_taken_and_their_sender_is_banned() -> None:
+    async with (
+        sharing("a", ROOM, origin=True) as a,
+        sharing("liar", ROOM) as liar,
+        sharing("b", ROOM) as b,
+    ):
+        with trio.fail_after(20):
+            await meet(b, a)
+            await meet(b, liar)
+            ((cid, data),) = leaves(1).items()
+            a.room.held[cid] = data
+            liar.room.held[cid] = os.urandom(len(data))
+            assert await b.get(ROOM, cid, LEAF_BYTES, liar.host.peer_id) == data
+            while any(view.id == liar.host.peer_id for view in b.host.peers()):
+                await trio.sleep(0.01)
+
+
+async def test_a_leaf_that_nobody_has_is_given_up_at_its_deadline() -> None:
+    async with sharing("a", ROOM, origin=True) as a, sharing("b", ROOM) as b:
+        with trio.fail_after(20):
+            await meet(b, a)
+            (cid,) = leaves(1)
+            with pytest.raises(LeafMissing):
+                await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id, deadline_s=0.5)
+
+
+async def test_who_joins_is_told_what_a_room_is_doing() -> None:
+    async with sharing("a", ROOM, origin=True) as a, sharing("b", ROOM) as b:
+        with trio.fail_after(20):
+            await meet(b, a)
+            assert await b.exchange.ask(ROOM, Ask(None)) == Told(by=a.host.peer_id)
+            nowhere = RoomId(SigningKey(bytes(31) + b"\2").public.open_room)
+            assert await b.exchange.ask(nowhere, Ask(None)) is None
