@@ -42,7 +42,7 @@ from hausd.ingest.connection import Limits as RtmpLimits
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
 from hausd.rooms.manager import Rooms
-from hausd.rooms.records import RoomRecords
+from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
 from hausd.rooms.shape import Urls
 from hausd.telemetry.logs import set_level, set_up_logs
@@ -82,6 +82,8 @@ def run_node(
         trio.run(partial(_run, home, loaded, read_config, ring, demo=demo, greet=greet))
     except StoreError as fault:
         raise NodeFailed(str(fault)) from fault
+    except RecordIsNewer as fault:
+        raise NodeFailed(str(fault), "run that one, or take another --home") from fault
 
 
 async def _run(
