@@ -125,7 +125,7 @@ async def _run(
                 settings=room_settings(config),
                 workers=workers,
                 store=store,
-                records=RoomRecords(home.path / "rooms"),
+                records=RoomRecords(home.rooms_dir),
                 clock=SystemClock(),
                 random_bytes=os.urandom,
             )
@@ -238,7 +238,8 @@ def _greet(rooms: Rooms) -> None:
         f"  with the key {room.stream_key}\n"
         f"  and watch at {room.watch_url}\n\n"
         "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
-        "  Settings > Output > Keyframe interval: 2 s.  Ctrl-C stops the node.\n",
+        "  Settings > Output > Output Mode: Advanced > Keyframe Interval: 2 s.\n"
+        "  Ctrl-C stops the node.\n",
         file=sys.stderr,
         flush=True,
     )
@@ -410,4 +411,7 @@ def _taken(key: str, at: Address, fault: OSError) -> NodeFailed:
     if fault.errno == errno.EADDRINUSE:
         hint = f"stop what listens there, or choose another: --set {key}={at.host}:PORT"
         return NodeFailed(f"{key}: {at} is taken by another program", hint)
-    return NodeFailed(f"{key}: {at} can't be listened on ({fault.strerror})")
+    hint = f"choose an address of this machine: --set {key}=HOST:PORT"
+    if fault.errno == errno.EACCES:
+        hint = f"ports below 1024 need a privilege; choose a higher one: --set {key}={at.host}:PORT"
+    return NodeFailed(f"{key}: {at} can't be listened on ({fault.strerror or fault})", hint)

@@ -40,10 +40,16 @@ def test_a_first_start_makes_what_is_missing_and_keeps_keys_private(tmp_path: Pa
         rooms = one.ctl("rooms", "list")
         assert len(rooms) == 1, "there is a room to stream into from the first minute"
         assert one.stop() == 0
-    secret = [*home.glob("rooms/*"), home / "rooms"]
-    assert len(secret) == 2
+    secret = [home / "node.key", *home.glob("rooms/*"), home / "rooms"]
+    assert len(secret) >= 3
     for path in secret:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_an_empty_home_is_not_the_current_directory() -> None:
+    done = hausd("--home", "", "--check")
+    assert done.returncode == 2
+    assert "empty name" in done.stderr
 
 
 def test_a_taken_port_names_its_key_and_what_to_do(tmp_path: Path) -> None:
