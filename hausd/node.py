@@ -335,6 +335,9 @@ def rtmp_limits(config: Config) -> RtmpLimits:
         stall_s=config.rtmp.stall_s,
         max_publishers=config.rtmp.max_publishers,
         max_connections=config.rtmp.max_connections,
+        max_connections_per_address=config.rtmp.max_connections_per_address,
+        max_bytes_per_s=config.rtmp.max_bytes_per_s,
+        max_message_bytes=config.rtmp.max_message_bytes,
         max_attempts=config.ingest.max_attempts,
         attempts_window_s=config.ingest.attempts_window_s,
     )

@@ -84,7 +84,10 @@ def test_a_reload_takes_over_what_it_can_and_names_what_waits(tmp_path: Path) ->
     home = tmp_path / "home"
     with node(home) as one:
         options = home / "hausd.toml"
-        options.write_text('[log]\nlevel = "debug"\n[store]\nsync_seconds = 7.0\n')
+        options.write_text(
+            '[log]\nlevel = "debug"\n[store]\nsync_seconds = 7.0\n'
+            "[rtmp]\nmax_connections_per_address = 1\n"
+        )
         one.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 10
         while "config-reloaded" not in one.log.read_text():
@@ -96,7 +99,12 @@ def test_a_reload_takes_over_what_it_can_and_names_what_waits(tmp_path: Path) ->
             if "config-reloaded" in line
         )
         assert "log.level" in told["applied"]
+        assert "rtmp.max_connections_per_address" in told["applied"]
         assert "store.sync_seconds" in told["needs_restart"]
+        at = (one.words["rtmp"].split(":")[0], int(one.words["rtmp"].split(":")[1]))
+        with socket.create_connection(at) as first, socket.create_connection(at):
+            first.settimeout(10)
+            assert first.recv(1) == b"", "an idle connection made room for the second"
         options.write_text("[nonsense]\n")
         failed = one.ctl("config", "reload", code=1)
         assert "nonsense" in failed["error"]["message"]
