@@ -123,7 +123,8 @@ class Connection:
         self._budget_at_s = trio.current_time()
         self._waiting_since_s = math.inf
         """Since when the room has had all tags there were; never while it is busy."""
-        self._published = False
+        self.published = False
+        """Whether a room ever took it in."""
         self.publishing = False
         """Whether media flows now; until it does, the connection may have to make room."""
 
@@ -147,7 +148,7 @@ class Connection:
                 "handshake-timeout", f"no publish within {self._limits.handshake_timeout_s:g} s"
             )
         if isinstance(asked, Ending):
-            if self._published and asked.code in ("left", "handshake-timeout"):
+            if self.published and asked.code in ("left", "handshake-timeout"):
                 return _FINISHED
             return asked
         room = self._desk.admit(self._address, asked.untrusted_key)
@@ -271,17 +272,27 @@ class Connection:
             return tags
         encoder = encoder_name(self._flash_version, tags)
         publisher = Publisher(self._address, self._protocol, encoder)
+        try:
+            return await self._stay(room, publisher, tags)
+        except FeedOver as refused:
+            REFUSED.labels("room").inc()
+            self._rtmp.reject_publish("NetStream.Publish.BadName", str(refused))
+            await self._flush_and_linger()
+            return Ending("refused", str(refused))
+
+    async def _stay(self, room: RoomId, publisher: Publisher, tags: list[Tag]) -> Ending:
+        """The encoder's stay in the room. Raises FeedOver where the room doesn't take it in."""
         async with self._desk.publishing.publish(room, publisher) as feed:
-            self._published = True
+            self.published = True
             PUBLISHING.inc()
-            log.info("publishing", room=room, address=self._address, encoder=encoder)
+            log.debug("publishing", room=room, address=self._address)
             ending = Ending("stopped", "the node is stopping")
             try:
                 ending = await self._feed(feed, tags)
             finally:
                 PUBLISHING.dec()
                 feed.close_because(ending.reason)
-                log.info("publisher-left", room=room, why=ending.code, reason=ending.reason)
+                log.debug("left", room=room, why=ending.code, reason=ending.reason)
         if ending.code == _OVER:
             self._rtmp.reject_publish("NetStream.Failed", ending.reason)
             await self._flush_and_linger()

@@ -124,8 +124,8 @@ class RoomRecords:
             if version > VERSION:
                 raise RecordIsNewer(f"{path} was written by a newer hausd (version {version})")
             record = msgspec.json.decode(content, type=RoomRecord)
-            parse_room_id(record.id)
-            if open_room_authority(record.id) not in (None, SigningKey(record.seed).public):
+            authority = open_room_authority(parse_room_id(record.id))
+            if authority not in (None, SigningKey(record.seed).public):
                 raise RecordError(f"{path.name} holds a key that is not the room's")
         except OSError as fault:
             raise RecordError(f"the room's file {path} can't be read ({fault.strerror})") from fault

@@ -37,6 +37,7 @@ from hausd.rooms.ports import BlockStore, MediaWorkers
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.stint import Stint
+from hausd.rooms.succession import Succession
 from hausd.wire.worker import (
     FromWorker,
     ImageMade,
@@ -121,6 +122,7 @@ class Room:
             now_ms=parts.clock.now_ms,
             announcer=self.announcer,
         )
+        self._succession = Succession(self.notice)
         self._changed = trio.Event()
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
@@ -171,7 +173,9 @@ class Room:
 
     @asynccontextmanager
     async def publish(self, publisher: Publisher) -> AsyncIterator[Stint]:
-        """A publisher's stay. One that is there already is ended at once."""
+        """A publisher's stay; one that is there already is ended. Raises FeedOver where another
+        stays (``Succession``), or the room takes no stream."""
+        await self._succession.decide(publisher, lambda: self.stint)
         if self._nursery is None or self._stopping or self.record.state is RoomState.CLOSED:
             raise FeedOver("the room takes no stream now")
         stint = Stint(
@@ -185,13 +189,21 @@ class Room:
         before, self.stint = self.stint, stint
         after = None
         if before is not None and not before.done.is_set():
-            before.end("the same key began to publish from elsewhere")
+            before.end(
+                f"another encoder, at {publisher.address}, began to publish with the same key"
+            )
             after = before.done
         self._arrival.set()
         self._arrival = trio.Event()
         if self.origin.timeline is None or self.record.state not in _GOES_ON:
             await self._begin_session()
-        log.info("publisher-came", room=self.id, address=publisher.address, by=publisher.protocol)
+        log.info(
+            "publisher-came",
+            room=self.id,
+            address=publisher.address,
+            by=publisher.protocol,
+            encoder=publisher.encoder,
+        )
         self._nursery.start_soon(self._run_stint, stint, after)
         try:
             yield stint

@@ -509,7 +509,8 @@ async def test_each_limit_of_the_configuration_is_kept(
         at.ingest.set_limits(limits)
         first, *_ = [at.connect() for _ in range(3)]
         await first.listen()  # it made room for the third
-        assert at.ingest.connections == 2
+        while at.ingest.connections > 2:
+            await trio.lowlevel.checkpoint()
         encoder = await at.publish(KEY, "192.0.2.2")
         await encoder.say(encoder.client.tag(Tag(9, 40, bytes(65_537))))
         feed = await recording.feed()
