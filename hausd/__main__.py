@@ -17,6 +17,7 @@ from hausd.config.home import HomeError, default_home, node_key, open_home
 
 FAILED = 1
 BAD_CONFIGURATION = 2
+INTERRUPTED = 130
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -59,6 +60,13 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; gives its exit code."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:  # before the node ran, or after
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = _arguments().parse_args(arguments)
     home_path = given.home or _home_of_environment() or default_home()
     try:

@@ -53,6 +53,7 @@ log = structlog.get_logger("hausd.node")
 
 _FIRST_ROOM = "My room"
 _QUIET_S = 2.0
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class NodeFailed(Exception):
@@ -78,12 +79,22 @@ def run_node(
     """
     ring = LogRing(loaded.config.log.ring_entries)
     set_up_logs(loaded.config.log.level, loaded.config.log.format, ring)
+    # who stops it twice, or while it stops, gets the same orderly end: what trio's receiver has
+    # not read when it closes is raised again, and by default would kill
+    handlers = {number: signal.signal(number, _stops_already) for number in _STOPS}
     try:
         trio.run(partial(_run, home, loaded, read_config, ring, demo=demo, greet=greet))
     except StoreError as fault:
         raise NodeFailed(str(fault)) from fault
     except RecordIsNewer as fault:
         raise NodeFailed(str(fault), "run that one, or take another --home") from fault
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _stops_already(number: int, frame: object) -> None:
+    """Nothing more is to be done."""
 
 
 async def _run(
@@ -96,7 +107,7 @@ async def _run(
     greet: bool,
 ) -> None:
     config = loaded.config
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals:
         async with AsyncExitStack() as stack:
             # what can fail for the operator's reasons comes first, before anything runs
             listener = _listen_http(config.http.listen)

@@ -80,6 +80,19 @@ def test_a_second_node_in_the_same_home_is_refused(tmp_path: Path) -> None:
         assert "another node" in done.stderr
 
 
+def test_whoever_stops_it_twice_gets_the_same_orderly_end(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "home", "media.ladder=[]") as one:
+        room = one.room()
+        with publishing(looped_h264, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_state(room["id"], "live")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                one.process.send_signal(number)
+            assert one.process.wait(30) == 0
+        assert "Traceback" not in one.log.read_text()
+
+
 def test_a_reload_takes_over_what_it_can_and_names_what_waits(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with node(home) as one:
