@@ -266,7 +266,7 @@ async def _demo(rooms: Rooms, urls: Urls) -> AsyncIterator[None]:
             partial(
                 trio.run_process,
                 [sys.executable, "-m", "hausd.media.demo", "-"],
-                stdin=f"{urls.ingest}/{room.stream_key}\n".encode(),
+                stdin=f"{urls.ingest}/{room.stream_key}\n{os.getpid()}\n".encode(),
                 stdout=subprocess.DEVNULL,
                 check=False,
                 start_new_session=True,
