@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     url: str = options.url
     stop = threading.Event()
-    stopped = stop.wait
+    stopped: Callable[[float], bool] = stop.wait
     if url == "-":
         url = sys.stdin.readline().strip()
         starter = sys.stdin.readline().strip()

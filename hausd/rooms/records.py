@@ -77,7 +77,8 @@ class RoomRecords:
         """All rooms, and in plain words what could not be read. Raises RecordIsNewer."""
         found: list[RoomRecord] = []
         faults: list[str] = []
-        names = {path.stem + ".json" for path in self._folder.glob("[!.]*.room.*")}
+        kept = (*self._folder.glob(f"[!.]*{_SUFFIX}"), *self._folder.glob(f"[!.]*.room{_OLD}"))
+        names = {path.with_suffix(".json").name for path in kept}
         for path in sorted(self._folder / name for name in names):
             try:
                 found.append(self._read(path))
@@ -95,17 +96,24 @@ class RoomRecords:
         self.write(RoomId(record.id), encode(record))
 
     def write(self, room: RoomId, encoded: bytes) -> None:
-        """The same with what ``encode`` gave, for a thread that must not see the record change."""
+        """The same with what ``encode`` gave, for a thread that must not see the record change.
+
+        Raises OSError; then the file is as it was.
+        """
         path = self._folder / f"{parse_room_id(room)}{_SUFFIX}"
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(path.with_suffix(_OLD))
-        temporary.replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(encoded)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(path.with_suffix(_OLD))
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._sync_folder()
 
     def delete(self, room: RoomId) -> None:

@@ -95,3 +95,10 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden.room.json").write_text("x")
     assert records.load() == ([record()], [])
+
+
+def test_what_a_full_disk_left_of_a_new_file_is_no_room(tmp_path: Path) -> None:
+    records = RoomRecords(tmp_path)
+    records.save(record())
+    (tmp_path / f"{record(seed=b't' * 32).id}.room.new").write_bytes(b"")
+    assert records.load() == ([record()], [])

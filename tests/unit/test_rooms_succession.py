@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import trio
 import trio.testing
@@ -150,6 +152,6 @@ async def test_encoders_that_outwait_the_hold_take_the_room_ever_more_seldom() -
             takeovers.taken(now)
             times.append(now)
         now += 1
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     assert gaps[:4] == [60, 120, 240, 480]
     assert len(times) < 30
