@@ -26,6 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         completion_init()
         home, _, _ = hoisted([*line.split(), "."])  # a --home may still lack its directory
         sys.exit(_run(given, home, as_json=False, described=True))
+    if given == ["--version"]:
+        from hausd import __version__
+
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+        sys.exit(0)
     try:
         home, as_json, rest = hoisted(given)
     except ValueError as error:
@@ -52,9 +57,9 @@ def hoisted(arguments: Sequence[str]) -> tuple[Path, bool, list[str]]:
         elif word == "--home":
             if not left:
                 raise ValueError("--home needs a directory")
-            home = Path(left.pop(0))
+            home = _named(left.pop(0))
         elif word.startswith("--home="):
-            home = Path(word.removeprefix("--home="))
+            home = _named(word.removeprefix("--home="))
         else:
             rest.append(word)
     try:
@@ -64,12 +69,19 @@ def hoisted(arguments: Sequence[str]) -> tuple[Path, bool, list[str]]:
     return home.absolute(), as_json, rest
 
 
+def _named(untrusted: str) -> Path:
+    if not untrusted:  # as of a variable that isn't set: never the current directory
+        raise ValueError("--home needs a directory; it was given an empty name")
+    return Path(untrusted)
+
+
 def _run(arguments: list[str], home: Path, as_json: bool, *, described: bool) -> int:
     import typer
 
     from hausctl.app import build
     from hausctl.client import Refused
     from hausctl.context import Here
+    from hausctl.usage import in_words
 
     try:
         code = build(described=described)(
@@ -82,7 +94,8 @@ def _run(arguments: list[str], home: Path, as_json: bool, *, described: bool) ->
     except Refused as error:
         return _tell(error.code, error.message, error.hint, as_json, _FAILED)
     except typer.TyperException as error:
-        return _tell("usage", error.format_message(), f"see {PROGRAM} --help", as_json, _USAGE)
+        message, hint = in_words(error, PROGRAM)
+        return _tell("usage", message, hint, as_json, _USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0

@@ -132,7 +132,10 @@ def _refusal(status: int, body: bytes) -> Refused:
 
 def _broken(home: Path, error: OSError | http.client.HTTPException) -> Refused:
     match error:
-        case FileNotFoundError() | ConnectionRefusedError() | NotADirectoryError():
+        case NotADirectoryError():
+            hint = "name the node's home with --home DIR, or $HAUSD_HOME"
+            return NotRunning(home, f"{home} is not a directory, so no node's home", hint)
+        case FileNotFoundError() | ConnectionRefusedError():
             hint = f"start it with: hausd --home {home}   (or name another home with --home)"
             return NotRunning(home, f"no node runs in {home}", hint)
         case PermissionError():

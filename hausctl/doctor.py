@@ -111,7 +111,7 @@ def _home(home: Path) -> Iterator[Check]:
         return
     yield check("home", "ok", f"{home} can be written to")
     keys = home / "keys"
-    secrets = [home / "node.key", keys, home / SOCKET_NAME]
+    secrets = [home / "node.key", keys, home / "rooms", home / SOCKET_NAME]
     with contextlib.suppress(OSError):
         secrets += sorted(keys.iterdir())
     loose = 0

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
-Target = Annotated[str, typer.Argument(metavar="TARGET", help="Id of a room, or a CID.")]
+Target = Annotated[
+    str, typer.Argument(metavar="TARGET", help="A room (id, its beginning, or title), or a CID.")
+]
 
 
 @app.command("list")

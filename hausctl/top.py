@@ -29,6 +29,20 @@ if TYPE_CHECKING:
 
 _ORDER = {"live": 0, "waiting": 1, "created": 2, "ended": 3, "closed": 4}
 _HEAD_LINES = 9
+_WIDE_COLUMNS = 116
+_COLUMNS = (
+    "Room",
+    "Title",
+    "State",
+    "In",
+    "Out",
+    "fps",
+    "Speed",
+    "Latency",
+    "Viewers",
+    "Qualities",
+)
+_WIDE_ONLY = frozenset({"Room", "Latency", "fps"})
 _RIGHT = frozenset({"In", "Out", "fps", "Speed", "Latency", "Viewers"})
 
 
@@ -38,7 +52,7 @@ def run(here: Here, interval_s: float, *, once: bool) -> None:
         _lines(here, interval_s, once=once)
     elif once or not sys.stdout.isatty():
         console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-        console.print(_frame(_look(here), None))
+        console.print(_frame(_look(here), console.width, None))
     else:
         _screen(here, interval_s)
 
@@ -62,7 +76,7 @@ def _screen(here: Here, interval_s: float) -> None:
     lost = ""
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            frame = _frame(last, console.size.height, lost)
+            frame = _frame(last, console.width, console.height, lost)
             live.update(frame, refresh=True)
             if pressed(interval_s) in ("q", "Q", "\x1b", "\x03"):
                 return
@@ -97,21 +111,13 @@ def _keys() -> Iterator[Callable[[float], str]]:
         termios.tcsetattr(handle, termios.TCSADRAIN, before)
 
 
-def _frame(look: dict[str, Any], height: int | None, lost: str = "") -> RenderableType:
+def _frame(look: dict[str, Any], width: int, height: int | None, lost: str = "") -> RenderableType:
     """One picture of the node; as many rooms as fit into ``height`` lines."""
     status = cast("StatusShape", shaped(look["status"]))
     rooms = cast("list[RoomShape]", shaped(look["rooms"]))
     rooms.sort(key=lambda room: (_ORDER.get(room.state, 9), -room.created.timestamp()))
     fit = len(rooms) if height is None else max(1, height - _HEAD_LINES)
-    table = Table(box=None, expand=True, header_style="bold reverse", pad_edge=False)
-    columns = "Room Title State In Out fps Speed Latency Viewers Qualities"
-    for name in columns.split():
-        right = name in _RIGHT
-        table.add_column(
-            name, no_wrap=True, justify="right" if right else "left", overflow="ellipsis"
-        )
-    for room in rooms[:fit]:
-        table.add_row(*room_row(room))
+    table = _rooms(rooms[:fit], wide=width >= _WIDE_COLUMNS)
     head = _head(status, lost, keys=height is not None)
     parts: list[RenderableType] = [head, _figures(status), "", table]
     if len(rooms) > fit:
@@ -119,6 +125,27 @@ def _frame(look: dict[str, Any], height: int | None, lost: str = "") -> Renderab
     if not rooms:
         parts.append(Text("no rooms yet: hausctl rooms create TITLE", style="dim"))
     return Group(*parts)
+
+
+def _rooms(rooms: list[RoomShape], *, wide: bool) -> Table:
+    """The rooms, one a line. A narrow terminal does without ids and what is derived."""
+    table = Table(box=None, expand=True, header_style="bold reverse", pad_edge=False)
+    kept = [index for index, name in enumerate(_COLUMNS) if wide or name not in _WIDE_ONLY]
+    for index in kept:
+        name = _COLUMNS[index]
+        grows = name == "Title"
+        table.add_column(
+            name,
+            no_wrap=True,
+            justify="right" if name in _RIGHT else "left",
+            overflow="ellipsis",
+            ratio=1 if grows else None,
+            min_width=None if grows else len(name),
+        )
+    for room in rooms:
+        row = room_row(room)
+        table.add_row(*(row[index] for index in kept))
+    return table
 
 
 def _head(status: StatusShape, lost: str, *, keys: bool) -> Text:

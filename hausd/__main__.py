@@ -13,10 +13,11 @@ from pathlib import Path
 
 from hausd import __version__
 from hausd.config import ConfigError, Loaded, load
-from hausd.config.home import HomeError, default_home, open_home
+from hausd.config.home import HomeError, default_home, node_key, open_home
 
 FAILED = 1
 BAD_CONFIGURATION = 2
+INTERRUPTED = 130
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -25,7 +26,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--home",
-        type=Path,
+        type=_directory,
         default=None,
         metavar="DIR",
         help="where the node keeps everything (default ~/.hausd, or $HAUSD_HOME)",
@@ -59,6 +60,13 @@ def _arguments() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the program; gives its exit code."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:  # before the node ran, or after
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = _arguments().parse_args(arguments)
     home_path = given.home or _home_of_environment() or default_home()
     try:
@@ -78,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         with open_home(home_path) as home:
+            node_key(home)  # made by the first start; a damaged one is told now
             # imported late: --version, --check and a bad configuration answer at once
             from hausd.node import NodeFailed, run_node
 
@@ -97,6 +106,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HomeError as error:
         return _failed(str(error), error.hint)
     return 0
+
+
+def _directory(untrusted: str) -> Path:
+    if not untrusted:  # as of a variable that isn't set: never the current directory
+        raise argparse.ArgumentTypeError("it was given an empty name")
+    return Path(untrusted)
 
 
 def _home_of_environment() -> Path | None:

@@ -6,15 +6,18 @@ Implements ``admin.ports.NodeControl`` over rooms, store, workers and configurat
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 import trio
 
 from hausd import __version__
 from hausd.admin.ports import ExportFormat
+from hausd.blocks.errors import explain
 from hausd.blocks.pinning import TooManyPins
 from hausd.blocks.store import Store
 from hausd.config import Changes, ConfigError, Loaded, compare
@@ -41,6 +44,8 @@ from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
 from hausd.telemetry.progress import Progress
 
+log = structlog.get_logger("hausd.node")
+
 
 @dataclass(slots=True)
 class Control:
@@ -56,6 +61,8 @@ class Control:
     http: str | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _started_at_s: float = field(default_factory=trio.current_time)
+    """Beside ``started``, since clocks are set."""
     _probe: ProcessProbe = field(default_factory=ProcessProbe)
 
     async def status(self) -> StatusShape:
@@ -72,7 +79,7 @@ class Control:
             home=str(self.home.path),
             pid=os.getpid(),
             started=self.started,
-            uptime_s=(datetime.now(UTC) - self.started).total_seconds(),
+            uptime_s=trio.current_time() - self._started_at_s,
             rtmp=self.rtmp,
             http=self.http,
             cpu_percent=facts.cpu_percent,
@@ -99,13 +106,26 @@ class Control:
         return self.rooms_of.shape(room)
 
     async def create_room(self, title: str) -> RoomShape:
-        made = await self.rooms_of.create(title)
+        with self._on_disk("the room was not created"):
+            made = await self.rooms_of.create(title)
         if self.loaded.config.store.pin_own:
-            await self.store.pins.add(made.id, _quiet)
+            with self._on_disk(f"the room {made.id} was created, but could not be pinned"):
+                await self.store.pins.add(made.id, _quiet)
         return made
 
     async def close_room(self, room: RoomId) -> RoomShape:
-        return await self.rooms_of.close(room)
+        with self._on_disk("the room is closed, but that could not be written down yet"):
+            return await self.rooms_of.close(room)
+
+    @contextmanager
+    def _on_disk(self, outcome: str) -> Iterator[None]:
+        """What the disk refuses is told to who asked for it; ``outcome`` says what that means."""
+        try:
+            yield
+        except OSError as fault:
+            why = explain(fault, str(self.home.path))
+            log.error("not-kept", outcome=outcome, because=why)
+            raise Problem("disk", f"{outcome}: {why}", "mend the disk, try again", 507) from fault
 
     async def follow_room(self, room: RoomId) -> RoomShape:
         raise _not_yet()
@@ -126,12 +146,15 @@ class Control:
 
     async def add_pin(self, target: str) -> PinShape:
         try:
-            return await self.store.pins.add(self._target(target), _quiet)
+            with self._on_disk("nothing was pinned"):
+                return await self.store.pins.add(self._target(target), _quiet)
         except TooManyPins as fault:
             raise Problem("too-many-pins", str(fault), status=409) from fault
 
     async def remove_pin(self, target: str) -> None:
-        if not await self.store.pins.remove(self._target(target)):
+        with self._on_disk("nothing was unpinned"):
+            removed = await self.store.pins.remove(self._target(target))
+        if not removed:
             raise Problem(
                 "not-found",
                 f"{target[:80]!r} is not pinned",

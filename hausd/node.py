@@ -42,7 +42,7 @@ from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.ingest.terms import Limits as RtmpLimits
 from hausd.media.supervisor import Workers
 from hausd.rooms.manager import Rooms
-from hausd.rooms.records import RoomRecords
+from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
 from hausd.rooms.shape import Urls
 from hausd.telemetry.logs import set_level, set_up_logs
@@ -53,6 +53,7 @@ log = structlog.get_logger("hausd.node")
 
 _FIRST_ROOM = "My room"
 _QUIET_S = 2.0
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class NodeFailed(Exception):
@@ -78,10 +79,22 @@ def run_node(
     """
     ring = LogRing(loaded.config.log.ring_entries)
     set_up_logs(loaded.config.log.level, loaded.config.log.format, ring)
+    # who stops it twice, or while it stops, gets the same orderly end: what trio's receiver has
+    # not read when it closes is raised again, and by default would kill
+    handlers = {number: signal.signal(number, _stops_already) for number in _STOPS}
     try:
         trio.run(partial(_run, home, loaded, read_config, ring, demo=demo, greet=greet))
     except StoreError as fault:
         raise NodeFailed(str(fault)) from fault
+    except RecordIsNewer as fault:
+        raise NodeFailed(str(fault), "run that one, or take another --home") from fault
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _stops_already(number: int, frame: object) -> None:
+    """Nothing more is to be done."""
 
 
 async def _run(
@@ -94,7 +107,7 @@ async def _run(
     greet: bool,
 ) -> None:
     config = loaded.config
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_STOPS, signal.SIGHUP) as signals:
         async with AsyncExitStack() as stack:
             # what can fail for the operator's reasons comes first, before anything runs
             listener = _listen_http(config.http.listen)
@@ -123,7 +136,7 @@ async def _run(
                 settings=room_settings(config),
                 workers=workers,
                 store=store,
-                records=RoomRecords(home.path / "rooms"),
+                records=RoomRecords(home.rooms_dir),
                 clock=SystemClock(),
                 random_bytes=os.urandom,
             )
@@ -236,7 +249,8 @@ def _greet(rooms: Rooms) -> None:
         f"  with the key {room.stream_key}\n"
         f"  and watch at {room.watch_url}\n\n"
         "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
-        "  Settings > Output > Keyframe interval: 2 s.  Ctrl-C stops the node.\n",
+        "  Settings > Output > Output Mode: Advanced > Keyframe Interval: 2 s.\n"
+        "  Ctrl-C stops the node.\n",
         file=sys.stderr,
         flush=True,
     )
@@ -252,7 +266,7 @@ async def _demo(rooms: Rooms, urls: Urls) -> AsyncIterator[None]:
             partial(
                 trio.run_process,
                 [sys.executable, "-m", "hausd.media.demo", "-"],
-                stdin=f"{urls.ingest}/{room.stream_key}\n".encode(),
+                stdin=f"{urls.ingest}/{room.stream_key}\n{os.getpid()}\n".encode(),
                 stdout=subprocess.DEVNULL,
                 check=False,
                 start_new_session=True,
@@ -332,6 +346,9 @@ def rtmp_limits(config: Config) -> RtmpLimits:
         stall_s=config.rtmp.stall_s,
         max_publishers=config.rtmp.max_publishers,
         max_connections=config.rtmp.max_connections,
+        max_connections_per_address=config.rtmp.max_connections_per_address,
+        max_bytes_per_s=config.rtmp.max_bytes_per_s,
+        max_message_bytes=config.rtmp.max_message_bytes,
         max_attempts=config.ingest.max_attempts,
         attempts_window_s=config.ingest.attempts_window_s,
     )
@@ -408,4 +425,7 @@ def _taken(key: str, at: Address, fault: OSError) -> NodeFailed:
     if fault.errno == errno.EADDRINUSE:
         hint = f"stop what listens there, or choose another: --set {key}={at.host}:PORT"
         return NodeFailed(f"{key}: {at} is taken by another program", hint)
-    return NodeFailed(f"{key}: {at} can't be listened on ({fault.strerror})")
+    hint = f"choose an address of this machine: --set {key}=HOST:PORT"
+    if fault.errno == errno.EACCES:
+        hint = f"ports below 1024 need a privilege; choose a higher one: --set {key}={at.host}:PORT"
+    return NodeFailed(f"{key}: {at} can't be listened on ({fault.strerror or fault})", hint)

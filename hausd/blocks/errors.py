@@ -39,7 +39,10 @@ def explain(fault: OSError, path: str) -> str:
     reason = _HELP.get(fault.errno or 0)
     if reason is None:
         reason = os.strerror(fault.errno) if fault.errno else str(fault)
-    return f"{reason} (store {path})"
+    where = fault.filename if isinstance(fault.filename, str) else ""
+    if not where.startswith(f"{path}/"):
+        where = f"store {path}"
+    return f"{reason} ({where})"
 
 
 def unreadable(fault: sqlite3.Error) -> bool:

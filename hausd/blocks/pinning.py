@@ -39,23 +39,36 @@ class Pinning:
             await self._resolve(pin, progress)
 
     async def add(self, untrusted_target: str, progress: Progress) -> PinShape:
-        """Pins a room or CID, durably; again is fine. Raises BadTarget, TooManyPins, OSError."""
+        """Pins a room or CID, durably; again is fine. Raises BadTarget, TooManyPins, and OSError:
+        then nothing has changed."""
         target = parse_target(untrusted_target)
-        pin = self._pins.targets.get(str(target))
+        pin = known = self._pins.targets.get(str(target))
         if pin is None:
             if len(self._pins.targets) >= MAX_PINS:
                 raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
             pin = Pin(target, self._state.clock.now_ms())
             self._pins.targets[str(target)] = pin
         await self._resolve(pin, progress)
-        await self._save()
+        try:
+            await self._save()
+        except OSError:
+            if known is None:
+                self._pins.targets.pop(str(target), None)
+            raise
         return self._shape(pin)
 
     async def remove(self, untrusted_target: str) -> bool:
-        """Unpins, durably; False where it wasn't pinned. Raises BadTarget, OSError."""
-        found = self._pins.targets.pop(str(parse_target(untrusted_target)), None)
+        """Unpins, durably; False where it wasn't pinned. Raises BadTarget, and OSError: then
+        nothing has changed."""
+        target = str(parse_target(untrusted_target))
+        found = self._pins.targets.pop(target, None)
         if found is not None or not self._pins.trusted:
-            await self._save()
+            try:
+                await self._save()
+            except OSError:
+                if found is not None:
+                    self._pins.targets[target] = found
+                raise
         return found is not None
 
     def shapes(self) -> list[PinShape]:

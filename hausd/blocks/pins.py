@@ -14,16 +14,22 @@ from dataclasses import dataclass, field
 import msgspec
 
 from hausd.blocks.catalog import Volume
+from hausd.blocks.errors import StoreError
 from hausd.core.cid import CID, CIDError
 from hausd.core.ids import RoomId, parse_room_id
 
 MAX_PINS = 10_000
+_VERSION = 1
 _MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 class _Entry(msgspec.Struct, frozen=True):
     target: str
     created_ms: int
+
+
+class _Version(msgspec.Struct, frozen=True):
+    version: int
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -66,7 +72,7 @@ class Pins:
         self.trusted = True
 
     def load(self) -> list[str]:
-        """Reads the file; tells what was wrong, in plain words. Raises OSError."""
+        """Reads the file; tells what was wrong, in plain words. Raises OSError, StoreError."""
         for path, message in (
             (self._path, ""),
             (f"{self._path}.old", "the list of pins was damaged; the one before it was taken"),
@@ -79,9 +85,11 @@ class Pins:
                     return []
                 continue
             try:
+                if msgspec.json.decode(untrusted, type=_Version).version > _VERSION:
+                    raise StoreError(
+                        f"{path} was written by a newer hausd: use that one, or another store.path"
+                    )
                 found = msgspec.json.decode(untrusted, type=_File)
-                if found.version != 1:
-                    raise ValueError(f"version {found.version} is not known")
                 self.targets = {
                     entry.target: Pin(parse_target(entry.target), entry.created_ms)
                     for entry in found.pins

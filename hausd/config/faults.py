@@ -25,7 +25,8 @@ class Fault:
     right: str = ""
 
     def __str__(self) -> str:
-        said = f"{self.key}: {self.problem}" if self.key else self.problem
+        named = self.key and not self.place.endswith(f" {self.key}")
+        said = f"{self.key}: {self.problem}" if named else self.problem
         return f"{self.place}: {said}" + (f"; {self.right}" if self.right else "")
 
 
@@ -66,8 +67,13 @@ def words(error: ErrorDetails) -> tuple[str, str]:
             hint = f"did you mean {near!r}? " if near and isinstance(error["input"], str) else ""
             return f"{value} is not one of the choices", f"{hint}choose {context['expected']}"
         case "greater_than_equal":
-            return f"{value} is too little", f"at least {context['ge']:g}"
+            return f"{value} is too little", f"at least {_number(context['ge'])}"
         case "less_than_equal":
-            return f"{value} is too much", f"at most {context['le']:g}"
+            return f"{value} is too much", f"at most {_number(context['le'])}"
         case _:
             return f"{value} can't be used", error["msg"]
+
+
+def _number(bound: float) -> str:
+    """A bound as one writes it: no exponent, and no fraction that isn't there."""
+    return f"{bound:.0f}" if bound == int(bound) else f"{bound:g}"

@@ -1,7 +1,8 @@
 """A node's home directory: its key, its store, its socket, and the lock that keeps it one node's.
 
 Layout: ``hausd.toml``, ``node.key`` (Ed25519, PKCS #8 PEM, 0600), ``keys/`` (0700, keys of open
-rooms), ``store/``, ``admin.sock`` (0600), ``hausd.lock`` (the process id of who runs here).
+rooms), ``rooms/`` (0700, each room's file with its stream key and seed), ``store/``,
+``admin.sock`` (0600), ``hausd.lock`` (the process id of who runs here).
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class Home:
     @property
     def keys_dir(self) -> Path:
         return self.path / "keys"
+
+    @property
+    def rooms_dir(self) -> Path:
+        return self.path / "rooms"
 
     @property
     def admin_socket(self) -> Path:
@@ -149,7 +154,7 @@ def _locked(home: Home) -> Iterator[None]:
 
 def _check_modes(home: Home) -> None:
     """Refuses keys that others may read. The home's own mode is left to its owner."""
-    secret = [home.node_key_file, home.keys_dir, *sorted(home.keys_dir.iterdir())]
+    secret = [home.node_key_file, home.keys_dir, *sorted(home.keys_dir.iterdir()), home.rooms_dir]
     for path in secret:
         if not path.exists():
             continue

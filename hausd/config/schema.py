@@ -209,6 +209,31 @@ class RtmpConfig(Section):
     max_connections: int = option(
         64, "Connections at once, publishing or not yet.", ge=1, le=100_000, reload=True
     )
+    max_connections_per_address: int = option(
+        32,
+        "Of them from one address. Encoders behind one proxy or router share theirs.",
+        ge=1,
+        le=100_000,
+        reload=True,
+    )
+    max_bytes_per_s: Bytes = option(
+        12 * 10**6,
+        "What one publisher may send in a second on the average of ten; one that sends more is "
+        "closed. 12 MB are 96 Mbit/s.",
+        unit="bytes",
+        ge=10_000,
+        le=10**10,
+        reload=True,
+    )
+    max_message_bytes: Bytes = option(
+        8 * 1024**2,
+        "Largest message, which is one frame: what a connection may make the node hold is a few "
+        "times this.",
+        unit="bytes",
+        ge=64 * 1024,
+        le=15 * 1024**2,
+        reload=True,
+    )
     handshake_timeout_s: Seconds = option(
         10.0,
         "A connection has to be publishing after this long.",

@@ -14,7 +14,7 @@ import trio
 from hausd.core.ids import RoomId
 from hausd.ingest.incoming import Incoming
 from hausd.ingest.metrics import ATTEMPTS_LIMITED, PUBLISHING, REFUSED
-from hausd.ingest.ports import Publisher, Publishing, Refused
+from hausd.ingest.ports import FeedOver, Publisher, Publishing, Refused
 from hausd.ingest.pump import OVER, Pump
 from hausd.ingest.terms import FINISHED, LOST, Ending, Limits
 from hausd.policy.attempts import Attempts
@@ -87,7 +87,8 @@ class Connection:
         self._incoming = Incoming(self._rtmp, limits, now)
         self._pump = Pump(stream, self._rtmp, self._incoming, self._receive, limits.stall_s, now)
         self._flash_version = ""
-        self._published = False
+        self.published = False
+        """Whether a room ever took it in."""
         self.publishing = False
         """Whether media flows now; until it does, the connection may have to make room."""
 
@@ -111,7 +112,7 @@ class Connection:
                 "handshake-timeout", f"no publish within {self._limits.handshake_timeout_s:g} s"
             )
         if isinstance(asked, Ending):
-            if self._published and asked.code in ("left", "handshake-timeout"):
+            if self.published and asked.code in ("left", "handshake-timeout"):
                 return FINISHED
             return asked
         room = self._desk.admit(self._address, asked.untrusted_key)
@@ -180,17 +181,27 @@ class Connection:
             return tags
         encoder = encoder_name(self._flash_version, tags)
         publisher = Publisher(self._address, self._protocol, encoder)
+        try:
+            return await self._stay(room, publisher, tags)
+        except FeedOver as refused:
+            REFUSED.labels("room").inc()
+            self._rtmp.reject_publish("NetStream.Publish.BadName", str(refused))
+            await self._flush_and_linger()
+            return Ending("refused", str(refused))
+
+    async def _stay(self, room: RoomId, publisher: Publisher, tags: list[Tag]) -> Ending:
+        """The encoder's stay in the room. Raises FeedOver where the room doesn't take it in."""
         async with self._desk.publishing.publish(room, publisher) as feed:
-            self._published = True
+            self.published = True
             PUBLISHING.inc()
-            log.info("publishing", room=room, address=self._address, encoder=encoder)
+            log.debug("publishing", room=room, address=self._address)
             ending = Ending("stopped", "the node is stopping")
             try:
                 ending = await self._pump.run(feed, tags)
             finally:
                 PUBLISHING.dec()
                 feed.close_because(ending.reason)
-                log.info("publisher-left", room=room, why=ending.code, reason=ending.reason)
+                log.debug("left", room=room, why=ending.code, reason=ending.reason)
         if ending.code == OVER:
             self._rtmp.reject_publish("NetStream.Failed", ending.reason)
             await self._flush_and_linger()

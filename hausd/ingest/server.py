@@ -156,7 +156,8 @@ class RtmpIngest:
             del self._places[place]
             CONNECTIONS_OPEN.dec()
         CLOSED.labels(ending.code).inc()
-        self._log(ending, address, protocol)
+        if place.connection is None or not place.connection.published:
+            self._log(ending, address, protocol)
 
     async def _serve(
         self, stream: trio.abc.Stream, place: _Place, tls: ssl.SSLContext | None
@@ -204,8 +205,7 @@ class RtmpIngest:
         return place
 
     def _log(self, ending: Ending, address: str, protocol: str) -> None:
-        if ending.code in ("finished", "over"):
-            return  # told when the publisher left
+        """Says why a connection ended that never published; of the others the rooms tell."""
         now = trio.current_time()
         if not self._logged.wait_s(address, now):
             self._logged.failed(address, now)

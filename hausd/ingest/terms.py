@@ -21,7 +21,7 @@ class Limits:
     max_publishers: int = 16
     max_connections: int = 64
     max_connections_per_address: int = 32
-    max_bytes_per_s: int = 12_500_000
+    max_bytes_per_s: int = 12_000_000
     max_message_bytes: int = 8 << 20
     max_attempts: int = 10
     attempts_window_s: float = 60.0

@@ -8,6 +8,7 @@ Any other name that libavformat can write (``out.mp4``, ``out.flv``) is written 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -126,9 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives the exit code."""
     options = _parse(arguments)
     url: str = options.url
+    stop = threading.Event()
+    stopped: Callable[[float], bool] = stop.wait
     if url == "-":
         url = sys.stdin.readline().strip()
-    stop = threading.Event()
+        starter = sys.stdin.readline().strip()
+        if starter.isdecimal():
+            stopped = _or_alone(stop.wait, int(starter))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     width, height = options.size
@@ -145,15 +150,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             preset=options.preset,
         )
         if options.seconds is None and url.startswith(("rtmp://", "rtmps://")):
-            publish(url, shape, stop.wait)
+            publish(url, shape, stopped)
         else:
-            write(
-                url, shape, seconds=options.seconds or 10.0, first=options.first, stopped=stop.wait
-            )
+            write(url, shape, seconds=options.seconds or 10.0, first=options.first, stopped=stopped)
     except (av.FFmpegError, OSError, ValueError) as failure:
         print(f"demo: {_reason(failure)}", file=sys.stderr)
         return 1
     return 0
+
+
+def _or_alone(stopped: Callable[[float], bool], parent: int) -> Callable[[float], bool]:
+    """Also ends it when the process that started it is gone: a node that was killed."""
+    return lambda wait_s: stopped(wait_s) or os.getppid() != parent
 
 
 class _Writer:
@@ -281,7 +289,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m hausd.media.demo",
         description="Publishes a moving test picture with a clock and a tone.",
     )
-    parser.add_argument("url", help="rtmp://…, a file name, or - to read it from standard input")
+    parser.add_argument(
+        "url",
+        help="rtmp://…, a file name, or - to read it from standard input, "
+        "with the id of the process to end with on a second line",
+    )
     parser.add_argument("--seconds", type=float, help="length (default: without end; files 10)")
     parser.add_argument("--size", type=_size, default=(1280, 720), help="WxH (1280x720)")
     parser.add_argument("--fps", type=_rate, default=Fraction(30), help="frames a second (30)")

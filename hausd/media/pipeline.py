@@ -244,8 +244,8 @@ class Pipeline:
             "long-gop",
             "The encoder sends keyframes too rarely, so this node encodes the video again, at "
             f"the cost of quality and CPU. Set its keyframe interval to "
-            f"{self._config.gop_target_ms / 1000:g} s (OBS: Settings > Output > Streaming > "
-            "Keyframe Interval).",
+            f"{self._config.gop_target_ms / 1000:g} s (OBS: Settings > Output > Output Mode: "
+            "Advanced > Keyframe Interval).",
         )
         self._long_gops = True
         kept, shown_until = old.kept, old.shown_until

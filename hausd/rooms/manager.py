@@ -77,11 +77,23 @@ class Rooms:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Rooms]:
-        """Loads the rooms and runs them. On leaving, each is brought to an end, then stopped."""
+        """Loads the rooms and runs them. On leaving, each is brought to an end, then stopped.
+
+        Raises RecordIsNewer.
+        """
+        records, faults = self._parts.records.load()
+        known = {record.id for record in records}
+        faults += [
+            f"recordings of room {room} are in the store, but no file of that room in rooms/: "
+            "put it back from a backup, or let them go with hausctl pins remove"
+            for room in self._parts.store.rooms()
+            if room not in known
+        ]
+        for fault in faults:
+            log.error("room-not-loaded", fault=fault)
+        self.repaired.extend(faults)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            records, faults = self._parts.records.load()
-            self.repaired.extend(faults)
             for record in records:
                 await self._add(record)
             try:
@@ -138,13 +150,16 @@ class Rooms:
         return self.shape(room.id)
 
     def find(self, untrusted_room: str) -> Room:
-        """A room by its id, or by the beginning of one where that is unique. Raises Problem."""
+        """A room by its id, the beginning of one, or its title, where unique. Raises Problem."""
         exact = self._rooms.get(RoomId(untrusted_room))
         if exact is not None:
             return exact
         begun = [room for room in self._rooms.values() if room.id.startswith(untrusted_room)]
         if len(untrusted_room) >= 6 and len(begun) == 1:
             return begun[0]
+        titled = [room for room in self._rooms.values() if room.title == untrusted_room]
+        if len(titled) == 1:
+            return titled[0]
         raise Problem(
             "no-such-room",
             f"there is no room {untrusted_room[:64]!r} on this node",

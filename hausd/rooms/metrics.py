@@ -11,6 +11,12 @@ RUNS = Counter(
 PARTS = Counter("hausd_room_parts", "Parts made", ["kind"])
 PART_BYTES = Counter("hausd_room_part_bytes", "Bytes of parts made", ["kind"])
 WORKER_CRASHES = Counter("hausd_room_worker_crashes", "Media workers that died and were replaced")
+TAKEOVERS = Counter(
+    "hausd_room_takeovers",
+    "Encoders that came with the key of another: had the room from one that was silent or "
+    "sending, or were refused",
+    ["outcome"],
+)
 NOTICES = Counter("hausd_room_notices", "Notices to artists and operators", ["code"])
 RECORDING_STOPPED = Counter("hausd_room_recording_stopped", "Times a recording had to stop")
 SEGMENTS_RECORDED = Counter("hausd_room_segments_recorded", "Archive segments closed on disk")

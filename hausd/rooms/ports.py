@@ -60,6 +60,9 @@ class BlockStore(Protocol):
 
     def has(self, cid: CID) -> bool: ...
 
+    def rooms(self) -> Sequence[RoomId]:
+        """The rooms that something is stored of."""
+
     def locate(self, cid: CID) -> FileRange | None:
         """Where a leaf, or the contiguous leaves of a UnixFS file, lie."""
 

@@ -1,6 +1,7 @@
 """What must outlive the process about each room: one small file per room, mode 0600.
 
-A file is replaced whole and atomically, so that a crash leaves the old one or the new one. It
+A file is replaced whole and atomically, so that a crash leaves the old one or the new one. The one
+before it is kept beside it (``.room.old``): a file that the disk damaged costs no room its keys. It
 holds the room's secrets (stream key, signing seed); nothing of it is logged.
 """
 
@@ -13,10 +14,17 @@ from pathlib import Path
 import msgspec
 
 from hausd.core.ids import RoomId, parse_room_id
+from hausd.core.keys import SigningKey, open_room_authority
 from hausd.core.live import RoomState
 
 _SUFFIX = ".room.json"
+_OLD = ".old"
+VERSION = 1
 _MAX_FILE_BYTES = 1 << 20
+
+
+class _Version(msgspec.Struct):
+    version: int
 
 
 class RoomRecord(msgspec.Struct, kw_only=True):
@@ -29,7 +37,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     length whose time is that of the run's media time 0: what a crash cuts short is told by it.
     """
 
-    version: int = 1
+    version: int = VERSION
     id: str
     title: str
     created_ms: int
@@ -54,6 +62,10 @@ class RecordError(Exception):
     """A room's file can't be read; ``args[0]`` says which and why."""
 
 
+class RecordIsNewer(Exception):
+    """A room's file was written by a newer hausd; ``args[0]`` says which."""
+
+
 class RoomRecords:
     """The folder of room files. Calls block on the disk: not for the event loop."""
 
@@ -62,14 +74,21 @@ class RoomRecords:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def load(self) -> tuple[list[RoomRecord], list[str]]:
-        """All rooms, and in plain words what could not be read."""
+        """All rooms, and in plain words what could not be read. Raises RecordIsNewer."""
         found: list[RoomRecord] = []
         faults: list[str] = []
-        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+        kept = (*self._folder.glob(f"[!.]*{_SUFFIX}"), *self._folder.glob(f"[!.]*.room{_OLD}"))
+        names = {path.with_suffix(".json").name for path in kept}
+        for path in sorted(self._folder / name for name in names):
             try:
                 found.append(self._read(path))
             except RecordError as fault:
-                faults.append(str(fault))
+                try:
+                    found.append(self._read(path.with_suffix(_OLD)))
+                except RecordError:
+                    faults.append(f"{fault}. Put it back from a backup, or move it away")
+                else:
+                    faults.append(f"{fault}; the copy before it was taken up")
         return found, faults
 
     def save(self, record: RoomRecord) -> None:
@@ -77,40 +96,51 @@ class RoomRecords:
         self.write(RoomId(record.id), encode(record))
 
     def write(self, room: RoomId, encoded: bytes) -> None:
-        """The same with what ``encode`` gave, for a thread that must not see the record change."""
+        """The same with what ``encode`` gave, for a thread that must not see the record change.
+
+        Raises OSError; then the file is as it was.
+        """
         path = self._folder / f"{parse_room_id(room)}{_SUFFIX}"
         temporary = path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(encoded)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                path.replace(path.with_suffix(_OLD))
+            temporary.replace(path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
         self._sync_folder()
 
     def delete(self, room: RoomId) -> None:
         """Forgets a room."""
-        with contextlib.suppress(FileNotFoundError):
-            (self._folder / f"{room}{_SUFFIX}").unlink()
+        path = self._folder / f"{room}{_SUFFIX}"
+        for each in (path.with_suffix(_OLD), path):
+            each.unlink(missing_ok=True)
         self._sync_folder()
 
     def _read(self, path: Path) -> RoomRecord:
         try:
             if path.stat().st_size > _MAX_FILE_BYTES:
                 raise RecordError(f"{path.name} is larger than a room's file can be")
-            record = msgspec.json.decode(path.read_bytes(), type=RoomRecord)
-            parse_room_id(record.id)
+            content = path.read_bytes()
+            version = msgspec.json.decode(content, type=_Version).version
+            if version > VERSION:
+                raise RecordIsNewer(f"{path} was written by a newer hausd (version {version})")
+            record = msgspec.json.decode(content, type=RoomRecord)
+            authority = open_room_authority(parse_room_id(record.id))
+            if authority not in (None, SigningKey(record.seed).public):
+                raise RecordError(f"{path.name} holds a key that is not the room's")
         except OSError as fault:
-            raise RecordError(f"{path.name} can't be read: {fault.strerror}") from fault
+            raise RecordError(f"the room's file {path} can't be read ({fault.strerror})") from fault
         except (msgspec.DecodeError, ValueError) as fault:
-            raise RecordError(
-                f"{path.name} is damaged ({fault}); the room it held is not loaded. "
-                "Put it back from a backup, or move it away"
-            ) from fault
-        if record.version != 1:
-            raise RecordError(
-                f"{path.name} was written by a newer hausd (version {record.version})"
-            )
+            raise RecordError(f"the room's file {path} is damaged ({fault})") from fault
+        if path.stem.partition(".")[0] != record.id:
+            raise RecordError(f"{path} holds another room than its name says ({record.id})")
         return record
 
     def _sync_folder(self) -> None:

@@ -37,6 +37,7 @@ from hausd.rooms.ports import BlockStore, MediaWorkers
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.stint import Stint
+from hausd.rooms.succession import Succession
 from hausd.wire.worker import (
     FromWorker,
     ImageMade,
@@ -58,6 +59,7 @@ _SPARE_MSN = 64
 saved (at most one archive segment ago) is never numbered again."""
 _SPARE_RUNS = 16
 _NOTICES = 50
+_SAVE_AGAIN_S = 5.0
 _GOES_ON = (RoomState.LIVE, RoomState.WAITING)
 
 
@@ -121,11 +123,13 @@ class Room:
             now_ms=parts.clock.now_ms,
             announcer=self.announcer,
         )
+        self._succession = Succession(self.notice)
         self._changed = trio.Event()
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
         self._unsaved = trio.Event()
         self._saving = trio.Lock()
+        self._save_failed = False
         self._nursery: trio.Nursery | None = None
         self._arrival = trio.Event()
         self._stopping = False
@@ -159,19 +163,21 @@ class Room:
         await self._save_now()
 
     async def close(self) -> None:
-        """Ends the room for good."""
+        """Ends the room for good. Raises OSError where that can't be written down now."""
         if self.stint is not None:
             self.stint.end("the room was closed")
             await self.stint.done.wait()
         self._end(RoomState.CLOSED)
         await self.recorder.drained()
-        await self._save_now()
+        await self._save_now(strict=True)
 
     # -- publishing --
 
     @asynccontextmanager
     async def publish(self, publisher: Publisher) -> AsyncIterator[Stint]:
-        """A publisher's stay. One that is there already is ended at once."""
+        """A publisher's stay; one that is there already is ended. Raises FeedOver where another
+        stays (``Succession``), or the room takes no stream."""
+        await self._succession.decide(publisher, lambda: self.stint)
         if self._nursery is None or self._stopping or self.record.state is RoomState.CLOSED:
             raise FeedOver("the room takes no stream now")
         stint = Stint(
@@ -185,13 +191,21 @@ class Room:
         before, self.stint = self.stint, stint
         after = None
         if before is not None and not before.done.is_set():
-            before.end("the same key began to publish from elsewhere")
+            before.end(
+                f"another encoder, at {publisher.address}, began to publish with the same key"
+            )
             after = before.done
         self._arrival.set()
         self._arrival = trio.Event()
         if self.origin.timeline is None or self.record.state not in _GOES_ON:
             await self._begin_session()
-        log.info("publisher-came", room=self.id, address=publisher.address, by=publisher.protocol)
+        log.info(
+            "publisher-came",
+            room=self.id,
+            address=publisher.address,
+            by=publisher.protocol,
+            encoder=publisher.encoder,
+        )
         self._nursery.start_soon(self._run_stint, stint, after)
         try:
             yield stint
@@ -239,8 +253,10 @@ class Room:
         session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
         record.begun = {}
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
-        # on disk before the first signature (design, section 3: Session)
-        await trio.to_thread.run_sync(self._parts.records.write, self.id, encode(record))
+        # On disk before the first signature (design, section 3: Session). Where the disk takes
+        # nothing, the session's random half alone keeps it apart from all others.
+        if await self._write_record() is not None:
+            self._unsaved.set()
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,
@@ -365,20 +381,29 @@ class Room:
         while True:
             await self._unsaved.wait()
             self._unsaved = trio.Event()
-            await self._write_record()
+            while await self._write_record() is not None:
+                await trio.sleep(_SAVE_AGAIN_S)
 
-    async def _save_now(self) -> None:
+    async def _save_now(self, *, strict: bool = False) -> None:
+        """``strict``: raises OSError where it can't be saved."""
         self._save()
-        await self._write_record()
+        failure = await self._write_record()
+        if strict and failure is not None:
+            raise failure
 
-    async def _write_record(self) -> None:
+    async def _write_record(self) -> OSError | None:
+        """A full disk is no reason to end a live stream: what can't be saved is tried again."""
         encoded = encode(self.record)
         async with self._saving:
             try:
                 await trio.to_thread.run_sync(self._parts.records.write, self.id, encoded)
             except OSError as fault:
-                # a full disk: the live stream goes on, and the next save tells the newer state
-                log.error("room-not-saved", room=self.id, error=fault.strerror)
+                if not self._save_failed:
+                    log.error("room-not-saved", room=self.id, error=fault.strerror)
+                self._save_failed = True
+                return fault
+            self._save_failed = False
+            return None
 
     def _touch(self) -> None:
         changed, self._changed = self._changed, trio.Event()

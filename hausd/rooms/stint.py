@@ -56,6 +56,23 @@ class Stint:
     _over_because: str = ""
     _left: trio.Event = field(default_factory=trio.Event)
     _crashes: list[float] = field(default_factory=list)
+    _heard: trio.Event | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the publisher is there still: it neither left nor was sent away."""
+        return not (self._left.is_set() or self._over_because or self.done.is_set())
+
+    async def heard(self) -> None:
+        """Returns when the publisher sends next, leaves, or is sent away."""
+        if self._heard is None:
+            self._heard = trio.Event()
+        await self._heard.wait()
+
+    def _tell_heard(self) -> None:
+        if self._heard is not None:
+            self._heard.set()
+            self._heard = None
 
     @property
     def pid(self) -> int:
@@ -67,8 +84,8 @@ class Stint:
         if self._over_because:
             raise FeedOver(self._over_because)
         worker = self._worker
-        if worker is None:
-            return False
+        if worker is None or self._heard is not None:
+            return False  # the loop takes them: somebody there waits to hear of them
         # before they are sent: a worker that dies of them leaves the next one with the headers
         self._keep_headers(tags)
         if not worker.offer(tags):
@@ -79,6 +96,7 @@ class Stint:
     async def send(self, tags: Sequence[Tag]) -> None:
         self._keep_headers(tags)
         self._note(tags)
+        self._tell_heard()
         while True:
             if self._over_because:
                 raise FeedOver(self._over_because)
@@ -120,11 +138,12 @@ class Stint:
             self.close_because(reason)
         self._over.set()
         self._set_worker(self._worker)
-        self._left.set()
+        self.leave()
 
     def leave(self) -> None:
         """The publisher is gone; what it sent is still to be finished."""
         self._left.set()
+        self._tell_heard()
 
     async def run(self, after: trio.Event | None) -> None:
         """Keeps a worker running until the publisher left and everything is out."""

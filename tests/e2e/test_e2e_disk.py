@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import m3u8
@@ -115,3 +116,28 @@ def test_a_quota_that_is_used_up_by_what_is_pinned_stops_the_recording_only(
             assert edge(one, room["id"]) >= before + 2
         used = one.ctl("store", "usage")["used_bytes"]
         assert used <= 3 * MEGABYTE
+
+
+def test_on_a_full_disk_a_stream_begins_and_what_cannot_be_kept_is_told(
+    tmp_path: Path, tiny_disk: Path, looped_h264: Path
+) -> None:
+    home = tiny_disk / "home"
+    with node(home, "media.ladder=[]", "media.images=false", "store.reserve_free=0") as one:
+        room = one.room()
+        with (tiny_disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+            while ballast.write(bytes(4096)):
+                pass
+        assert one.ctl("rooms", "create", "Another", code=1)["error"]["code"] == "disk"
+        refused = one.ctl("pins", "remove", room["id"], code=1)["error"]
+        assert "the disk is full" in refused["message"]
+        assert room["id"] in [pin["target"] for pin in one.ctl("pins", "list")]
+        with publishing(looped_h264, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_state(room["id"], "live")
+            assert edge(one, room["id"]) > 0
+            (tiny_disk / "ballast").unlink()
+        closed = one.ctl("rooms", "close", room["id"])
+        assert closed["state"] == "closed"
+        assert "Traceback" not in one.log.read_text()
+    with node(home) as again:
+        states = {shown["id"]: shown["state"] for shown in again.ctl("rooms", "list")}
+        assert states[room["id"]] == "closed"

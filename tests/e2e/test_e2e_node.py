@@ -40,10 +40,16 @@ def test_a_first_start_makes_what_is_missing_and_keeps_keys_private(tmp_path: Pa
         rooms = one.ctl("rooms", "list")
         assert len(rooms) == 1, "there is a room to stream into from the first minute"
         assert one.stop() == 0
-    secret = [*home.glob("rooms/*"), home / "rooms"]
-    assert len(secret) == 2
+    secret = [home / "node.key", *home.glob("rooms/*"), home / "rooms"]
+    assert len(secret) >= 3
     for path in secret:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_an_empty_home_is_not_the_current_directory() -> None:
+    done = hausd("--home", "", "--check")
+    assert done.returncode == 2
+    assert "empty name" in done.stderr
 
 
 def test_a_taken_port_names_its_key_and_what_to_do(tmp_path: Path) -> None:
@@ -74,11 +80,27 @@ def test_a_second_node_in_the_same_home_is_refused(tmp_path: Path) -> None:
         assert "another node" in done.stderr
 
 
+def test_whoever_stops_it_twice_gets_the_same_orderly_end(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "home", "media.ladder=[]") as one:
+        room = one.room()
+        with publishing(looped_h264, f"{one.rtmp}/{room['stream_key']}"):
+            one.wait_state(room["id"], "live")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                one.process.send_signal(number)
+            assert one.process.wait(30) == 0
+        assert "Traceback" not in one.log.read_text()
+
+
 def test_a_reload_takes_over_what_it_can_and_names_what_waits(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with node(home) as one:
         options = home / "hausd.toml"
-        options.write_text('[log]\nlevel = "debug"\n[store]\nsync_seconds = 7.0\n')
+        options.write_text(
+            '[log]\nlevel = "debug"\n[store]\nsync_seconds = 7.0\n'
+            "[rtmp]\nmax_connections_per_address = 1\n"
+        )
         one.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 10
         while "config-reloaded" not in one.log.read_text():
@@ -90,7 +112,12 @@ def test_a_reload_takes_over_what_it_can_and_names_what_waits(tmp_path: Path) ->
             if "config-reloaded" in line
         )
         assert "log.level" in told["applied"]
+        assert "rtmp.max_connections_per_address" in told["applied"]
         assert "store.sync_seconds" in told["needs_restart"]
+        at = (one.words["rtmp"].split(":")[0], int(one.words["rtmp"].split(":")[1]))
+        with socket.create_connection(at) as first, socket.create_connection(at):
+            first.settimeout(10)
+            assert first.recv(1) == b"", "an idle connection made room for the second"
         options.write_text("[nonsense]\n")
         failed = one.ctl("config", "reload", code=1)
         assert "nonsense" in failed["error"]["message"]

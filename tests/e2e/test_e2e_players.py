@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,9 +95,8 @@ def start_players(one: Node, room: str, folder: Path) -> Iterator[tuple[str, pla
     yield "mpv from the start", players.mpv(log("g"), archive, 5, start_mpv)
     yield "gstreamer live", players.gstreamer(log("h"), live, "uridecodebin3")
     yield "gstreamer recorded", players.gstreamer(log("i"), archive, "uridecodebin")
-    if shutil.which("vlc") is not None:
-        yield "vlc live", players.vlc(log("j"), live)
-        yield "vlc recorded", players.vlc(log("k"), archive)
+    yield "vlc live", players.vlc(log("j"), live)
+    yield "vlc recorded", players.vlc(log("k"), archive)
 
 
 @pytest.mark.parametrize("where", ["live", "from the start"])
@@ -182,8 +180,6 @@ def test_gstreamer_plays_picture_and_sound_at_one_pace(
 def test_vlc_shows_frames_and_plays_sound_and_loses_nothing(
     said: dict[str, tuple[int, str]], where: str
 ) -> None:
-    if f"vlc {where}" not in said:
-        pytest.skip("vlc is not installed")
     _, text = said[f"vlc {where}"]
     counted = dict(players.found(r"\| ([a-z ]+?) *: +(\d+)", text))
     assert int(counted["frames displayed"]) > ENOUGH_S * FRAMES, text[-3000:]

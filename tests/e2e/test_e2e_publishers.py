@@ -67,6 +67,34 @@ def test_a_new_connection_with_the_same_key_takes_over_a_dead_one_at_once(
             first.send_signal(18)  # SIGCONT
 
 
+def test_two_encoders_with_one_key_do_not_take_the_room_from_each_other_for_ever(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "home", *PASSTHROUGH) as one:
+        room = one.room()
+        url = f"{one.rtmp}/{room['stream_key']}"
+
+        def codes() -> list[str]:
+            shown = one.ctl("rooms", "show", room["id"])
+            return [notice["code"] for notice in shown["notices"]]
+
+        with publishing(looped_h264, url) as first:
+            one.wait_state(room["id"], "live")
+            with publishing(looped_h264, url) as second:
+                assert first.wait(20) != 0, "the newcomer has the room at once"
+                for _ in range(3):  # the first tries again and again
+                    with publishing(looped_h264, url) as again:
+                        assert again.wait(20) != 0
+                assert second.poll() is None, "who has the room keeps it"
+                assert codes() == ["taken-over", "contested"]
+                second.send_signal(19)  # SIGSTOP: it is dead, its connection isn't
+                with publishing(looped_h264, url) as again:
+                    one.wait_state(room["id"], "live")
+                    time.sleep(4)
+                    assert again.poll() is None, "a dead one is succeeded at once"
+                second.send_signal(18)  # SIGCONT
+
+
 def test_a_wrong_key_is_refused_with_a_reason_and_nothing_else_is_harmed(
     tmp_path: Path, looped_h264: Path
 ) -> None:

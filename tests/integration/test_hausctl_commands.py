@@ -15,6 +15,7 @@ import trio
 from support.adminnode import STREAM_KEY, live_room, running
 from support.hausctl import ROOT, environment, hausctl, on_terminal, program
 
+from hausd import __version__
 from hausd.core.ids import open_room_id
 
 ROOM = open_room_id(b"r" * 32)
@@ -82,7 +83,10 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
     [
         (("statu",), "No such command 'statu'. Did you mean 'status'?"),
         (("rooms", "show"), "Missing argument 'ROOM'."),
-        (("rooms",), "Missing command."),
+        (("rooms",), "Missing command. Choose from create, list, show"),
+        (("logs", "--count", "few"), "Invalid value for '--count' / '-n': not a whole number"),
+        (("logs", "--level", "loud"), "Invalid value for '--level': 'loud' is not one of 'debug'"),
+        (("--home", "", "status"), "--home needs a directory; it was given an empty name"),
         (("top", "--interval", "fast"), "Invalid value for '--interval'"),
         (("rooms", "export", "x", "--format", "avi"), "Invalid value for '--format'"),
         (("status", "--frobnicate"), "No such option: --frobnicate"),
@@ -101,6 +105,25 @@ async def test_wrong_usage_is_told_apart_from_refusals(
         assert told.code == 2
         assert told.json["error"]["code"] == "usage"
         assert message in told.json["error"]["message"]
+
+
+async def test_wrong_usage_names_the_help_of_the_command_that_was_meant(tmp_path: Path) -> None:
+    said = await hausctl(tmp_path, "rooms", "export", "x", "--format", "avi")
+    assert said.err.splitlines()[-1] == "  see hausctl rooms export --help"
+
+
+async def test_the_version_is_told_without_a_node(tmp_path: Path) -> None:
+    done = await trio.run_process(program("--version"), capture_stdout=True, env=environment())
+    assert done.stdout.decode() == f"hausctl {__version__}\n"
+
+
+async def test_a_home_that_is_a_file_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = await hausctl(tmp_path / "file", "status")
+    assert (said.code, said.err.splitlines()[0]) == (
+        1,
+        f"hausctl: {tmp_path}/file is not a directory, so no node's home",
+    )
 
 
 async def test_a_refusal_of_the_node_is_told_with_its_hint(tmp_path: Path) -> None:
@@ -313,6 +336,23 @@ async def test_top_lives_on_its_own_screen_follows_its_size_and_leaves_it_clean(
                 terminal.press("\x03")
                 assert await terminal.ended() == 130
                 assert "\x1b[?1049l" in terminal.seen
+
+
+async def test_top_leaves_out_columns_rather_than_cut_them_all_on_a_narrow_terminal(
+    tmp_path: Path,
+) -> None:
+    with trio.fail_after(120):
+        async with running(tmp_path) as (node, _):
+            node.known[ROOM] = live_room(ROOM, "Night show")
+            with on_terminal(tmp_path, "top", columns=80, lines=24) as terminal:
+                frame = await terminal.until("source")
+                for each in ("Night show", "Title", "live", "8.4 Mbit/s", "1.00 x", "Viewers"):
+                    assert each in frame
+                assert ROOM[:8] not in frame
+            with on_terminal(tmp_path, "top", columns=120, lines=40) as terminal:
+                frame = await terminal.until("source")
+                for each in (ROOM[:18], "Night show", "812 ms", "8.4 Mbit/s"):
+                    assert each in frame
 
 
 async def test_top_says_when_its_node_is_gone(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.store import LIMITS, flip, key, room, segment
 
+from hausd.blocks.errors import StoreError
 from hausd.blocks.pins import BadTarget
 from hausd.blocks.remover import StillPinned
 from hausd.blocks.store import Store, no_progress, open_store
@@ -109,13 +110,32 @@ async def test_a_damaged_list_of_pins_is_replaced_by_the_one_before(tmp_path: Pa
         assert [pin.target for pin in store.pins.shapes()] == [room(1)]
 
 
+async def test_a_newer_hausds_list_is_neither_read_nor_written_over(tmp_path: Path) -> None:
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(segment().changes())
+        await store.pins.add(room(), no_progress)
+    newer = json.dumps({"version": 2, "groups": {}})
+    (tmp_path / "pins.json").write_text(newer)
+    with pytest.raises(StoreError, match="newer hausd"):
+        async with open_store(tmp_path, LIMITS):
+            pass
+    assert (tmp_path / "pins.json").read_text() == newer
+
+
+async def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "journal").mkdir()
+    with pytest.raises(StoreError, match=f"{tmp_path}/journal"):
+        async with open_store(tmp_path, LIMITS):
+            pass
+
+
 async def test_with_both_lists_lost_nothing_is_evicted(tmp_path: Path) -> None:
     async with open_store(tmp_path, FULL) as store:
         await store.write(segment(size=SIZE).changes())
         await store.pins.add(room(), no_progress)
         await store.pins.add(room(2), no_progress)
     (tmp_path / "pins.json").write_text("{")
-    (tmp_path / "pins.json.old").write_text(json.dumps({"version": 9, "pins": []}))
+    (tmp_path / "pins.json.old").write_text(json.dumps({"version": 1, "pins": 5}))
     async with open_store(tmp_path, FULL) as store:
         assert "nothing is evicted" in store.repaired[0]
         with pytest.raises(RecordingStopped, match="quota"):

@@ -97,10 +97,10 @@ def test_faults_of_environment_and_arguments_name_the_variable_and_the_argument(
         "--set http.listen=127.0.0.1:8080\n"
         "--set nothing: this sets no option; write --set section.key=value, as in "
         "--set http.listen=127.0.0.1:8080\n"
-        "--set live.window_s: live.window_s: 2.0 is too little; at least 6\n"
+        "--set live.window_s: 2.0 is too little; at least 6\n"
         "environment HAUSD_STORE__QUOTA: store.quota: 'much' is not a size; write a number of "
         'bytes, or a size such as "20 GB" or "512 MiB"\n'
-        "--set p2p.listen: p2p.listen: this is not a TCP multiaddr; write /ip4/ADDRESS/tcp/PORT, "
+        "--set p2p.listen: this is not a TCP multiaddr; write /ip4/ADDRESS/tcp/PORT, "
         'as in "/ip4/127.0.0.1/tcp/4001"'
     )
 
@@ -205,3 +205,9 @@ def test_a_certificate_is_read_before_the_start(tmp_path: Path) -> None:
     (tmp_path / "no.pem").write_text("nonsense")
     told = said(tmp_path, "[http]\ntls_cert = 'no.pem'\ntls_key = 'key.pem'")
     assert "no.pem and key.pem can't be used" in told
+
+
+def test_a_large_bound_is_written_out(tmp_path: Path) -> None:
+    assert said(tmp_path, sets=["store.quota=1"]) == (
+        "--set store.quota: 1 is too little; at least 1000000"
+    )

@@ -65,15 +65,19 @@ def test_the_lock_goes_with_a_killed_node(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["node.key", "keys/room.key", "keys"])
+@pytest.mark.parametrize("name", ["node.key", "keys/room.key", "keys", "rooms"])
 def test_a_key_that_others_may_read_stops_the_start(tmp_path: Path, name: str) -> None:
     with open_home(tmp_path) as home:
         node_key(home)
         (home.keys_dir / "room.key").touch(0o600)
+        home.rooms_dir.mkdir(0o700)
     (tmp_path / name).chmod(0o755)
     with pytest.raises(HomeError, match=name) as caught, open_home(tmp_path):
         pass
-    assert caught.value.hint == f"chmod {'700' if name == 'keys' else '600'} {tmp_path / name}"
+    assert (
+        caught.value.hint
+        == f"chmod {'700' if name in ('keys', 'rooms') else '600'} {tmp_path / name}"
+    )
 
 
 def test_a_file_that_holds_no_key_is_left_alone(tmp_path: Path) -> None:

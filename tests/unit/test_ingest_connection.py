@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import structlog
@@ -12,10 +13,12 @@ import trio.testing
 from support.rtmp import RecordingRooms, RtmpClient, statuses
 from trio.testing import lockstep_stream_pair, memory_stream_pair
 
+from hausd.config import load
 from hausd.core.ids import RoomId
 from hausd.core.publishing import Publisher
 from hausd.ingest.connection import encoder_name
 from hausd.ingest.server import Limits, RtmpIngest, serve_rtmp
+from hausd.node import rtmp_limits
 from hausd.wire import amf
 from hausd.wire.flv import Tag
 
@@ -493,3 +496,28 @@ async def test_changed_limits_hold_for_connections_from_then_on(
             await encoder.say(encoder.client.opening("guess"))
             await encoder.listen()
         assert recording.tried == [KEY, "guess"]
+
+
+async def test_each_limit_of_the_configuration_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    sets = ["rtmp.max_message_bytes=65536", "rtmp.max_bytes_per_s=20 KB"]
+    sets.append("rtmp.max_connections_per_address=2")
+    limits = rtmp_limits(load(Path("/nonexistent"), sets=sets).config)
+    recording = rooms()
+    async with house(recording) as at:
+        at.ingest.set_limits(limits)
+        first, *_ = [at.connect() for _ in range(3)]
+        await first.listen()  # it made room for the third
+        while at.ingest.connections > 2:
+            await trio.lowlevel.checkpoint()
+        encoder = await at.publish(KEY, "192.0.2.2")
+        await encoder.say(encoder.client.tag(Tag(9, 40, bytes(65_537))))
+        feed = await recording.feed()
+        await feed.ended.wait()
+        assert feed.closed_because == "a message of 65537 bytes; 65536 are allowed"
+        encoder = await at.publish(KEY, "192.0.2.2")
+        await encoder.keep_saying([encoder.client.tag(VIDEO) for _ in range(1000)], every_s=0.1)
+        feed = await recording.feed(1)
+        await feed.ended.wait()
+        assert feed.closed_because == "it sent more than 0.16 Mbit/s for long"

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,3 +112,20 @@ def test_a_stream_key_is_never_shown() -> None:
     assert done.returncode == 1
     assert "Connection refused" in done.stderr
     assert "secret" not in done.stderr + done.stdout
+
+
+def test_the_demo_does_not_outlive_a_node_that_was_killed() -> None:
+    begin = (
+        "import os, subprocess, sys, time\n"
+        "demo = subprocess.Popen([sys.executable, '-m', 'hausd.media.demo', '-'],\n"
+        "    stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)\n"
+        "demo.stdin.write(b'rtmp://127.0.0.1:9/live/none\\n%d\\n' % os.getpid())\n"
+        "demo.stdin.flush()\n"
+        "print(demo.pid, flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", begin], stdout=subprocess.PIPE) as node:
+        assert node.stdout is not None
+        demo = psutil.Process(int(node.stdout.readline()))
+        assert demo.is_running()
+        node.kill()
+    demo.wait(30)
