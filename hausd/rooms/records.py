@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,16 @@ from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.live import RoomState
 
 _SUFFIX = ".room.json"
+_VERSION = 2
+"""1 knew no followed rooms; its files are read as those of an origin."""
 _MAX_FILE_BYTES = 1 << 20
+
+
+class Role(StrEnum):
+    """What a node is in a room."""
+
+    ORIGIN = "origin"
+    FOLLOWER = "follower"
 
 
 class RoomRecord(msgspec.Struct, kw_only=True):
@@ -27,14 +37,20 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
     has for each rendition of the run that goes on a segment record (``core.manifest``) of no
     length whose time is that of the run's media time 0: what a crash cuts short is told by it.
+
+    A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
+    it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
+    missing that could be had. ``evidence`` has pairs of statements that no honest authority signs
+    both, the newest.
     """
 
-    version: int = 1
+    version: int = _VERSION
     id: str
     title: str
     created_ms: int
-    seed: bytes
-    stream_key: str
+    role: Role = Role.ORIGIN
+    seed: bytes = b""
+    stream_key: str = ""
     state: RoomState = RoomState.CREATED
     started_ms: int = 0
     sessions: int = 0
@@ -43,6 +59,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_segment: int = 0
     manifest: str = ""
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
+    head: bytes = b""
+    listed: dict[str, int] = msgspec.field(default_factory=dict)
+    evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
 
 def encode(record: RoomRecord) -> bytes:
@@ -107,10 +126,13 @@ class RoomRecords:
                 f"{path.name} is damaged ({fault}); the room it held is not loaded. "
                 "Put it back from a backup, or move it away"
             ) from fault
-        if record.version != 1:
+        if record.version > _VERSION:
             raise RecordError(
                 f"{path.name} was written by a newer hausd (version {record.version})"
             )
+        if record.role is Role.ORIGIN and not (record.seed and record.stream_key):
+            raise RecordError(f"{path.name} is damaged: it lacks the room's keys")
+        record.version = _VERSION
         return record
 
     def _sync_folder(self) -> None:

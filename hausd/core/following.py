@@ -1,0 +1,53 @@
+"""What rooms and the network say to each other of a room that several nodes have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from hausd.core.cid import CID
+from hausd.core.ids import SessionId
+from hausd.core.peers import PeerId
+
+
+class Priority(IntEnum):
+    """What goes first where an upload or a link is short; less is sooner."""
+
+    LIVE = 0
+    CATCH_UP = 1
+    """What a player may still ask for, though newer is there."""
+    ARCHIVE = 2
+
+
+class LeafMissing(Exception):
+    """Nobody gave a block within its deadline; ``cid`` names it."""
+
+    def __init__(self, cid: CID) -> None:
+        super().__init__(f"block {cid} was not to be had")
+        self.cid = cid
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a follower wants to hear: all that is new, and ticks that it missed.
+
+    ``missing`` are numbers of ticks of ``session``. Where that is not the answerer's session, or
+    None, the answer has the newest ticks of the answerer's.
+    """
+
+    session: SessionId | None
+    missing: tuple[range, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer to ``Ask``: signed statements as their authority signed them, unverified.
+
+    ``tracks``: the newest of each rendition; ``head``: the newest; ``ticks``: oldest first.
+    ``by`` is who answered.
+    """
+
+    untrusted_tracks: tuple[bytes, ...] = ()
+    untrusted_head: bytes | None = None
+    untrusted_ticks: tuple[bytes, ...] = ()
+    by: PeerId | None = None
