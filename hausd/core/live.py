@@ -53,11 +53,15 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class LivePart:
-    """A part as the live playlist lists it; ``duration`` in the rendition's ticks."""
+    """A part as the live playlist lists it; ``duration`` in the rendition's ticks.
+
+    A ``gap`` is not to be had here: it never came.
+    """
 
     duration: int
     independent: bool
     size: int
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,8 @@ class LiveSegment:
     """A GOP as the live playlist lists it: a segment with a media sequence number.
 
     ``run`` counts discontinuities since the room's first session of this playlist. Only the last
-    segment of a playlist may be incomplete. A gap has a duration, no parts and no bytes.
+    segment of a playlist may be incomplete. A gap has a duration and is not to be had; it has parts
+    only where some of them never came.
     """
 
     msn: int

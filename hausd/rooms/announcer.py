@@ -8,7 +8,7 @@ comes in a later tick and holds nothing back. No I/O: who carries announcements 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,6 +28,7 @@ from hausd.wire.statements import (
     MAX_TICK_PARTS,
     End,
     Head,
+    Statement,
     Tick,
     TickGap,
     TickGop,
@@ -67,6 +68,8 @@ class Announcer:
     def __init__(self, record: RoomRecord, clock: Clock, terms: PlaylistTerms) -> None:
         self.recent: deque[Signed[Tick | End]] = deque(maxlen=_RECENT)
         self.head: Signed[Head] | None = None
+        self.on_stated: Callable[[Signed[Statement]], None] | None = None
+        """Is told each statement as it is signed."""
         self._room = RoomId(record.id)
         self._record = record
         self._clock = clock
@@ -207,6 +210,7 @@ class Announcer:
             )
             self._state_head()
             self.recent.append(sign(end, self._key))
+            self._stated(self.recent[-1])
             self._session = None
         return blocks
 
@@ -242,6 +246,7 @@ class Announcer:
         self._ticks += 1
         self._before = signed.digest
         self.recent.append(signed)
+        self._stated(signed)
 
     def _repeat(self, told: Track, **changes: int | bool) -> None:
         told = replace(told, n=self._tracks, tick=self._ticks)
@@ -255,8 +260,9 @@ class Announcer:
         )
 
     def _state_track(self, track: Track) -> None:
-        self._tracked[track.rendition.name] = sign(track, self._key)
+        signed = self._tracked[track.rendition.name] = sign(track, self._key)
         self._tracks += 1
+        self._stated(signed)
 
     def _state_head(self) -> None:
         if self._session is None:
@@ -271,3 +277,8 @@ class Announcer:
         )
         self.head = sign(head, self._key)
         self._heads += 1
+        self._stated(self.head)
+
+    def _stated(self, signed: Signed[Statement]) -> None:
+        if self.on_stated is not None:
+            self.on_stated(signed)

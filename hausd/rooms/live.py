@@ -8,7 +8,7 @@ stream.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -45,7 +45,8 @@ class _Segment:
     duration: int = 0
     size: int = 0
     shown: list[LivePart] = field(default_factory=list)
-    parts: list[StoredPart] = field(default_factory=list)
+    parts: list[StoredPart | None] = field(default_factory=list)
+    """None for a part that never came."""
     cid: CID | None = None
     frozen: LiveSegment | None = None
 
@@ -118,6 +119,16 @@ class LiveTrack:
         self, span: Span, shown: LivePart, part: StoredPart, *, ends_segment: bool
     ) -> None:
         """Appends a part to the segment that ``span`` names, opening it if it is new."""
+        self._add(span, shown, part, ends_segment=ends_segment)
+
+    def add_missing(self, span: Span, duration: int, *, ends_segment: bool) -> None:
+        """The same for a part that never came: listed, so that what follows keeps its number."""
+        shown = LivePart(duration, independent=False, size=0, gap=True)
+        self._add(span, shown, None, ends_segment=ends_segment)
+
+    def _add(
+        self, span: Span, shown: LivePart, part: StoredPart | None, *, ends_segment: bool
+    ) -> None:
         self._between_runs = False
         last = self._segments[-1] if self._segments else None
         if last is None or last.msn != span.msn or last.complete:
@@ -147,8 +158,9 @@ class LiveTrack:
             return
         last = self._segments[-1]
         last.complete = True
+        last.gap = None in last.parts
         seconds = last.duration / self.rendition.timescale
-        if seconds > 0:
+        if seconds > 0 and not last.gap:
             self._rates.append((last.size, seconds))
         self._trim()
         self._touch()
@@ -177,6 +189,12 @@ class LiveTrack:
     @property
     def last_msn(self) -> int | None:
         return self._segments[-1].msn if self._segments else None
+
+    @property
+    def next_part(self) -> int:
+        """Index of the part that comes next in the newest segment; 0 where that is complete."""
+        newest = self._segments[-1] if self._segments else None
+        return len(newest.parts) if newest is not None and not newest.complete else 0
 
     @property
     def newest_part(self) -> int:
@@ -236,6 +254,8 @@ class LiveTrack:
         if not 0 <= part < len(segment.parts):
             return None
         found = segment.parts[part]
+        if found is None:
+            return None
         body = found.stored if found.data is None else (found.data,)
         if body is None:
             return None
@@ -245,12 +265,13 @@ class LiveTrack:
         segment = self._find(msn) or self._find_gone(msn)
         if segment is None or segment.session.counter != session:
             return None
-        if not segment.complete or not segment.parts or segment.cid is None:
+        parts = [part for part in segment.parts if part is not None]
+        if not segment.complete or segment.gap or not parts or segment.cid is None:
             return None
         body: tuple[bytes, ...] | FileRange
-        first = segment.parts[0].stored
-        if all(part.data is not None for part in segment.parts):
-            body = tuple(part.data for part in segment.parts if part.data is not None)
+        first = parts[0].stored
+        if all(part.data is not None for part in parts):
+            body = tuple(part.data for part in parts if part.data is not None)
         elif first is not None:
             body = FileRange(first.path, first.offset, segment.size)
         else:
@@ -272,8 +293,7 @@ class LiveTrack:
             segment.frozen = None
             segment.duration = round(segment.duration * new / old)
             segment.shown = [
-                LivePart(round(part.duration * new / old), part.independent, part.size)
-                for part in segment.shown
+                replace(part, duration=round(part.duration * new / old)) for part in segment.shown
             ]
 
     def _open(self, span: Span) -> _Segment:
@@ -311,7 +331,8 @@ class LiveTrack:
             held -= seconds
             gone = self._segments.popleft()
             for part in gone.parts:
-                part.data = None
+                if part is not None:
+                    part.data = None
             self._gone.append(gone)
         while self._gone and self._gone_s() > self._window_s:
             self._gone.popleft()
@@ -320,7 +341,7 @@ class LiveTrack:
             if index >= newest_kept:
                 break
             for part in segment.parts:
-                if part.stored is not None:
+                if part is not None and part.stored is not None:
                     part.data = None
         runs = {(s.session.counter, s.run) for s in (*self._gone, *self._segments)}
         newest = max(self._inits, default=None)

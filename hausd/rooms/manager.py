@@ -10,15 +10,19 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 import trio
 
+from hausd.core.cid import CID
 from hausd.core.errors import Problem
-from hausd.core.ids import RoomId
+from hausd.core.following import Ask, Told
+from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
-from hausd.core.publishing import Publisher, Refused
+from hausd.core.publishing import FeedOver, Publisher, Refused
 from hausd.core.shapes import RoomShape
 from hausd.core.storage import SegmentKey
+from hausd.rooms.followed_room import FollowedRoom, authority_of
 from hausd.rooms.metrics import ROOMS, VIEWERS
-from hausd.rooms.records import RoomRecord
+from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.records import Role, RoomRecord
 from hausd.rooms.reload import reload_archive
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape
@@ -123,6 +127,7 @@ class Rooms:
             raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
         seed = self._parts.random_bytes(32)
         record = RoomRecord(
+            role=Role.ORIGIN,
             id=SigningKey(seed).public.open_room,
             title=title,
             created_ms=self._parts.clock.now_ms(),
@@ -130,9 +135,9 @@ class Rooms:
             stream_key="sk_" + self._parts.random_bytes(_KEY_BYTES).hex(),
         )
         self._parts.records.save(record)
-        room = await self._add(record)
-        log.info("room-created", room=room.id, title=title)
-        return self.shape(room.id)
+        await self._add(record)
+        log.info("room-created", room=record.id, title=title)
+        return self.shape(record.id)
 
     def list(self) -> list[RoomShape]:
         """Every room with what only the operator sees, newest first."""
@@ -146,8 +151,52 @@ class Rooms:
     async def close(self, untrusted_room: str) -> RoomShape:
         """Ends a room for good. Raises Problem."""
         room = self.find(untrusted_room)
+        if not isinstance(room, OriginRoom):
+            raise Problem(
+                "not-yours",
+                "this room is followed, and only its origin can close it",
+                hint=f"`hausctl rooms unfollow {room.id}` leaves it",
+                status=409,
+            )
         await room.close()
         return self.shape(room.id)
+
+    async def follow(self, untrusted_room: str, title: str = "") -> RoomShape:
+        """Begins to follow another node's room, and goes on after restarts. Raises Problem."""
+        try:
+            id_ = parse_room_id(untrusted_room)
+        except ValueError as fault:
+            raise Problem("bad-room", str(fault), status=422) from None
+        if self._parts.network is None:
+            raise Problem(
+                "no-network", "this node takes part in no network", "set p2p.listen", status=409
+            )
+        if id_ in self._rooms:
+            return self.shape(id_)
+        if len(self._rooms) >= MAX_ROOMS:
+            raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
+        record = RoomRecord(
+            role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
+        )
+        authority_of(record)
+        await trio.to_thread.run_sync(self._parts.records.save, record)
+        await self._add(record)
+        log.info("room-followed", room=id_)
+        return self.shape(id_)
+
+    async def unfollow(self, untrusted_room: str) -> RoomShape:
+        """Leaves a followed room; what is recorded of it may be evicted. Raises Problem."""
+        room = self.find(untrusted_room)
+        if not isinstance(room, FollowedRoom):
+            raise Problem("not-followed", "this room's origin is this node", status=409)
+        await room.stop()
+        shape = self.shape(room.id)
+        del self._rooms[room.id], self._shown[room.id]
+        room.leave()
+        await trio.to_thread.run_sync(self._parts.records.delete, room.id)
+        self._parts.store.rate(room.id, None)
+        log.info("room-unfollowed", room=room.id)
+        return shape
 
     def find(self, untrusted_room: str) -> Room:
         """A room by its id, the beginning of one, or its title, where unique. Raises Problem."""
@@ -174,6 +223,8 @@ class Rooms:
         digest = hashlib.sha256(untrusted_key.encode("utf-8", "surrogatepass")).digest()
         found: Room | None = None
         for room in self._rooms.values():
+            if not isinstance(room, OriginRoom):
+                continue
             own = hashlib.sha256(room.record.stream_key.encode()).digest()
             if hmac.compare_digest(own, digest):
                 found = room
@@ -186,7 +237,25 @@ class Rooms:
         return found.id
 
     def publish(self, room: RoomId, publisher: Publisher) -> AbstractAsyncContextManager[Stint]:
-        return self._rooms[room].publish(publisher)
+        found = self._rooms[room]
+        if not isinstance(found, OriginRoom):
+            raise FeedOver("this room is followed, not made here")
+        return found.publish(publisher)
+
+    # -- for other nodes --
+
+    def tell(self, room: RoomId, ask: Ask) -> Told | None:
+        """What this node knows of a room; None where it takes no part in it."""
+        found = self._rooms.get(room)
+        return found.tell(ask) if found is not None else None
+
+    async def leaf(self, room: RoomId, cid: CID, *, may_wait: bool) -> bytes | memoryview | None:
+        """A room's block, or None where it is not here; the caller owns the deadline.
+
+        ``may_wait``: one that is on its way is waited for (first-receipt edges only).
+        """
+        found = self._rooms.get(room)
+        return await found.leaves.get(cid, may_wait=may_wait) if found is not None else None
 
     # -- http.ports.Catalog, Audience --
 
@@ -214,8 +283,10 @@ class Rooms:
             ROOMS.labels(state.value).set(sum(room.state is state for room in self._rooms.values()))
         VIEWERS.set(sum(room.audience.viewers() for room in self._rooms.values()))
 
-    async def _add(self, record: RoomRecord) -> Room:
-        room = Room(record, self._parts)
+    async def _add(self, record: RoomRecord) -> Room | None:
+        room = self._made(record)
+        if room is None:
+            return None
         faults = await reload_archive(room, self._parts.store)
         self.repaired.extend(faults)
         self._rooms[room.id] = room
@@ -223,3 +294,17 @@ class Rooms:
         assert self._nursery is not None  # open() made it
         await self._nursery.start(room.run)
         return room
+
+    def _made(self, record: RoomRecord) -> Room | None:
+        """The room in its role; None where it is followed and there is no network."""
+        if record.role is Role.ORIGIN:
+            return OriginRoom(record, self._parts)
+        network = self._parts.network
+        if network is None:
+            self.repaired.append(f"room {record.id} is followed, but the network is off")
+            return None
+        try:
+            return FollowedRoom(record, self._parts, network)
+        except Problem as fault:
+            self.repaired.append(f"room {record.id} can't be followed: {fault.message}")
+            return None

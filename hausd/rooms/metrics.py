@@ -22,3 +22,15 @@ RECORDING_STOPPED = Counter("hausd_room_recording_stopped", "Times a recording h
 SEGMENTS_RECORDED = Counter("hausd_room_segments_recorded", "Archive segments closed on disk")
 SERVED_BYTES = Counter("hausd_room_served_bytes", "Media and playlist bytes sent to viewers")
 VIEWERS = Gauge("hausd_room_viewers", "Viewers seen in the last seconds, over all rooms")
+MESSAGES = Counter("hausd_room_messages", "Announcements that came from other nodes", ["verdict"])
+STATEMENTS_LOST = Counter("hausd_room_ticks_lost", "Ticks that nobody could tell in time")
+PARTS_LOST = Counter("hausd_room_parts_lost", "Parts of followed rooms that did not come in time")
+CONTRADICTIONS = Counter(
+    "hausd_room_contradictions", "Pairs of statements that no honest origin signs both"
+)
+SEGMENTS_FILLED = Counter(
+    "hausd_room_segments_filled", "Archive segments of followed rooms fetched afterwards"
+)
+FILLS_FAILED = Counter(
+    "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
+)

@@ -13,6 +13,7 @@ from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
 from hausd.rooms.announcer import Announcer, PartPlaced
+from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.metrics import PART_BYTES, PARTS, RUNS
 from hausd.rooms.packing import Packer
@@ -63,6 +64,7 @@ class Origin:
         window_s: float,
         now_ms: Callable[[], int],
         announcer: Announcer,
+        leaves: LeafTable | None = None,
     ) -> None:
         self.tracks: dict[str, _Track] = {}
         self.timeline: Timeline | None = None
@@ -77,6 +79,7 @@ class Origin:
         self._window_s = window_s
         self._now_ms = now_ms
         self._announcer = announcer
+        self._leaves = leaves
 
     def begin_session(
         self, session: SessionId, *, next_msn: int, next_run: int, next_segment: int
@@ -123,6 +126,8 @@ class Origin:
         )
         cid = CID.of(init)
         self._recorder.put(((cid, init),))
+        if self._leaves is not None:
+            self._leaves.add(((cid, init),))
         track = self.tracks.get(rendition.name)
         if track is None:
             if len(self.tracks) >= MAX_RENDITIONS:
@@ -174,6 +179,8 @@ class Origin:
             self._begin(track, track.open)
         self._fill_gaps(track, span)
         cut, cid = track.packer.add(data)
+        if self._leaves is not None:
+            self._leaves.add(cut)
         part = StoredPart(cid, len(data), data)
         shown = LivePart(message.duration, message.independent, len(data))
         track.live.add_part(span, shown, part, ends_segment=message.ends_gop)

@@ -36,9 +36,13 @@ class Packer:
     def add(self, part: bytes) -> tuple[tuple[Leaf, ...], CID]:
         """The leaves of a part, and the CID that its bytes have as one file."""
         cut = tuple((CID.of(leaf), leaf) for leaf in leaves(part))
+        return cut, self.place(cut)
+
+    def place(self, cut: tuple[Leaf, ...]) -> CID:
+        """The same with leaves whose CIDs are known."""
         children = [unixfs.raw_child(cid, len(leaf)) for cid, leaf in cut]
         self._gop.extend(children)
-        return cut, unixfs.file_over(children).cid
+        return unixfs.file_over(children).cid
 
     def end_gop(self) -> Packed | None:
         """Closes the GOP; None where it is empty."""

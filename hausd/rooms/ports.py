@@ -8,8 +8,10 @@ from typing import Protocol
 
 from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed as WorkerCrashed
+from hausd.core.following import Ask, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
+from hausd.core.peers import Heard, PeerId, Validator
 from hausd.core.storage import Append as Append
 from hausd.core.storage import Close as Close
 from hausd.core.storage import RecordingStopped as RecordingStopped
@@ -83,3 +85,63 @@ class BlockStore(Protocol):
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         """Says what a room is worth and whether it runs."""
+
+
+class Topic(Protocol):
+    """A room's announcements."""
+
+    def publish(self, message: bytes) -> None:
+        """Hands a message of our own to the neighbours; never waits."""
+
+    def heard(self) -> AsyncIterator[Heard]:
+        """Messages that the validator accepted, until the topic is left.
+
+        They wait in a bounded queue; where that is full the oldest is lost.
+        """
+
+
+class Announcements(Protocol):
+    """Gossip about rooms."""
+
+    def join(self, room: RoomId, validator: Validator) -> AbstractAsyncContextManager[Topic]:
+        """Takes part in a room's topic; the validator is asked before anything is passed on."""
+
+
+class Leaves(Protocol):
+    """Blocks of other nodes."""
+
+    async def fetch(
+        self,
+        room: RoomId,
+        cid: CID,
+        max_bytes: int,
+        *,
+        told_by: PeerId | None,
+        deadline_s: float,
+        priority: Priority,
+    ) -> bytes:
+        """A block of at most so many bytes, verified against its CID. Raises LeafMissing.
+
+        ``told_by`` first told of it, and may be asked to wait until it has it. ``deadline_s`` is
+        a time of ``trio.current_time``.
+        """
+
+
+class RoomSync(Protocol):
+    """Asks other nodes what a room is doing."""
+
+    async def ask(self, room: RoomId, ask: Ask) -> Told | None:
+        """What the first neighbour that knows the room tells; None where nobody answers."""
+
+
+class Network(Protocol):
+    """What rooms need of other nodes."""
+
+    @property
+    def announcements(self) -> Announcements: ...
+
+    @property
+    def leaves(self) -> Leaves: ...
+
+    @property
+    def sync(self) -> RoomSync: ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -19,12 +20,20 @@ from hausd.core.live import RoomState
 
 _SUFFIX = ".room.json"
 _OLD = ".old"
-VERSION = 1
+VERSION = 2
+"""1 knew no followed rooms; its files are read as those of an origin."""
 _MAX_FILE_BYTES = 1 << 20
 
 
 class _Version(msgspec.Struct):
     version: int
+
+
+class Role(StrEnum):
+    """What a node is in a room."""
+
+    ORIGIN = "origin"
+    FOLLOWER = "follower"
 
 
 class RoomRecord(msgspec.Struct, kw_only=True):
@@ -35,14 +44,20 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
     has for each rendition of the run that goes on a segment record (``core.manifest``) of no
     length whose time is that of the run's media time 0: what a crash cuts short is told by it.
+
+    A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
+    it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
+    missing that could be had. ``evidence`` has pairs of statements that no honest authority signs
+    both, the newest.
     """
 
     version: int = VERSION
     id: str
     title: str
     created_ms: int
-    seed: bytes
-    stream_key: str
+    role: Role = Role.ORIGIN
+    seed: bytes = b""
+    stream_key: str = ""
     state: RoomState = RoomState.CREATED
     started_ms: int = 0
     sessions: int = 0
@@ -51,6 +66,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_segment: int = 0
     manifest: str = ""
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
+    head: bytes = b""
+    listed: dict[str, int] = msgspec.field(default_factory=dict)
+    evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
 
 
 def encode(record: RoomRecord) -> bytes:
@@ -133,7 +151,8 @@ class RoomRecords:
                 raise RecordIsNewer(f"{path} was written by a newer hausd (version {version})")
             record = msgspec.json.decode(content, type=RoomRecord)
             authority = open_room_authority(parse_room_id(record.id))
-            if authority not in (None, SigningKey(record.seed).public):
+            signs = record.role is Role.ORIGIN
+            if signs and authority not in (None, SigningKey(record.seed).public):
                 raise RecordError(f"{path.name} holds a key that is not the room's")
         except OSError as fault:
             raise RecordError(f"the room's file {path} can't be read ({fault.strerror})") from fault
@@ -141,6 +160,9 @@ class RoomRecords:
             raise RecordError(f"the room's file {path} is damaged ({fault})") from fault
         if path.stem.partition(".")[0] != record.id:
             raise RecordError(f"{path} holds another room than its name says ({record.id})")
+        if record.role is Role.ORIGIN and not (record.seed and record.stream_key):
+            raise RecordError(f"the room's file {path} is damaged: it lacks the room's keys")
+        record.version = VERSION
         return record
 
     def _sync_folder(self) -> None:

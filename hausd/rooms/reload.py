@@ -14,6 +14,7 @@ from hausd.core.manifest import ManifestError, SegmentRecord, decode_record, enc
 from hausd.core.storage import Close, RecordingStopped, SegmentKey, UnclosedSegment
 from hausd.rooms.packing import Packer
 from hausd.rooms.ports import BlockStore
+from hausd.rooms.records import Role
 from hausd.rooms.room import Room
 from hausd.wire.fmp4 import BadFragment, boxes, parse_fragment
 
@@ -21,8 +22,9 @@ from hausd.wire.fmp4 import BadFragment, boxes, parse_fragment
 async def reload_archive(room: Room, store: BlockStore) -> list[str]:
     """Fills the room's archive and manifest; gives in plain words what was found and done."""
     found: list[str] = []
-    for unclosed in store.unclosed(room.id):
-        found.append(await _finish(room, store, unclosed))
+    if room.record.role is Role.ORIGIN:  # a follower fetches the rest of what was cut short
+        for unclosed in store.unclosed(room.id):
+            found.append(await _finish(room, store, unclosed))
     records = []
     for stored in await store.segments(room.id):
         try:

@@ -13,6 +13,7 @@ from hausd.core.shapes import (
     RoomShape,
     WorkerShape,
 )
+from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
 
 
@@ -27,6 +28,7 @@ class Urls:
 def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
     """``private``: with stream key, publisher and worker, for the admin socket only."""
     record = room.record
+    origin = room if isinstance(room, OriginRoom) else None
     watch = f"{urls.http}/?room={room.id}" if urls.http else ""
     archive = f"{urls.http}/archive/{room.id}/index.m3u8" if urls.http else ""
     return RoomShape(
@@ -34,17 +36,17 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         title=record.title,
         state=record.state,
         created=_time(record.created_ms),
-        ingest_url=urls.ingest,
-        stream_key=record.stream_key if private else None,
+        ingest_url=urls.ingest if origin is not None else "",
+        stream_key=record.stream_key if private and origin is not None else None,
         watch_url=watch,
         archive_url=archive,
         started=_time(record.started_ms) if record.started_ms else None,
         viewers=room.audience.viewers(),
         bitrate_out=room.audience.bitrate(),
-        latency_ms=_latency(room),
-        publisher=_publisher(room) if private else None,
+        latency_ms=_latency(origin) if origin is not None else None,
+        publisher=_publisher(origin) if private and origin is not None else None,
         renditions=_renditions(room),
-        worker=_worker(room) if private else None,
+        worker=_worker(origin) if private and origin is not None else None,
         recording=RecordingShape(
             segments=room.archive_of.segments,
             duration_s=room.archive_of.duration_s,
@@ -56,13 +58,13 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
     )
 
 
-def _latency(room: Room) -> float | None:
+def _latency(room: OriginRoom) -> float | None:
     if room.state is not RoomState.LIVE or room.latency_ms is None:
         return None
     return round(room.latency_ms, 1)
 
 
-def _publisher(room: Room) -> PublisherShape | None:
+def _publisher(room: OriginRoom) -> PublisherShape | None:
     stint = room.stint
     if stint is None:
         return None
@@ -80,8 +82,8 @@ def _publisher(room: Room) -> PublisherShape | None:
 
 def _renditions(room: Room) -> list[RenditionShape]:
     shown = []
-    for track in room.origin.tracks.values():
-        rendition = track.live.rendition
+    for live in room.tracks.values():
+        rendition = live.rendition
         rate = rendition.frame_rate
         shown.append(
             RenditionShape(
@@ -91,14 +93,14 @@ def _renditions(room: Room) -> list[RenditionShape]:
                 width=rendition.width,
                 height=rendition.height,
                 frame_rate=round(float(rate), 3) if rate is not None else None,
-                bitrate=track.live.average_bps(),
-                active=track.live.active,
+                bitrate=live.average_bps(),
+                active=live.active,
             )
         )
     return shown
 
 
-def _worker(room: Room) -> WorkerShape | None:
+def _worker(room: OriginRoom) -> WorkerShape | None:
     stint, stats = room.stint, room.stats
     if stint is None or stats is None or stint.done.is_set():
         return None

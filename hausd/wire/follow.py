@@ -94,13 +94,20 @@ class TickChain:
         """The kept ticks from ``first`` to ``last``, for who missed them."""
         return [self._kept[n] for n in range(first, last + 1) if n in self._kept]
 
+    def follows(self, said: Tick | End) -> bool:
+        """Whether a statement is of a session after the one that is followed now."""
+        return self.session is None or (
+            said.session != self.session
+            and newer_session(self.session, self._time_ms, said.session, said.time_ms)
+        )
+
     def accept(self, signed: SignedTick) -> Accepted:
         """Takes a verified tick or end and says what follows from it."""
         said = signed.statement
         if self.session is None:
             self._begin(said, said.n)
         elif self.session != said.session:
-            if not newer_session(self.session, self._time_ms, said.session, said.time_ms):
+            if not self.follows(said):
                 return Stale()
             self._begin(said, 0)
         fork = self._fork(signed)

@@ -46,7 +46,8 @@ def report_of(playlist: LivePlaylist) -> Report | None:
 def begins_with_keyframes(playlist: LivePlaylist) -> bool:
     """Whether every segment can be decoded without the ones before it."""
     return all(
-        segment.gap or (bool(segment.parts) and segment.parts[0].independent)
+        segment.gap
+        or (bool(segment.parts) and (segment.parts[0].independent or segment.parts[0].gap))
         for segment in playlist.segments
     )
 
@@ -128,7 +129,8 @@ class _SegmentText:
                 f"#EXT-X-PART:DURATION={seconds_text(part.duration, timescale)},"
                 f'URI="{PartName(session, segment.msn, index)}"'
             )
-            parts.append(line + ",INDEPENDENT=YES" if part.independent else line)
+            line += ",INDEPENDENT=YES" if part.independent else ""
+            parts.append(line + ",GAP=YES" if part.gap else line)
         end = []
         if segment.complete:
             if segment.gap:

@@ -1,0 +1,268 @@
+"""The follower's role: a room whose announcements come from elsewhere, served here as there.
+
+Its tasks: hearing, mending what was missed, one lane for each rendition, and the archive behind
+the live edge. What is missing for too long is given up; nothing waits for it any longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+import trio
+
+from hausd.core.errors import Problem
+from hausd.core.following import Ask, Told
+from hausd.core.ids import RoomId
+from hausd.core.keys import PublicKey, open_room_authority
+from hausd.core.live import RoomState, Variant
+from hausd.core.manifest import SegmentRecord
+from hausd.core.peers import PeerId
+from hausd.rooms.archive import rank
+from hausd.rooms.door import Door
+from hausd.rooms.follower import Events, Follower
+from hausd.rooms.lane import Lane
+from hausd.rooms.live import LiveTrack
+from hausd.rooms.metrics import CONTRADICTIONS, SEGMENTS_RECORDED
+from hausd.rooms.ports import Network
+from hausd.rooms.pulling import Puller
+from hausd.rooms.records import RoomRecord
+from hausd.rooms.room import Room, RoomParts
+from hausd.wire.announce import Signed
+from hausd.wire.follow import TickChain
+from hausd.wire.statements import End, Head, Statement, Tick
+
+log = structlog.get_logger("hausd.rooms")
+
+TICK_DEADLINE_S = 2.0
+"""How long ticks wait for one that is missing before them."""
+_ASK_AGAIN_S = 0.5
+_JOIN_S = 1.5
+"""Who joins waits so long for an answer before beginning with what gossip brings."""
+_SILENT_S = 5.0
+"""Without a tick for so long, others are asked whether there is one."""
+_SILENT_MAX_S = 30.0
+_WAITING_AFTER_S = 10.0
+_EVIDENCE = 8
+_EVERYTHING = 1 << 53
+
+
+class FollowedRoom(Room):
+    """A room that is made elsewhere. Begins where it was when the node stopped."""
+
+    def __init__(self, record: RoomRecord, parts: RoomParts, network: Network) -> None:
+        super().__init__(record, parts)
+        self._network = network
+        self._chain = TickChain()
+        self._door = Door(
+            self.id, authority_of(record), self._chain, self.leaves, self._contradiction
+        )
+        self._puller = Puller(self.id, network.leaves, self.leaves, parts.store)
+        self._follower = Follower(
+            self.id,
+            self._chain,
+            self._door,
+            self._puller,
+            self.recorder,
+            Events(
+                on_session=self._session_began,
+                on_tick=self._ticked,
+                on_head=self._head_came,
+                on_change=self._touch,
+                on_lane=self._lane_began,
+                on_missing=self._notice_missing,
+                on_contradiction=self._contradiction,
+                may_record=lambda key: True,
+            ),
+        )
+        self._missing = trio.Event()
+        self._ticked_at_s = 0.0
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+
+    # -- tasks --
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        nursery.start_soon(self._follow)
+
+    async def _follow(self) -> None:
+        announcements = self._network.announcements
+        async with (
+            announcements.join(self.id, self._door.judge) as topic,
+            trio.open_nursery() as nursery,
+        ):
+            self._nursery = nursery
+            self._puller.begin(nursery)
+            with trio.move_on_after(_JOIN_S):
+                await self._ask()
+            nursery.start_soon(self._mend)
+            nursery.start_soon(self._watch)
+            async for heard in topic.heard():
+                self._follower.hear(heard.data, heard.peer)
+
+    async def stop(self) -> None:
+        """What was recorded is on disk; an open segment goes on after the next start."""
+        self._stopping = True
+        await self.recorder.drained()
+        await self._save_now()
+
+    def tell(self, ask: Ask) -> Told:
+        return self._follower.tell(ask)
+
+    async def _ask(self) -> bool:
+        """Asks others for what is missing and what is new; whether anyone answered."""
+        missing = tuple(self._chain.missing())
+        newest = range(self._chain.next, _EVERYTHING)
+        told = await self._network.sync.ask(self.id, Ask(self._chain.session, (*missing, newest)))
+        if told is None:
+            return False
+        self._follower.told(told)
+        return True
+
+    async def _mend(self) -> None:
+        """Gets what is missing; past the deadline goes on without it."""
+        while True:
+            await self._missing.wait()
+            self._missing = trio.Event()
+            place = (self._chain.session, self._chain.next)
+            until_s = trio.current_time() + TICK_DEADLINE_S
+            while self._chain.missing() and (self._chain.session, self._chain.next) == place:
+                with trio.move_on_at(until_s):
+                    await self._ask()
+                    await trio.sleep(_ASK_AGAIN_S)
+                if trio.current_time() >= until_s:
+                    self._follower.skip()
+            if self._chain.missing():
+                self._notice_missing()
+            elif any(lane.newest is None for lane in self._follower.lanes.values()):
+                with trio.move_on_after(TICK_DEADLINE_S):
+                    await self._ask()
+
+    async def _watch(self) -> None:
+        """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
+        pause_s = _SILENT_S
+        while True:
+            silent_s = trio.current_time() - self._ticked_at_s
+            if silent_s < _SILENT_S:
+                pause_s = _SILENT_S
+                await trio.sleep(_SILENT_S - silent_s)
+                continue
+            if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
+                self._set_state(RoomState.WAITING)
+            with trio.move_on_after(TICK_DEADLINE_S):
+                await self._ask()
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _SILENT_MAX_S)
+
+    def _notice_missing(self) -> None:
+        self._missing.set()
+
+    # -- what the follower tells --
+
+    def _session_began(self) -> None:
+        for scope in self._scopes.values():
+            scope.cancel()
+        self.record.started_ms = self.record.started_ms or self._parts.clock.now_ms()
+        log.info("session-followed", room=self.id, session=str(self._follower.session))
+        self._touch()
+
+    def _lane_began(self, lane: Lane) -> None:
+        assert self._nursery is not None  # nothing is heard before
+        self._nursery.start_soon(self._run_lane, lane)
+
+    async def _run_lane(self, lane: Lane) -> None:
+        with trio.CancelScope() as scope:
+            self._scopes[id(lane)] = scope
+            try:
+                await lane.run()
+            finally:
+                del self._scopes[id(lane)]
+
+    def _ticked(self, said: Tick | End) -> None:
+        self._ticked_at_s = trio.current_time()
+        state: RoomState
+        if isinstance(said, End):
+            state = said.state
+        elif said.ends_run:
+            state = RoomState.WAITING
+        elif said.gops:
+            state = RoomState.LIVE
+        else:
+            return
+        if state is not self.state:
+            if state is RoomState.LIVE:
+                self.archive_of.ended = False
+            self._set_state(state)
+            self._save()
+
+    def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
+        self.record.head = signed.encoded
+        self._save()
+
+    def _contradiction(self, first: Signed[Statement], second: Signed[Statement]) -> None:
+        """Keeps the evidence, once for each pair."""
+        pair = (first.encoded, second.encoded)
+        known = self.record.evidence
+        if pair in known or pair[::-1] in known:
+            return
+        known.append(pair)
+        del known[:-_EVIDENCE]
+        CONTRADICTIONS.inc()
+        said = first.statement
+        self.notice(
+            "contradiction",
+            f"The room's origin signed two different statements for one place ({_place(said)}): "
+            "its key is in use twice, or its owner deceives. The first one is followed.",
+        )
+        self._save()
+
+    # -- the recording --
+
+    def _recorded(self, record: SegmentRecord) -> None:
+        SEGMENTS_RECORDED.inc()
+        self.archive_of.add(record.rendition, record.segment)
+        self._save()
+
+    # -- http.ports.RoomView --
+
+    @property
+    def tracks(self) -> Mapping[str, LiveTrack]:
+        return {
+            name: lane.live for name, lane in self._follower.lanes.items() if lane.live is not None
+        }
+
+    def live(self, rendition: str) -> LiveTrack | None:
+        lane = self._follower.lanes.get(rendition)
+        return lane.live if lane is not None else None
+
+    def variants(self) -> Sequence[Variant]:
+        made = [
+            _variant(lane, lane.live)
+            for lane in self._follower.lanes.values()
+            if lane.live is not None and lane.live.active and lane.live.last_msn is not None
+        ]
+        return sorted(made, key=rank)
+
+
+def authority_of(record: RoomRecord) -> PublicKey:
+    """The key that signs a followed room's stream. Raises Problem where it is not known here."""
+    authority = open_room_authority(RoomId(record.id))
+    if authority is None:
+        raise Problem(
+            "unknown-authority",
+            "only open rooms (k51…) can be followed: an event's stream key is named by its chain",
+            status=422,
+        )
+    return authority
+
+
+def _variant(lane: Lane, live: LiveTrack) -> Variant:
+    """As the origin offers it. Who joined late measured too little, and says what it was told."""
+    if lane.joined_late and lane.track is not None:
+        return Variant(live.rendition, lane.track.peak_bps, lane.track.average_bps)
+    return Variant(live.rendition, live.peak_bps(), live.average_bps())
+
+
+def _place(said: Statement) -> str:
+    kind = "tick" if isinstance(said, End) else type(said).__name__.lower()
+    return f"{kind} {said.n} of session {said.session}"

@@ -1,0 +1,298 @@
+"""The follower's side of a room: verified statements become lanes that pull and record.
+
+No task of its own: ``hear`` and ``told`` take what came, in whatever order, and every lane gets
+what each tick has for it, in the origin's order.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.following import Ask, Told
+from hausd.core.forms import MAX_RENDITIONS
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.media import LEAF_BYTES
+from hausd.core.peers import PeerId
+from hausd.core.storage import SegmentKey
+from hausd.rooms.door import Door
+from hausd.rooms.lane import Entry, Lane, Step
+from hausd.rooms.metrics import STATEMENTS_LOST
+from hausd.rooms.pulling import Pull, Puller
+from hausd.rooms.recorder import Recorder
+from hausd.wire.announce import Signed, advances
+from hausd.wire.follow import KEPT, Fork, Held, InOrder, TickChain
+from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
+
+log = structlog.get_logger("hausd.rooms")
+
+PART_DEADLINE_S = 4.0
+"""From hearing of a part to giving it up: within what players hold back (6 s)."""
+JOIN_GOPS = 1
+"""Whole GOPs before the open one that who joins late begins with."""
+_EARLY_SESSIONS = 4
+_EARLY_TRACKS = 64
+"""Tracks of a session whose first tick did not come yet."""
+
+
+@dataclass(slots=True)
+class Events:
+    """What the room is told."""
+
+    on_session: Callable[[], None]
+    on_tick: Callable[[Tick | End], None]
+    on_head: Callable[[Signed[Head], PeerId | None], None]
+    on_change: Callable[[], None]
+    on_lane: Callable[[Lane], None]
+    on_missing: Callable[[], None]
+    on_contradiction: Callable[[Signed[Statement], Signed[Statement]], None]
+    may_record: Callable[[SegmentKey], bool]
+
+
+class Follower:
+    """One room's statements, put in order and acted upon."""
+
+    def __init__(
+        self,
+        room: RoomId,
+        chain: TickChain,
+        door: Door,
+        puller: Puller,
+        recorder: Recorder,
+        events: Events,
+    ) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self.head: Signed[Head] | None = None
+        self.session: SessionId | None = None
+        self._room = room
+        self._chain = chain
+        self._door = door
+        self._puller = puller
+        self._recorder = recorder
+        self._events = events
+        self._first_msn: int | None = None
+        self._tracks: dict[str, Signed[Track]] = {}
+        self._early: OrderedDict[SessionId, list[Signed[Track]]] = OrderedDict()
+        self._inits: dict[CID, Pull] = {}
+        self._lost = False
+
+    # -- what came --
+
+    def hear(self, message: bytes, told_by: PeerId) -> None:
+        """A message that the door accepted."""
+        for signed in reversed(self._door.take(message)):
+            self._learn(signed, told_by)
+
+    def told(self, told: Told) -> None:
+        """An answer; what is not the authority's is left out."""
+        if told.untrusted_head is not None:
+            self._learn_all((told.untrusted_head,), told.by)
+        self._learn_all(told.untrusted_tracks, told.by)
+        ticks = [
+            signed
+            for untrusted in told.untrusted_ticks
+            if (signed := self._door.verified(untrusted)) is not None
+        ]
+        newest = [one for one in ticks if isinstance(one.statement, Tick | End)]
+        if self._chain.session is None and newest:
+            self._join([one.statement for one in newest if isinstance(one.statement, Tick)])
+        for signed in sorted(newest, key=lambda one: one.statement.n):
+            self._learn(signed, told.by)
+
+    def skip(self) -> None:
+        """Gives up the ticks that are missing first."""
+        outcome = self._chain.skip()
+        if isinstance(outcome, InOrder):
+            self._in_order(outcome, None)
+
+    # -- for other nodes --
+
+    def tell(self, ask: Ask) -> Told:
+        """The newest tracks and head, and the ticks that were asked for."""
+        chain = self._chain
+        ticks = chain.recent(max(0, chain.next - KEPT), chain.next)
+        if ask.session == chain.session:
+            ticks = [one for one in ticks if any(one.statement.n in r for r in ask.missing)]
+        return Told(
+            tuple(one.encoded for one in self._tracks.values()),
+            self.head.encoded if self.head is not None else None,
+            tuple(one.encoded for one in ticks),
+        )
+
+    # -- statements --
+
+    def _learn_all(self, untrusted: Iterable[bytes], told_by: PeerId | None) -> None:
+        for encoded in untrusted:
+            signed = self._door.verified(encoded)
+            if signed is not None:
+                self._learn(signed, told_by)
+
+    def _learn(self, signed: Signed[Statement], told_by: PeerId | None) -> None:
+        said = signed.statement
+        match said:
+            case Track():
+                if self._door.remember(signed):
+                    self._learn_track(Signed(said, signed.encoded, signed.digest))
+            case Head():
+                old = self.head.statement if self.head is not None else None
+                if self._door.remember(signed) and advances(old, said):
+                    self.head = Signed(said, signed.encoded, signed.digest)
+                    self._events.on_head(self.head, told_by)
+            case Tick():
+                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
+            case End():
+                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
+
+    def _learn_track(self, signed: Signed[Track]) -> None:
+        track = signed.statement
+        if track.session != self.session:
+            if self.session is None or track.session.counter >= self.session.counter:
+                early = self._early.setdefault(track.session, [])
+                early.append(signed)
+                del early[:-_EARLY_TRACKS]
+                while len(self._early) > _EARLY_SESSIONS:
+                    self._early.popitem(last=False)
+            return
+        name = track.rendition.name
+        known = self._tracks.get(name)
+        if known is None or track.n > known.statement.n:
+            self._tracks[name] = signed
+        lane = self._lane(name)
+        if lane is not None:
+            lane.state(track)
+
+    def _learn_tick(self, signed: Signed[Tick] | Signed[End], told_by: PeerId | None) -> None:
+        if self._chain.session is None and isinstance(signed.statement, Tick):
+            self._join([signed.statement])
+        outcome = self._chain.accept(signed)
+        match outcome:
+            case InOrder():
+                self._in_order(outcome, told_by)
+            case Held():
+                if isinstance(signed.statement, Tick) and signed.statement.session == self.session:
+                    self._fetch_ahead(signed.statement, told_by)
+            case Fork(first, second):
+                self._events.on_contradiction(first, second)
+        if self._chain.missing():
+            self._events.on_missing()
+
+    def _join(self, ticks: list[Tick]) -> None:
+        """Sets where the playlists of who joins in the middle begin."""
+        ticks = [tick for tick in ticks if tick.session == max(ticks, key=_age).session]
+        gops = [gop for tick in ticks for gop in tick.gops]
+        if not gops or min(tick.n for tick in ticks) == 0:
+            self._first_msn = None
+            return
+        run = max(gop.run for gop in gops)
+        msns = [gop.msn for gop in gops if gop.run == run]
+        self._first_msn = max(max(msns) - JOIN_GOPS, min(msns))
+
+    def _in_order(self, outcome: InOrder, told_by: PeerId | None) -> None:
+        if outcome.lost:
+            STATEMENTS_LOST.inc(outcome.lost)
+            log.warning("ticks-lost", room=self._room, count=outcome.lost)
+        self._lost = self._lost or outcome.lost > 0
+        for signed in outcome.ticks:
+            said = signed.statement
+            if said.session != self.session:
+                self._begin_session(said)
+            self._advance(said, told_by)
+            self._events.on_tick(said)
+
+    def _begin_session(self, first: Tick | End) -> None:
+        if self.session is not None:
+            self._first_msn = None
+        self.session = first.session
+        self._puller.drop_all()
+        self.lanes = {}
+        self._tracks = {}
+        self._inits = {}
+        self._events.on_session()
+        for signed in self._early.pop(first.session, []):
+            self._learn_track(signed)
+
+    def _advance(self, said: Tick | End, told_by: PeerId | None) -> None:
+        """Gives every lane what the tick has for it, in the order of media sequence numbers."""
+        deadline_s = trio.current_time() + PART_DEADLINE_S
+        listed: dict[str, list[tuple[int, Entry | TickGap]]] = {name: [] for name in self.lanes}
+        if isinstance(said, Tick):
+            for gop in said.gops:
+                for part in gop.parts:
+                    entry = Entry(gop, part, self._pull(gop, part, told_by, deadline_s))
+                    listed.setdefault(part.rendition, []).append((gop.msn, entry))
+            for gap in said.gaps:
+                listed.setdefault(gap.rendition, []).append((gap.msn, gap))
+        for name, entries in listed.items():
+            lane = self._lane(name)
+            if lane is None:
+                continue
+            entries.sort(key=lambda one: one[0])
+            lane.push(
+                Step(
+                    said.n,
+                    tuple(entry for _, entry in entries),
+                    deadline_s,
+                    ends_run=isinstance(said, Tick) and said.ends_run,
+                    ends=isinstance(said, End),
+                    lost=self._lost,
+                )
+            )
+            if lane.track is None and lane.newest is None:
+                self._events.on_missing()
+        self._lost = False
+
+    # -- pulls --
+
+    def _fetch_ahead(self, tick: Tick, told_by: PeerId | None) -> None:
+        """What waits for a tick before it is fetched meanwhile."""
+        deadline_s = trio.current_time() + PART_DEADLINE_S
+        for gop in tick.gops:
+            for part in gop.parts:
+                self._pull(gop, part, told_by, deadline_s)
+
+    def _pull(
+        self, gop: TickGop, part: TickPart, told_by: PeerId | None, deadline_s: float
+    ) -> Pull | None:
+        if self._first_msn is not None and gop.msn < self._first_msn:
+            return None
+        return self._puller.want(part.leaves, part.size, told_by, deadline_s)
+
+    def _init(self, track: Track) -> Pull:
+        known = self._inits.get(track.init)
+        if known is not None and not (known.done.is_set() and known.data is None):
+            return known
+        deadline_s = trio.current_time() + PART_DEADLINE_S
+        size = min(track.init_size, LEAF_BYTES)
+        pull = self._puller.want((track.init,), size, None, deadline_s)
+        self._puller.taken(pull)  # small, and kept for the session
+        if len(self._inits) >= _EARLY_TRACKS:
+            self._inits.clear()
+        self._inits[track.init] = pull
+        return pull
+
+    def _lane(self, name: str) -> Lane | None:
+        """The lane of a rendition, made when first heard of."""
+        lane = self.lanes.get(name)
+        if lane is None and self.session is not None and len(self.lanes) < MAX_RENDITIONS:
+            lane = self.lanes[name] = Lane(
+                room=self._room,
+                session=self.session,
+                name=name,
+                puller=self._puller,
+                recorder=self._recorder,
+                may_record=self._events.may_record,
+                fetch_init=self._init,
+                on_change=self._events.on_change,
+                joined_late=self._first_msn is not None,
+            )
+            self._events.on_lane(lane)
+        return lane
+
+
+def _age(tick: Tick) -> tuple[int, int, int]:
+    return tick.session.counter, tick.time_ms, tick.n

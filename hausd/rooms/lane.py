@@ -1,0 +1,445 @@
+"""One rendition of a followed room: from announced parts to its live window and its recording.
+
+Parts enter in the order of the origin's ticks, each as soon as it is here; one that does not come
+by its deadline leaves a gap, and the next goes on. What is done here in which order is what
+``rooms.origin`` does for the same part, so that playlists and segments come out the same.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import structlog
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.live import ArchiveSegment, LivePart, Media
+from hausd.core.manifest import SegmentRecord
+from hausd.core.media import Kind, Rendition
+from hausd.core.storage import SegmentKey
+from hausd.rooms.live import LiveTrack, Span, StoredPart
+from hausd.rooms.metrics import PART_BYTES, PARTS, PARTS_LOST
+from hausd.rooms.packing import Packer
+from hausd.rooms.pulling import Pull, Puller
+from hausd.rooms.recorder import Recorder
+from hausd.wire.statements import TickGap, TickGop, TickPart, Track
+
+log = structlog.get_logger("hausd.rooms")
+
+MAX_STEPS = 512
+"""Ticks that wait in a lane (200 s)."""
+_MAX_TRACKS = 32
+"""Statements about a rendition that wait for their tick."""
+_MAX_GAPS = 64
+"""Missing live segments that are listed as gaps; past it the playlist begins anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A part of a tick, and the pull that brings it; None where it is not wanted."""
+
+    gop: TickGop
+    part: TickPart
+    pull: Pull | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one tick has for a rendition. ``lost``: ticks before it are missing."""
+
+    tick: int
+    entries: tuple[Entry | TickGap, ...]
+    deadline_s: float
+    ends_run: bool = False
+    ends: bool = False
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class _OpenSegment:
+    """``broken``: not recorded, for it did not begin here or something of it is missing."""
+
+    number: int
+    run: int
+    program_time_ms: int
+    init: CID
+    key: SegmentKey
+    broken: bool
+    ticks: int = 0
+
+
+@dataclass(slots=True)
+class Lane:
+    """One rendition in one session. ``run`` owns it; others only push."""
+
+    room: RoomId
+    session: SessionId
+    name: str
+    puller: Puller
+    recorder: Recorder
+    may_record: Callable[[SegmentKey], bool]
+    """Whether a segment is not being fetched already."""
+    fetch_init: Callable[[Track], Pull]
+    on_change: Callable[[], None]
+    live: LiveTrack | None = None
+    done_tick: int = -1
+    track: Track | None = None
+    """The newest statement that was applied."""
+    newest: Track | None = None
+    """The newest statement that was heard."""
+    lost_parts: int = 0
+    joined_late: bool = False
+    """Whether the session had begun before."""
+    _steps: deque[Step] = field(default_factory=deque)
+    _tracks: list[tuple[Track, Pull]] = field(default_factory=list)
+    _wake: trio.Event = field(default_factory=trio.Event)
+    _packer: Packer = field(default_factory=Packer)
+    _open: _OpenSegment | None = None
+    _msn: int | None = None
+    _segment: int | None = None
+    _unsure: bool = False
+    """Whether the next part's archive segment may have begun without us: something was lost."""
+    _spoiled: bool = False
+    """Whether a part of the open GOP is missing: what builds on it can't be shown."""
+
+    def __post_init__(self) -> None:
+        self._unsure = self.joined_late
+
+    # -- what the follower does --
+
+    def state(self, track: Track) -> None:
+        """A verified statement about this rendition, in any order."""
+        if self.newest is not None and track.n <= self.newest.n:
+            if any(track.n == known.n for known, _ in self._tracks):
+                return
+        else:
+            self.newest = track
+        self._tracks.append((track, self.fetch_init(track)))
+        self._tracks.sort(key=lambda one: one[0].n)
+        del self._tracks[:-_MAX_TRACKS]
+        self._wake.set()
+
+    def push(self, step: Step) -> None:
+        """What the next tick has. A lane that is too far behind leaves out what waits."""
+        if len(self._steps) >= MAX_STEPS:
+            for late in list(self._steps)[1:]:  # the first is being taken
+                self._steps.pop()
+                for entry in late.entries:
+                    if isinstance(entry, Entry) and entry.pull is not None:
+                        self.puller.taken(entry.pull)
+            step = replace(step, lost=True)
+        self._steps.append(step)
+        self._wake.set()
+
+    def recording(self, key: SegmentKey) -> bool:
+        """Whether this lane writes a segment, or may come to it yet."""
+        if key.session != self.session or key.rendition != self.name:
+            return False
+        opened = self._open
+        if opened is not None and key.number == opened.number:
+            return not opened.broken
+        if self._segment is not None and key.number <= self._segment:
+            return False
+        waiting = (
+            entry.gop.segment
+            for step in self._steps
+            for entry in step.entries
+            if isinstance(entry, Entry)
+        )
+        return any(number == key.number for number in waiting)
+
+    async def run(self) -> None:
+        """Brings in what is pushed, until the session is over."""
+        over = False
+        while not over:
+            while not self._steps:
+                await self._apply_tracks(self.done_tick)
+                if not self._steps:
+                    await self._woken()
+            step = self._steps[0]
+            over = await self._take(step)
+            self._steps.popleft()
+            self.done_tick = step.tick
+
+    # -- steps --
+
+    async def _take(self, step: Step) -> bool:
+        await self._apply_tracks(step.tick)
+        if step.lost:
+            self._unsure = True
+            self._break()
+        for entry in step.entries:
+            if isinstance(entry, TickGap):
+                self._gap(entry)
+            else:
+                await self._bring(entry, step)
+        if step.ends_run or step.ends:
+            self._end_run()
+        if step.ends and self.live is not None:
+            self.live.end()
+        if step.ends_run or step.ends:
+            self.on_change()
+        return step.ends
+
+    async def _bring(self, entry: Entry, step: Step) -> None:
+        """One part, at its place; what can't be placed is left out."""
+        gop, part, pull = entry.gop, entry.part, entry.pull
+        if pull is None or (self.live is None and part.index):
+            # a playlist begins with a GOP
+            self._segment, self._unsure = gop.segment, False
+        elif await self._track_for(gop.run, step.deadline_s):
+            data = await pull.wait()
+            if self._place(gop, part):
+                self._add(gop, part, pull if data is not None else None)
+        else:
+            self.lost_parts += 1
+            PARTS_LOST.inc()
+            self._break()
+            self._unsure = True
+        if pull is not None:
+            self.puller.taken(pull)
+
+    # -- tracks --
+
+    async def _track_for(self, run: int, deadline_s: float) -> bool:
+        """Whether what is said of the rendition in this run is known, now or by the deadline."""
+        with trio.move_on_at(deadline_s):
+            while not self._ready_for(run):
+                # who joins late hears the newest statement only, which may be of a later tick
+                fitting = (
+                    at
+                    for at, (track, _) in enumerate(self._tracks)
+                    if track.run == run and track.active
+                )
+                at = next(fitting, None)
+                if at is None:
+                    await self._woken()
+                else:
+                    await self._apply(at)
+        return self._ready_for(run)
+
+    def _ready_for(self, run: int) -> bool:
+        return self.track is not None and self.track.run == run and self.track.active
+
+    async def _apply_tracks(self, tick: int) -> None:
+        """All that holds from this tick on, in the order in which it was said."""
+        while self._tracks and self._tracks[0][0].tick <= tick:
+            if not await self._apply(0):
+                return
+
+    async def _apply(self, at: int) -> bool:
+        """Applies a statement that waits; False where its init segment did not come in time."""
+        track, init = self._tracks[at]
+        known = self.track
+        if known is not None and track.n <= known.n:
+            del self._tracks[at]
+            return True
+        anew = known is None or known.run != track.run or known.init != track.init
+        returns = known is not None and not known.active
+        if track.active and (anew or returns or self.live is None):
+            data = await init.wait()
+            # while waiting another may have come before it
+            places = (i for i, (waiting, _) in enumerate(self._tracks) if waiting.n == track.n)
+            found = next(places, None)
+            if found is None:
+                return True
+            at = found
+            if data is None:
+                log.warning("init-missing", room=self.room, rendition=self.name, run=track.run)
+                self._tracks[at] = (track, self.fetch_init(track))
+                return False
+            self._start(track, data)
+        elif not track.active and self.live is not None and self.live.active:
+            self.live.active = False
+            self._close_gop()
+            self._close_archive()
+            self.on_change()
+        del self._tracks[at]
+        self.track = track
+        return True
+
+    def _start(self, track: Track, init: bytes) -> None:
+        """A new init segment holds from here on."""
+        self.recorder.put(((track.init, init),))
+        self._close_archive()
+        if self.live is None:
+            self.live = LiveTrack(
+                track.rendition,
+                target_s=track.target_s,
+                part_target_ms=track.part_target_ms,
+                window_s=track.window_ms / 1000,
+            )
+        content_type = "video/mp4" if track.rendition.kind is Kind.VIDEO else "audio/mp4"
+        media = Media(track.init, content_type, len(init), (init,))
+        self.live.start_run(track.rendition, self.session, track.run, media)
+        self.on_change()
+
+    # -- parts --
+
+    def _place(self, gop: TickGop, part: TickPart) -> bool:
+        """Brings the window to where the part belongs; False where it is there already."""
+        live = self._window()
+        last = live.last_msn
+        if self._msn is not None and gop.msn < self._msn:
+            return False
+        span = Span(gop.msn, self.session, gop.run, part.program_time_ms)
+        if self._msn is None or gop.msn > self._msn:
+            self._close_gop()
+            if last is not None and gop.msn > last + 1:
+                self._fill_gaps(last + 1, span)
+            self._msn, self._spoiled = gop.msn, False
+        expected = live.next_part if live.last_msn == gop.msn else 0
+        if part.index < expected:
+            return False
+        self._open_archive(gop, part)
+        for _ in range(part.index - expected):
+            self._lose(span, part.duration, ends=False)
+        return True
+
+    def _add(self, gop: TickGop, part: TickPart, pull: Pull | None) -> None:
+        live = self._window()
+        span = Span(gop.msn, self.session, gop.run, part.program_time_ms)
+        if pull is None or (self._spoiled and live.rendition.kind is Kind.VIDEO):
+            self._lose(span, part.duration, ends=part.ends_gop)
+            if part.ends_gop:
+                self._close_gop()
+            return
+        cut = pull.cut()
+        stored = StoredPart(self._packer.place(cut), part.size, pull.data)
+        shown = LivePart(part.duration, part.independent, part.size)
+        first = live.last_msn is None
+        live.add_part(span, shown, stored, ends_segment=part.ends_gop)
+        opened = self._open
+        if opened is not None and not opened.broken:
+            opened.ticks += part.duration
+            self.recorder.append(opened.key, cut, stored)
+        if part.ends_gop:
+            self._close_gop()
+        kind = live.rendition.kind.value
+        PARTS.labels(kind).inc()
+        PART_BYTES.labels(kind).inc(part.size)
+        if first:
+            self.on_change()
+
+    def _lose(self, span: Span, duration: int, *, ends: bool) -> None:
+        self.lost_parts += 1
+        PARTS_LOST.inc()
+        self._spoiled = True
+        self._break()
+        self._window().add_missing(span, duration, ends_segment=ends)
+
+    def _gap(self, gap: TickGap) -> None:
+        """The origin has nothing here either."""
+        live = self.live
+        if live is None or (live.last_msn is not None and gap.msn <= live.last_msn):
+            return
+        span = Span(gap.msn, self.session, gap.run, gap.program_time_ms)
+        self._close_gop()
+        if live.last_msn is not None and gap.msn > live.last_msn + 1:
+            self._fill_gaps(live.last_msn + 1, span)
+        live.add_gap(span, gap.duration / live.rendition.timescale)
+
+    def _fill_gaps(self, first: int, before: Span) -> None:
+        """Live segments that nobody could tell of: they last until the next that is known."""
+        live = self._window()
+        count = before.msn - first
+        if count > _MAX_GAPS:
+            self._begin_anew()
+            return
+        newest = live.playlist().segments[-1]
+        scale = live.rendition.timescale
+        end_ms = newest.program_time_ms + newest.duration * 1000 / scale
+        each_s = max((before.program_time_ms - end_ms) / 1000 / count, 1 / scale)
+        for at in range(count):
+            program_ms = round(end_ms + at * each_s * 1000)
+            live.add_gap(Span(first + at, self.session, before.run, program_ms), each_s)
+
+    def _begin_anew(self) -> None:
+        """So much is missing that players do better with a new playlist."""
+        track, old = self.track, self._window()
+        assert track is not None  # a window was made from it
+        self.live = LiveTrack(
+            track.rendition,
+            target_s=track.target_s,
+            part_target_ms=track.part_target_ms,
+            window_s=track.window_ms / 1000,
+        )
+        init = old.init(self.session.counter, track.run)
+        if init is not None:
+            self.live.start_run(track.rendition, self.session, track.run, init)
+
+    def _window(self) -> LiveTrack:
+        assert self.live is not None  # nothing is placed before its track was applied
+        return self.live
+
+    # -- ends --
+
+    def _end_run(self) -> None:
+        self._close_gop()
+        self._close_archive()
+        if self.live is not None:
+            self.live.end_run()
+
+    def _close_gop(self) -> None:
+        if self.live is not None:
+            self.live.close_segment()
+        packed = self._packer.end_gop()
+        if packed is not None and self._msn is not None and self.live is not None:
+            self.live.name_segment(self._msn, packed.cid)
+
+    # -- the recording --
+
+    def _open_archive(self, gop: TickGop, part: TickPart) -> None:
+        opened, track = self._open, self.track
+        if opened is not None:
+            if opened.number == gop.segment:
+                if self._unsure:
+                    self._break()
+                    self._unsure = False
+                return
+            self._close_archive()
+        broken = self._unsure or self._segment == gop.segment or part.index > 0
+        self._segment, self._unsure = gop.segment, False
+        key = SegmentKey(self.room, self.session, self.name, gop.segment)
+        assert track is not None  # nothing is placed before its track was applied
+        self._open = _OpenSegment(
+            gop.segment,
+            gop.run,
+            part.program_time_ms,
+            track.init,
+            key,
+            broken=broken or not self.may_record(key),
+        )
+
+    def _break(self) -> None:
+        """Something of the open archive segment is missing: it is left to who fetches it whole."""
+        if self._open is not None:
+            self._open.broken = True
+
+    def _close_archive(self) -> None:
+        opened, self._open = self._open, None
+        packed = self._packer.end_segment()
+        if opened is None or packed is None or opened.broken:
+            return
+        rendition: Rendition = self._window().rendition
+        segment = ArchiveSegment(
+            number=opened.number,
+            session=self.session,
+            run=opened.run,
+            program_time_ms=opened.program_time_ms,
+            duration_ms=round(opened.ticks * 1000 / rendition.timescale),
+            cid=packed.cid,
+            size=packed.size,
+            init=opened.init,
+        )
+        record = SegmentRecord.of(opened.key, segment, rendition)
+        self.recorder.close(packed.nodes, record)
+
+    # -- details --
+
+    async def _woken(self) -> None:
+        await self._wake.wait()
+        self._wake = trio.Event()

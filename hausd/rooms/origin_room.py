@@ -1,0 +1,326 @@
+"""The origin's role: a publisher that comes and goes, a session that is signed, its announcements.
+
+Workers' messages, publishers and closing all end up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import structlog
+import trio
+
+from hausd.core.errors import WorkerCrashed
+from hausd.core.following import Ask, Told
+from hausd.core.ids import SessionId
+from hausd.core.live import RoomState, Variant
+from hausd.core.manifest import SegmentRecord, encode_record
+from hausd.core.publishing import FeedOver, Publisher
+from hausd.rooms.announcer import Announcer, PlaylistTerms
+from hausd.rooms.archive import rank
+from hausd.rooms.live import LiveTrack
+from hausd.rooms.metrics import SEGMENTS_RECORDED
+from hausd.rooms.origin import Origin, UntrustedWorker
+from hausd.rooms.outlet import Outlet
+from hausd.rooms.records import RoomRecord
+from hausd.rooms.room import Room, RoomParts
+from hausd.rooms.stint import Stint
+from hausd.rooms.succession import Succession
+from hausd.wire.worker import (
+    FromWorker,
+    ImageMade,
+    Notice,
+    PartMade,
+    RunEnded,
+    RunStarted,
+    Sandboxed,
+    TrackStarted,
+    TrackStopped,
+    WorkerConfig,
+    WorkerStats,
+)
+
+log = structlog.get_logger("hausd.rooms")
+
+_SPARE_MSN = 64
+"""A new session goes on counting this far ahead: what was numbered since the record was last
+saved (at most one archive segment ago) is never numbered again."""
+_SPARE_RUNS = 16
+_GOES_ON = (RoomState.LIVE, RoomState.WAITING)
+
+
+class OriginRoom(Room):
+    """A room that is made here; ``publish`` gives an ``ingest.ports.Feed``."""
+
+    def __init__(self, record: RoomRecord, parts: RoomParts) -> None:
+        super().__init__(record, parts)
+        settings = parts.settings
+        self.stats: WorkerStats | None = None
+        self.sandbox: Sandboxed | None = None
+        self.stint: Stint | None = None
+        self.latency_ms: float | None = None
+        self.bitrate_in = 0
+        terms = PlaylistTerms(settings.live_target_s, round(settings.live_window_s * 1000))
+        self.announcer = Announcer(record, parts.clock, terms)
+        self.outlet = Outlet(record, self.announcer)
+        self.origin = Origin(
+            self.id,
+            self.recorder,
+            target_s=settings.live_target_s,
+            window_s=settings.live_window_s,
+            now_ms=parts.clock.now_ms,
+            announcer=self.announcer,
+            leaves=self.leaves if parts.network is not None else None,
+        )
+        self._session_began_ms = self._run_began_ms = 0
+        """Where in the recording session and run began: sprites are placed by it."""
+        self._succession = Succession(self.notice)
+        self._nursery: trio.Nursery | None = None
+        self._arrival = trio.Event()
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        nursery.start_soon(self._measure)
+        if self._parts.network is not None:
+            nursery.start_soon(self.outlet.run, self._parts.network.announcements)
+        if self.record.state is RoomState.WAITING:
+            nursery.start_soon(self._end_unless_back)
+
+    async def stop(self) -> None:
+        """Brings what was received to an end: parts made, segments closed, head signed."""
+        self._stopping = True
+        if self.stint is not None:
+            self.stint.end("the node is stopping")
+            await self.stint.done.wait()
+        self.origin.end_run()
+        await self.recorder.drained()
+        await self._save_now()
+
+    async def close(self) -> None:
+        """Ends the room for good. Raises OSError where that can't be written down now."""
+        if self.stint is not None:
+            self.stint.end("the room was closed")
+            await self.stint.done.wait()
+        self.origin.end_run()
+        await self.recorder.drained()  # so that the last head names the whole recording
+        self._end(RoomState.CLOSED)
+        await self.recorder.drained()
+        await self._save_now(strict=True)
+
+    def tell(self, ask: Ask) -> Told:
+        return self.outlet.tell(ask)
+
+    # -- publishing --
+
+    @asynccontextmanager
+    async def publish(self, publisher: Publisher) -> AsyncIterator[Stint]:
+        """A publisher's stay; one that is there already is ended. Raises FeedOver where another
+        stays (``Succession``), or the room takes no stream."""
+        await self._succession.decide(publisher, lambda: self.stint)
+        if self._nursery is None or self._stopping or self.record.state is RoomState.CLOSED:
+            raise FeedOver("the room takes no stream now")
+        stint = Stint(
+            publisher,
+            self._parts.clock.now_ms(),
+            self._parts.workers,
+            configure=self._worker_config,
+            on_message=self._on_message,
+            on_crash=self._on_crash,
+        )
+        before, self.stint = self.stint, stint
+        after = None
+        if before is not None and not before.done.is_set():
+            before.end(
+                f"another encoder, at {publisher.address}, began to publish with the same key"
+            )
+            after = before.done
+        self._arrival.set()
+        self._arrival = trio.Event()
+        if self.origin.timeline is None or self.record.state not in _GOES_ON:
+            await self._begin_session()
+        log.info(
+            "publisher-came",
+            room=self.id,
+            address=publisher.address,
+            by=publisher.protocol,
+            encoder=publisher.encoder,
+        )
+        self._nursery.start_soon(self._run_stint, stint, after)
+        try:
+            yield stint
+        finally:
+            stint.until_ms = self._parts.clock.now_ms()
+            stint.close_because("the encoder disconnected")
+            stint.leave()
+            log.info("publisher-left", room=self.id, because=stint.closed_because)
+
+    async def _run_stint(self, stint: Stint, after: trio.Event | None) -> None:
+        await stint.run(after)
+        if self.stint is stint:
+            self.origin.end_run()
+            self.stats = None
+            self.bitrate_in = 0
+            if self.record.state is RoomState.LIVE:
+                self._set_state(RoomState.WAITING)
+                self._save()
+            if self.record.state is RoomState.WAITING and not self._stopping:
+                await self._end_unless_back()
+
+    async def _end_unless_back(self) -> None:
+        arrival = self._arrival
+        with trio.move_on_after(self._parts.settings.reconnect_s):
+            await arrival.wait()
+            return
+        if not self._stopping and self.record.state is RoomState.WAITING:
+            self._end(RoomState.ENDED)
+
+    def _worker_config(self) -> WorkerConfig:
+        base = self._parts.settings.worker
+        timeline = self.origin.timeline
+        values = {name: getattr(base, name) for name in base.__struct_fields__}
+        values["first_run"] = timeline.next_run if timeline is not None else 0
+        values["part_target_ms"] = self.origin.part_target_ms
+        values["first_time_ms"] = self.origin.media_end_ms
+        return WorkerConfig(**values)
+
+    async def _begin_session(self) -> None:
+        record = self.record
+        record.sessions += 1
+        record.next_msn += _SPARE_MSN
+        record.next_run += _SPARE_RUNS
+        record.started_ms = record.started_ms or self._parts.clock.now_ms()
+        session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
+        record.begun = {}
+        self._session_began_ms = round(self.archive_of.duration_s * 1000)
+        # On disk before the first signature (design, section 3: Session). Where the disk takes
+        # nothing, the session's random half alone keeps it apart from all others.
+        if await self._write_record() is not None:
+            self._unsaved.set()
+        self.origin.begin_session(
+            session,
+            next_msn=record.next_msn,
+            next_run=record.next_run,
+            next_segment=record.next_segment,
+        )
+        self.announcer.begin_session(session)
+        log.info("session-began", room=self.id, session=str(session))
+
+    # -- a worker's words --
+
+    def _on_message(self, message: FromWorker, body: bytes) -> None:
+        try:
+            self._apply(message, body)
+        except (UntrustedWorker, ValueError) as fault:
+            # numbers that no statement or playlist can hold end the worker, never the room
+            raise WorkerCrashed(f"it said what can't be: {fault}") from fault
+
+    def _apply(self, message: FromWorker, body: bytes) -> None:
+        match message:
+            case PartMade():
+                self.origin.part_made(message, body)
+                if self.origin.begun:
+                    for name, began in self.origin.begun.items():
+                        self.record.begun[name] = encode_record(began)
+                    self.origin.begun.clear()
+                    self._save()
+                stint = self.stint
+                if stint is not None and stint.last_tag_at_s:
+                    taken_ms = (trio.current_time() - stint.last_tag_at_s) * 1000
+                    old = self.latency_ms if self.latency_ms is not None else taken_ms
+                    self.latency_ms = old + (taken_ms - old) / 16
+            case RunStarted():
+                self.origin.run_started(message)
+                self._run_began_ms = self._session_began_ms + self.origin.media_end_ms
+                self.archive_of.ended = False
+                if self.record.state is not RoomState.LIVE:
+                    self._set_state(RoomState.LIVE)
+                    self._save()
+            case TrackStarted():
+                self.origin.track_started(message, body)
+                self._touch()
+            case TrackStopped():
+                self.origin.track_stopped(message)
+                self._touch()
+            case RunEnded():
+                self.origin.run_ended(message)
+            case ImageMade():
+                cid = self.images.add(message, body, message.run_ms + self._run_began_ms)
+                if message.use == "storyboard":
+                    self.recorder.put(((cid, body),))
+            case Notice():
+                self.notice(message.code, message.text)
+            case WorkerStats():
+                self.stats = message
+            case Sandboxed():
+                self.sandbox = message
+
+    def _on_crash(self, how: str) -> None:
+        self.origin.end_run()
+        self.notice("worker-crashed", f"The media worker died ({how}) and was replaced.")
+
+    # -- the recording --
+
+    def restore(self, records: Sequence[SegmentRecord]) -> None:
+        super().restore(records)
+        for record in records:
+            self.record.next_segment = max(self.record.next_segment, record.segment.number + 1)
+        if records:
+            self.announcer.restore(records)
+
+    def _recorded(self, record: SegmentRecord) -> None:
+        self.archive_of.add(record.rendition, record.segment)
+        live = self.origin.live(record.rendition.name)
+        peak, average = (live.peak_bps(), live.average_bps()) if live is not None else (0, 0)
+        self.recorder.put(self.announcer.recorded(record, peak, average))
+        self.record.manifest = str(self.announcer.manifest)
+        SEGMENTS_RECORDED.inc()
+        self._save()
+
+    # -- state --
+
+    def _end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> None:
+        self.origin.end()
+        self._set_state(state)
+        self.archive_of.ended = True
+        self.recorder.put(self.announcer.end(state))
+        self.record.manifest = str(self.announcer.manifest)
+        self._save()
+        self._touch()
+
+    def _save(self) -> None:
+        timeline = self.origin.timeline
+        if timeline is not None:
+            self.record.next_msn = timeline.next_msn
+            self.record.next_run = timeline.next_run
+            self.record.next_segment = timeline.next_segment
+        super()._save()
+
+    async def _measure(self) -> None:
+        """Bits a second that come in, over the last second."""
+        before, stint = 0, None
+        while True:
+            await trio.sleep(1)
+            if self.stint is not stint:
+                stint, before = self.stint, 0
+            if stint is not None and not stint.done.is_set():
+                self.bitrate_in = (stint.bytes_in - before) * 8
+                before = stint.bytes_in
+
+    # -- http.ports.RoomView --
+
+    @property
+    def tracks(self) -> Mapping[str, LiveTrack]:
+        return {name: track.live for name, track in self.origin.tracks.items()}
+
+    def live(self, rendition: str) -> LiveTrack | None:
+        return self.origin.live(rendition)
+
+    def variants(self) -> Sequence[Variant]:
+        made = [
+            Variant(live.rendition, live.peak_bps(), live.average_bps())
+            for live in self.tracks.values()
+            if live.active and live.last_msn is not None
+        ]
+        return sorted(made, key=rank)
