@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hausd.core.keys import SigningKey
-from hausd.rooms.records import RecordIsNewer, RoomRecord, RoomRecords
+from hausd.rooms.records import VERSION, RecordIsNewer, RoomRecord, RoomRecords
 
 SEED = b"s" * 32
 
@@ -83,10 +83,10 @@ def test_a_newer_hausds_file_is_neither_read_nor_written_over(tmp_path: Path) ->
     records = RoomRecords(tmp_path)
     records.save(record())
     path = file_of(tmp_path, record())
-    path.write_text(json.dumps({"version": 2, "what": "ever"}))
+    path.write_text(json.dumps({"version": VERSION + 1, "what": "ever"}))
     with pytest.raises(RecordIsNewer, match="newer hausd"):
         records.load()
-    assert json.loads(path.read_text())["version"] == 2
+    assert json.loads(path.read_text())["version"] == VERSION + 1
 
 
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
