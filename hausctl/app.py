@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hausctl import node, pins, rooms, store
+from hausctl import node, peers, pins, rooms, store
 
 _HELP = ["-h", "--help"]
 _ANYWHERE = (
@@ -31,7 +31,8 @@ def build(*, described: bool) -> typer.Typer:
     app.callback()(_root_described if described else _root)
     node.add_to(app)
     for name, part, about in (
-        ("rooms", rooms.app, "Create, look at, close and export rooms."),
+        ("rooms", rooms.app, "Create, follow, look at, close and export rooms."),
+        ("peers", peers.app, "Other nodes: who is connected, and connecting with them."),
         ("pins", pins.app, "What is never evicted."),
         ("store", store.app, "What is on disk."),
         ("config", node.config_app, "The running node's configuration."),

@@ -90,11 +90,17 @@ def show(ctx: typer.Context, room: RoomName) -> None:
 def follow(
     ctx: typer.Context,
     room: Annotated[str, typer.Argument(metavar="ROOM", help="Id of another node's room.")],
+    peer: Annotated[
+        str,
+        typer.Option(
+            "--peer", metavar="MULTIADDR", help="A node that has it, to connect with first."
+        ),
+    ] = "",
 ) -> None:
-    """Follows another node's room."""
+    """Follows another node's room: watch it here, and pass it on, until it is unfollowed."""
     here = Here.of(ctx)
-    value = here.client.post("rooms", room, "follow")
-    here.answer(value, f"Following {room}.")
+    value = here.client.post("rooms", room, "follow", body={"peer": peer})
+    here.answer(value, f"Following {room}. Watch at {value['watch_url']}")
 
 
 @app.command()

@@ -33,6 +33,7 @@ from hausd.core.shapes import (
     ExportShape,
     GcShape,
     OptionShape,
+    PeerShape,
     PinShape,
     ReloadShape,
     RoomShape,
@@ -40,6 +41,7 @@ from hausd.core.shapes import (
     VerifyShape,
 )
 from hausd.exporting import export_room
+from hausd.network import NodeNetwork
 from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
 from hausd.telemetry.progress import Progress
@@ -59,6 +61,7 @@ class Control:
     apply: Callable[[Changes], None] = lambda changes: None
     rtmp: str | None = None
     http: str | None = None
+    network: NodeNetwork | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)
@@ -82,6 +85,8 @@ class Control:
             uptime_s=trio.current_time() - self._started_at_s,
             rtmp=self.rtmp,
             http=self.http,
+            peer=self.network.address if self.network is not None else None,
+            peers=len(self.network.host.peers()) if self.network is not None else 0,
             cpu_percent=facts.cpu_percent,
             memory_bytes=facts.memory_bytes,
             open_files=facts.open_files,
@@ -127,11 +132,36 @@ class Control:
             log.error("not-kept", outcome=outcome, because=why)
             raise Problem("disk", f"{outcome}: {why}", "mend the disk, try again", 507) from fault
 
-    async def follow_room(self, room: RoomId) -> RoomShape:
-        raise _not_yet()
+    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
+        if peer:
+            await self._network().connect(peer)
+        with self._on_disk("the room is not followed"):
+            return await self.rooms_of.follow(room)
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
-        raise _not_yet()
+        with self._on_disk("the room is followed still"):
+            return await self.rooms_of.unfollow(room)
+
+    # -- other nodes --
+
+    async def peers(self) -> Sequence[PeerShape]:
+        return self.network.peers() if self.network is not None else []
+
+    async def connect_peer(self, address: str) -> PeerShape:
+        return await self._network().connect(address)
+
+    async def ban_peer(self, peer: str, for_s: float) -> None:
+        self._network().ban(peer, for_s)
+
+    def _network(self) -> NodeNetwork:
+        if self.network is None:
+            raise Problem(
+                "no-network",
+                "this node takes part in no network",
+                hint="set p2p.listen, and start it again",
+                status=409,
+            )
+        return self.network
 
     async def export_room(
         self, room: RoomId, form: ExportFormat, path: Path | None, progress: Progress
@@ -244,12 +274,3 @@ def _reversed(progress: Progress) -> Callable[[str, int, int], None]:
         progress(done, total, what)
 
     return tell
-
-
-def _not_yet() -> Problem:
-    return Problem(
-        "not-yet",
-        "this version does not follow rooms of other nodes",
-        hint="rooms streamed into this node are there with `hausctl rooms list`",
-        status=501,
-    )

@@ -41,10 +41,13 @@ from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.ingest.terms import Limits as RtmpLimits
 from hausd.media.supervisor import Workers
+from hausd.network import NodeNetwork, open_network
+from hausd.p2p import ListenFailed
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
 from hausd.rooms.shape import Urls
+from hausd.rooms.shared import SharedRooms
 from hausd.telemetry.logs import set_level, set_up_logs
 from hausd.telemetry.ring import LogRing
 from hausd.wire.worker import WorkerConfig
@@ -131,6 +134,14 @@ async def _run(
                     evicted=evicted,
                 )
             )
+            shared = SharedRooms()
+            network: NodeNetwork | None = None
+            if config.p2p.listen:
+                try:
+                    opening = open_network(home, config, shared)
+                    network = await stack.enter_async_context(opening)
+                except ListenFailed as fault:
+                    raise NodeFailed(str(fault), fault.hint) from fault
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -139,9 +150,11 @@ async def _run(
                 records=RoomRecords(home.rooms_dir),
                 clock=SystemClock(),
                 random_bytes=os.urandom,
+                network=network.exchange if network is not None else None,
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
+            shared.rooms = rooms
 
             secure = tls is not None
             urls = reached_at(config, doors, listener.getsockname(), secure=secure)
@@ -154,6 +167,7 @@ async def _run(
                 read_config=read_config,
                 rtmp=urls.ingest or None,
                 http=urls.http or None,
+                network=network,
                 repaired=[*store.repaired, *rooms.repaired],
             )
             if not rooms.list():
@@ -190,7 +204,7 @@ async def _run(
             gc.collect()
             gc.freeze()
             ready.set()
-            _say_ready(home, doors, listener.getsockname(), urls)
+            _say_ready(home, doors, listener.getsockname(), urls, network)
             if greet or sys.stderr.isatty():
                 _greet(rooms)
             sdnotify.SystemdNotifier().notify("READY=1")
@@ -229,13 +243,21 @@ def _host(bound: str) -> str:
     return f"[{bound}]" if ":" in bound else bound
 
 
-def _say_ready(home: Home, doors: list[Door], http: tuple[str, int], urls: Urls) -> None:
+def _say_ready(
+    home: Home,
+    doors: list[Door],
+    http: tuple[str, int],
+    urls: Urls,
+    network: NodeNetwork | None,
+) -> None:
     """One line for scripts, on standard output."""
     words = ["ready"]
     words += [f"{door.protocol}={_host(door.address[0])}:{door.address[1]}" for door in doors]
     scheme = urls.http.partition(":")[0] if urls.http else "http"
     words.append(f"http={scheme}://{_host(http[0])}:{http[1]}")
     words.append(f"admin={quote(str(home.admin_socket))}")
+    if network is not None and network.address is not None:
+        words.append(f"peer={network.address}")
     print(" ".join(words), flush=True)
 
 

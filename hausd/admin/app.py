@@ -16,6 +16,7 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +30,7 @@ from hausd.core.shapes import (
     ErrorBody,
     ErrorShape,
     OptionShape,
+    PeerShape,
     PinShape,
     ReloadShape,
     RoomShape,
@@ -39,6 +41,7 @@ from hausd.telemetry import Level, LogRing, Progress, count_swallowed
 
 _MAX_TITLE_CHARACTERS = 200
 _MAX_LOG_ENTRIES = 100_000
+_MOST_BAN_S = 30 * 24 * 3600
 _log = structlog.get_logger("hausd.admin")
 _routes = APIRouter(prefix="/v1")
 
@@ -83,6 +86,24 @@ class NewRoom(Shape):
     title: str
 
 
+class Follow(Shape):
+    """With whom to connect before a room is followed: a multiaddr with ``/p2p/ID``."""
+
+    peer: str = ""
+
+
+class NewPeer(Shape):
+    """With whom to connect: a multiaddr with ``/p2p/ID``."""
+
+    address: str
+
+
+class Ban(Shape):
+    """For how long a peer is refused, in seconds."""
+
+    for_s: Annotated[float, Field(gt=0, le=_MOST_BAN_S)] = 3600.0
+
+
 class NewPin(Shape):
     """What to pin: a room id or a CID."""
 
@@ -122,13 +143,28 @@ async def _close_room(node: Node, room: Room) -> RoomShape:
 
 
 @_routes.post("/rooms/{room}/follow")
-async def _follow_room(node: Node, room: Room) -> RoomShape:
-    return await node.follow_room(room)
+async def _follow_room(node: Node, room: Room, follow: Follow | None = None) -> RoomShape:
+    return await node.follow_room(room, follow.peer if follow is not None else "")
 
 
 @_routes.post("/rooms/{room}/unfollow")
 async def _unfollow_room(node: Node, room: Room) -> RoomShape:
     return await node.unfollow_room(room)
+
+
+@_routes.get("/peers")
+async def _peers(node: Node) -> Sequence[PeerShape]:
+    return await node.peers()
+
+
+@_routes.post("/peers", status_code=HTTPStatus.CREATED)
+async def _connect_peer(node: Node, new: NewPeer) -> PeerShape:
+    return await node.connect_peer(new.address)
+
+
+@_routes.post("/peers/{peer}/ban", status_code=HTTPStatus.NO_CONTENT)
+async def _ban_peer(node: Node, peer: str, ban: Ban) -> None:
+    await node.ban_peer(peer, ban.for_s)
 
 
 @_routes.post("/rooms/{room}/export")

@@ -16,6 +16,7 @@ from hausd.core.shapes import (
     ExportShape,
     GcShape,
     OptionShape,
+    PeerShape,
     PinShape,
     ReloadShape,
     RoomShape,
@@ -44,11 +45,20 @@ class NodeControl(Protocol):
     async def close_room(self, room: RoomId) -> RoomShape:
         """Ends a room for good; its publisher is let go."""
 
-    async def follow_room(self, room: RoomId) -> RoomShape:
-        """Begins to follow another node's room. Problem ``not-yet``."""
+    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
+        """Begins to follow another node's room; ``peer``: a multiaddr to connect with first."""
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
-        """Follows a room no more. Problem ``not-yet``."""
+        """Follows a room no more."""
+
+    async def peers(self) -> Sequence[PeerShape]:
+        """The nodes that are connected."""
+
+    async def connect_peer(self, address: str) -> PeerShape:
+        """Connects with the node at a multiaddr with ``/p2p/ID``."""
+
+    async def ban_peer(self, peer: str, for_s: float) -> None:
+        """Disconnects a node and refuses it for a while."""
 
     async def export_room(
         self, room: RoomId, form: ExportFormat, path: Path | None, progress: Progress

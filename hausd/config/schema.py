@@ -67,6 +67,10 @@ Ladder = Annotated[
 HostNames = Annotated[
     tuple[str, ...], PlainValidator(units.parse_host_names), PlainSerializer(_lists)
 ]
+Multiaddrs = Annotated[
+    tuple[str, ...], PlainValidator(units.parse_multiaddrs), PlainSerializer(_lists)
+]
+Peers = Annotated[tuple[str, ...], PlainValidator(units.parse_peers), PlainSerializer(_lists)]
 Networks = Annotated[
     tuple[units.Network, ...], PlainValidator(units.parse_networks), PlainSerializer(_texts)
 ]
@@ -431,12 +435,42 @@ class ChainConfig(Section):
 
 
 class P2PConfig(Section):
-    """The network of nodes. Nothing runs here yet."""
+    """The network of nodes: who follows a room of another node's, and passes it on."""
 
     listen: Text = option(
         "/ip4/127.0.0.1/tcp/4001",
-        "Multiaddr to listen on: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT. Empty: not "
-        "at all.",
+        "Multiaddr to listen on: /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT. Empty: this "
+        "node takes part in no network.",
+    )
+    announce: Multiaddrs = option(
+        (),
+        "What others are told to dial instead, as in "
+        '["/dns4/live.example.org/tcp/4001"] behind a forwarded port.',
+    )
+    bootstrap: Peers = option(
+        (),
+        "Nodes to be connected with from the start, each with /p2p/ID. None is needed where "
+        "somebody gives you an address.",
+    )
+    mdns: bool = option(
+        True, "Finds nodes on the local network; never while only loopback is listened on."
+    )
+    upload: BitsPerSecond = option(
+        1_000_000_000,
+        "What may be sent to other nodes, all rooms together.",
+        unit="bits a second",
+        ge=1_000_000,
+    )
+    origin_copies: float = option(
+        3.0,
+        "How often a room that begins here is sent at once; whoever asks beyond is told whom to "
+        "ask instead. 3 is what a home's uplink carries.",
+        unit="copies",
+        ge=1,
+        le=1000,
+    )
+    max_peers: int = option(
+        256, "Connections with other nodes at once.", unit="connections", ge=4, le=10_000
     )
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hausd.core.peers import Endpoint, parse_endpoint
+
 _MAX_BYTES = 2**60
 _BYTE_UNITS = {
     "": 1,
@@ -266,6 +268,32 @@ def parse_single_addresses(untrusted: object) -> tuple[Network, ...]:
         if network.num_addresses != 1:
             raise Wrong(f"{network} is not one address", 'write addresses, as in ["10.1.0.7"]')
     return networks
+
+
+def parse_multiaddrs(untrusted: object) -> tuple[str, ...]:
+    """Multiaddrs, with ``/p2p/ID`` or not."""
+    return tuple(str(_endpoint(text)) for text in parse_texts(untrusted))
+
+
+def parse_peers(untrusted: object) -> tuple[str, ...]:
+    """Multiaddrs of nodes, each with ``/p2p/ID``."""
+    found = []
+    for text in parse_texts(untrusted):
+        endpoint = _endpoint(text)
+        if endpoint.peer is None:
+            raise Wrong(
+                f"{shown(text)} does not say which node it is",
+                "end it with /p2p/ID, as the node's own `hausctl status` shows it",
+            )
+        found.append(str(endpoint))
+    return tuple(found)
+
+
+def _endpoint(text: str) -> Endpoint:
+    try:
+        return parse_endpoint(text)
+    except ValueError as fault:
+        raise Wrong(str(fault), 'as in "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooW…"') from None
 
 
 def parse_path(untrusted: object, home: Path | None) -> Path:

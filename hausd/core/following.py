@@ -28,6 +28,16 @@ class LeafMissing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where this node stands among those that have a room; ``hops`` counts from the origin."""
+
+    hops: int | None
+    parent: PeerId | None
+    copies: int
+    neighbours: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """What a follower wants to hear: all that is new, and ticks that it missed.
 

@@ -96,6 +96,20 @@ class RecordingShape(Shape):
     stopped_because: str = ""
 
 
+class RoomNetworkShape(Shape):
+    """Where a room stands in the network of nodes.
+
+    ``role`` is origin or follower; ``hops`` counts from the origin, None while that is not known.
+    ``parent`` is whom the live edge comes from, ``copies`` how many other nodes get it from here.
+    """
+
+    role: str
+    hops: int | None = None
+    parent: str = ""
+    copies: int = 0
+    neighbours: int = 0
+
+
 class RoomShape(Shape):
     """A room as one node runs it. ``stream_key`` is given only on the admin socket."""
 
@@ -115,6 +129,7 @@ class RoomShape(Shape):
     renditions: list[RenditionShape] = []
     worker: WorkerShape | None = None
     recording: RecordingShape | None = None
+    network: RoomNetworkShape | None = None
     notices: list[NoticeShape] = []
 
 
@@ -141,6 +156,9 @@ class StatusShape(Shape):
     uptime_s: float
     rtmp: str | None
     http: str | None
+    peer: str | None = None
+    """Where other nodes reach this one; None where it takes part in no network."""
+    peers: int = 0
     cpu_percent: float
     memory_bytes: int
     open_files: int
@@ -155,6 +173,19 @@ class StatusShape(Shape):
     sandbox_missing: list[str]
     repaired: list[str] = []
     """What the last start found broken and mended, in plain words."""
+
+
+class PeerShape(Shape):
+    """Another node that is connected. Bytes are of payload."""
+
+    id: str
+    addresses: list[str]
+    direction: Literal["in", "out"]
+    since: datetime
+    rtt_ms: float | None
+    received_bytes: int
+    sent_bytes: int
+    score: float
 
 
 class PinShape(Shape):

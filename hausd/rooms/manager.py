@@ -10,9 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 import trio
 
-from hausd.core.cid import CID
 from hausd.core.errors import Problem
-from hausd.core.following import Ask, Told
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
@@ -198,6 +196,10 @@ class Rooms:
         log.info("room-unfollowed", room=room.id)
         return shape
 
+    def get(self, room: RoomId) -> Room | None:
+        """A room by its id."""
+        return self._rooms.get(room)
+
     def find(self, untrusted_room: str) -> Room:
         """A room by its id, the beginning of one, or its title, where unique. Raises Problem."""
         exact = self._rooms.get(RoomId(untrusted_room))
@@ -241,21 +243,6 @@ class Rooms:
         if not isinstance(found, OriginRoom):
             raise FeedOver("this room is followed, not made here")
         return found.publish(publisher)
-
-    # -- for other nodes --
-
-    def tell(self, room: RoomId, ask: Ask) -> Told | None:
-        """What this node knows of a room; None where it takes no part in it."""
-        found = self._rooms.get(room)
-        return found.tell(ask) if found is not None else None
-
-    async def leaf(self, room: RoomId, cid: CID, *, may_wait: bool) -> bytes | memoryview | None:
-        """A room's block, or None where it is not here; the caller owns the deadline.
-
-        ``may_wait``: one that is on its way is waited for (first-receipt edges only).
-        """
-        found = self._rooms.get(room)
-        return await found.leaves.get(cid, may_wait=may_wait) if found is not None else None
 
     # -- http.ports.Catalog, Audience --
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed as WorkerCrashed
-from hausd.core.following import Ask, Priority, Told
+from hausd.core.following import Ask, Place, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
 from hausd.core.peers import Heard, PeerId, Validator
@@ -145,3 +145,6 @@ class Network(Protocol):
 
     @property
     def sync(self) -> RoomSync: ...
+
+    def place(self, room: RoomId) -> Place:
+        """Where this node stands in a room."""

@@ -17,7 +17,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
-from hausd.core.following import Ask, Told
+from hausd.core.following import Ask, Place, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
 from hausd.core.manifest import SegmentRecord
@@ -196,6 +196,12 @@ class Room(ABC):
     def _touch(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    @property
+    def place(self) -> Place | None:
+        """Where this node stands among those that have the room; None without a network."""
+        network = self._parts.network
+        return network.place(self.id) if network is not None else None
 
     # -- http.ports.RoomView --
 

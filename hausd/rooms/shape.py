@@ -10,6 +10,7 @@ from hausd.core.shapes import (
     PublisherShape,
     RecordingShape,
     RenditionShape,
+    RoomNetworkShape,
     RoomShape,
     WorkerShape,
 )
@@ -54,7 +55,21 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
             manifest=record.manifest or None,
             stopped_because=room.recorder.stopped_because,
         ),
+        network=_network(room),
         notices=list(room.notices) if private else [],
+    )
+
+
+def _network(room: Room) -> RoomNetworkShape | None:
+    place = room.place
+    if place is None:
+        return None
+    return RoomNetworkShape(
+        role=room.record.role.value,
+        hops=0 if isinstance(room, OriginRoom) else place.hops,
+        parent=place.parent or "",
+        copies=place.copies,
+        neighbours=place.neighbours,
     )
 
 

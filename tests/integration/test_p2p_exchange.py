@@ -42,9 +42,8 @@ async def test_leaves_come_from_who_announced_them_all_at_once() -> None:
                 for cid in made:
                     nursery.start_soon(fetch, cid)
         assert got == made
-        assert b.exchange.parent(ROOM) == a.host.peer_id
-        assert (a.exchange.hops(ROOM), b.exchange.hops(ROOM)) != (1, 0)
-        assert b.exchange.hops(ROOM) == 1
+        place = b.exchange.place(ROOM)
+        assert (place.parent, place.hops) == (a.host.peer_id, 1)
 
 
 async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> None:
@@ -70,7 +69,7 @@ async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> Non
                 assert cid not in c.room.held
                 a.room.add(cid, data)
         assert c.room.held[cid] == data
-        assert c.exchange.hops(ROOM) == 2
+        assert c.exchange.place(ROOM).hops == 2
 
 
 async def test_an_origin_without_upload_to_spare_sends_followers_to_each_other() -> None:
@@ -94,7 +93,7 @@ async def test_an_origin_without_upload_to_spare_sends_followers_to_each_other()
                 await trio.sleep(0.02)
             later = _sent(a) - sent_at_first
         assert len(b.room.held) == len(c.room.held) == 30, "nobody missed a leaf"
-        assert a.exchange.copies(ROOM) == 1
+        assert a.exchange.place(ROOM).copies == 1
         assert later < 1.6 * 20 * 20_000, "the second copy comes from the other follower"
 
 

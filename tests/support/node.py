@@ -103,7 +103,11 @@ def node(
     """A node on ports of the system's choice; ``sets`` are ``section.key=value``."""
     command = [*wrap, sys.executable, "-m", "hausd", "--home", str(home)]
     given = {each.partition("=")[0] for each in sets}
-    for each in ("http.listen=127.0.0.1:0", "rtmp.listen=127.0.0.1:0"):
+    for each in (
+        "http.listen=127.0.0.1:0",
+        "rtmp.listen=127.0.0.1:0",
+        "p2p.listen=/ip4/127.0.0.1/tcp/0",
+    ):
         if each.partition("=")[0] not in given:
             command += ["--set", each]
     for each in sets:

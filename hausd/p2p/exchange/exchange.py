@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import trio
 
 from hausd.core.cid import CID
-from hausd.core.following import Ask, Priority, Told
+from hausd.core.following import Ask, Place, Priority, Told
 from hausd.core.ids import RoomId
-from hausd.core.peers import Heard, PeerId, Validator
+from hausd.core.peers import MAX_HOPS, Heard, PeerId, Validator
 from hausd.p2p.exchange.asking import Asking
 from hausd.p2p.exchange.giving import Giving
 from hausd.p2p.exchange.ports import Shared, UploadSettings
@@ -73,19 +73,15 @@ class Exchange:
         """See ``rooms.ports.RoomSync``."""
         return await self._syncing.ask(room, ask)
 
-    # -- what the operator sees --
-
-    def parent(self, room: RoomId) -> PeerId | None:
-        """Whom a followed room's live edge comes from."""
-        return self._asking.parent(room)
-
-    def hops(self, room: RoomId) -> int | None:
-        """How far from the origin this node is."""
-        return self._asking.hops(room)
-
-    def copies(self, room: RoomId) -> int:
-        """How many followers get this room from here."""
-        return self._giving.copies(room)
+    def place(self, room: RoomId) -> Place:
+        """See ``rooms.ports.Network``."""
+        hops = self._asking.hops(room)
+        return Place(
+            hops=hops if hops != MAX_HOPS else None,
+            parent=self._asking.parent(room),
+            copies=self._giving.copies(room),
+            neighbours=len(self.neighbours(room)),
+        )
 
     def neighbours(self, room: RoomId) -> list[PeerId]:
         """Connected peers that take part in the room."""

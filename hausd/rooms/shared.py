@@ -1,0 +1,55 @@
+"""The rooms as other nodes may have them."""
+
+from __future__ import annotations
+
+from hausd.core.cid import CID
+from hausd.core.following import Ask, Told
+from hausd.core.ids import RoomId
+from hausd.core.live import RoomState
+from hausd.rooms.manager import Rooms
+from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.room import Room
+
+
+class SharedRoom:
+    """One room. Implements ``p2p.exchange.ports.SharedRoom``."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+
+    @property
+    def state(self) -> RoomState:
+        return self._room.state
+
+    @property
+    def is_origin(self) -> bool:
+        return isinstance(self._room, OriginRoom)
+
+    @property
+    def copy_bytes_per_s(self) -> float:
+        live = [track for track in self._room.tracks.values() if track.active]
+        return sum(track.average_bps() for track in live) / 8
+
+    def tell(self, ask: Ask) -> Told:
+        return self._room.tell(ask)
+
+    async def leaf(self, cid: CID, *, may_wait: bool) -> bytes | memoryview | None:
+        return await self._room.leaves.get(cid, may_wait=may_wait)
+
+
+class SharedRooms:
+    """All of them. Implements ``p2p.exchange.ports.Shared``; empty until ``rooms`` is set."""
+
+    def __init__(self) -> None:
+        self.rooms: Rooms | None = None
+        self._shared: dict[RoomId, SharedRoom] = {}
+
+    def shared(self, room: RoomId) -> SharedRoom | None:
+        found = self.rooms.get(room) if self.rooms is not None else None
+        if found is None:
+            self._shared.pop(room, None)
+            return None
+        shared = self._shared.get(room)
+        if shared is None or shared._room is not found:
+            shared = self._shared[room] = SharedRoom(found)
+        return shared
