@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import trio
+from support.hosts import host
 
 from hausd.core.clock import SystemClock
 from hausd.core.peers import HostSettings, Multiaddr, parse_multiaddr
 from hausd.p2p import PeerBook
 from hausd.p2p.mdns import endpoints, local_peers, txt
-from tests.support.hosts import host
 
 
 async def until(holds: Callable[[], object]) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 import trio
+from support.hosts import host
+from support.rawpeer import lives, raw_peer
 
 from hausd.core.peers import (
     HostLimits,
@@ -19,8 +21,6 @@ from hausd.core.peers import (
 )
 from hausd.p2p import network
 from hausd.p2p.network import _places
-from tests.support.hosts import host
-from tests.support.rawpeer import lives, raw_peer
 
 
 async def until(holds: Callable[[], object]) -> None:
