@@ -6,7 +6,7 @@ import struct
 
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from support.hosts import seed_of
@@ -79,6 +79,8 @@ def test_any_bytes_are_a_token_or_an_error(untrusted: bytes) -> None:
 
 
 @given(st.binary(max_size=300) | flipped(codec.encode(codec.Rpc(messages=[signed], graft=["t"]))))
+@example(b"\x1a\x05\n\x03\n\x01\x80")
+@example(b"\n\x05\x08\x01\x12\x01\xff")
 def test_any_bytes_are_an_rpc_or_a_fault(untrusted: bytes) -> None:
     try:
         said = codec.decode(untrusted)
