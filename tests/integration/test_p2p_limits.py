@@ -19,8 +19,8 @@ from hausd.core.peers import (
     Verdict,
     parse_endpoint,
 )
-from hausd.p2p import network
-from hausd.p2p.network import _places
+from hausd.p2p import network, places
+from hausd.p2p.places import networks
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -54,7 +54,7 @@ async def test_connections_beyond_the_bound_are_closed_and_others_live_on() -> N
 
 async def test_an_address_and_a_subnet_have_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     # on loopback nobody is limited by address: here 127.0.0.1 stands for a far one
-    monkeypatch.setattr(network, "_places", lambda _: ("203.0.113.7", "203.0.113.0/24"))
+    monkeypatch.setattr(places, "networks", lambda _: ("203.0.113.7", "203.0.113.0/24"))
     for limits in (HostLimits(connections_per_address=1), HostLimits(connections_per_subnet=1)):
         async with host("victim", limits=limits) as victim:
             async with raw_peer(victim.addresses[0]):
@@ -63,13 +63,13 @@ async def test_an_address_and_a_subnet_have_their_share(monkeypatch: pytest.Monk
                     async with raw_peer(victim.addresses[0]):
                         pass
             await until(lambda: not victim.peers())
-            assert not victim._network._taken
+            assert not victim._network._places._taken
 
 
 def test_connections_count_for_their_address_and_subnet() -> None:
-    assert _places(parse_endpoint("/ip4/203.0.113.7/tcp/1")) == ("203.0.113.7", "203.0.113.0/24")
-    assert _places(parse_endpoint("/ip6/2001:db8:1:2::3/tcp/1"))[1] == "2001:db8:1::/48"
-    assert _places(parse_endpoint("/ip4/127.0.0.1/tcp/1")) == ()
+    assert networks(parse_endpoint("/ip4/203.0.113.7/tcp/1")) == ("203.0.113.7", "203.0.113.0/24")
+    assert networks(parse_endpoint("/ip6/2001:db8:1:2::3/tcp/1"))[1] == "2001:db8:1::/48"
+    assert networks(parse_endpoint("/ip4/127.0.0.1/tcp/1")) == ()
 
 
 async def test_who_connects_and_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
