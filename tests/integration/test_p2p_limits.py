@@ -170,8 +170,16 @@ async def test_a_reader_that_falls_behind_loses_the_oldest() -> None:
 
 
 async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
+    def accept(peer: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
     for _ in range(10):
-        async with host("a") as a, host("b") as b:
+        async with (
+            host("a") as a,
+            host("b") as b,
+            a.topic("t", accept) as at_a,
+            b.topic("t", accept) as at_b,
+        ):
             with trio.fail_after(15):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(a.connect, b.addresses[0])
@@ -183,6 +191,11 @@ async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
                 stream = await a.open_stream(b.peer_id, "/echo/1")
                 await stream.send_all(b"one")
                 assert await stream.receive_some() == b"one"
+                await until(lambda: at_a.peers() and at_b.peers())  # noqa: B023
+                await at_a.publish(b"from a")
+                await at_b.publish(b"from b")
+                assert (await anext(at_a)).data == b"from b"
+                assert (await anext(at_b)).data == b"from a"
 
 
 async def test_a_thousand_connections_come_and_go_and_leave_nothing() -> None:
