@@ -29,7 +29,7 @@ from hausd.p2p import Host
 from hausd.p2p.rpc import Rpc
 from hausd.p2p.stock import rpc as codec
 
-STOCK = [sys.executable, str(Path(__file__).parents[1] / "support" / "stock_libp2p.py")]
+STOCK = [sys.executable, "-P", str(Path(__file__).parents[1] / "support" / "stock_libp2p.py")]
 MESHSUB = "/meshsub/1.1.0"
 
 

@@ -191,11 +191,25 @@ async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
                 stream = await a.open_stream(b.peer_id, "/echo/1")
                 await stream.send_all(b"one")
                 assert await stream.receive_some() == b"one"
-                await until(lambda: at_a.peers() and at_b.peers())  # noqa: B023
+                await until(lambda: at_a.peers() and at_b.peers())
                 await at_a.publish(b"from a")
                 await at_b.publish(b"from b")
                 assert (await anext(at_a)).data == b"from b"
                 assert (await anext(at_b)).data == b"from a"
+
+
+async def test_a_peer_that_lost_its_connection_is_spoken_to_on_the_next() -> None:
+    async with host("victim") as victim:
+        address, seed = victim.addresses[0], bytes(range(32))
+        async with raw_peer(address, seed) as lost:
+            await until(victim.peers)
+            async with raw_peer(address, seed) as again:
+                heard = b""
+                with trio.fail_after(5):
+                    while b"/meshsub/1.1.0" not in heard:
+                        heard += await again.channel.receive()
+                assert await lost.drained(5)
+                assert len(victim.peers()) == 1
 
 
 async def test_a_thousand_connections_come_and_go_and_leave_nothing() -> None:
