@@ -1,4 +1,4 @@
-"""Peers tell each other where they can be dialled."""
+"""Peers tell each other where they can be dialled, and whether they live."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from hausd.wire.multistream import lengthened
 log = structlog.get_logger("hausd.p2p")
 
 _ASK_S = 10.0
+PING_PROTOCOL = "/ipfs/ping/1.0.0"
+PING_BYTES = 32
 
 
 class Identify:
@@ -44,6 +46,7 @@ class Identify:
         self._addresses = addresses
         self._learned = learned
         network.handle(codec.PROTOCOL, self._answer)
+        network.handle(PING_PROTOCOL, answer_pings)
         network.watch(self)
 
     async def connected(self, peer: PeerId) -> None:
@@ -90,6 +93,12 @@ class Identify:
                 )
             )
         )
+
+
+async def answer_pings(stream: PeerStream) -> None:
+    """Sends back what comes. We ping by yamux ourselves; others do it this way."""
+    while ping := await stream.receive_some(PING_BYTES):
+        await stream.send_all(ping)
 
 
 def _usable(address: Endpoint, peer: PeerId, seen: Endpoint) -> bool:

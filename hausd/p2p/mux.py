@@ -20,6 +20,7 @@ from hausd.wire import yamux
 LINGER_S = 60.0
 """A stream that was closed here waits so long for the peer's end."""
 _GATHER_BYTES = 4096
+_MANY_EVENTS, _EVENTS_PER_S = 1000, 50_000
 _GO_AWAY_PROTOCOL_ERROR = 1
 
 
@@ -292,8 +293,12 @@ class Mux:
     async def _read(self, accept: Callable[[MuxStream], None]) -> None:
         while data := await self._channel.receive():
             self.received_bytes += len(data)
-            for event in self._machine.receive(data):
+            events = self._machine.receive(data)
+            for event in events:
                 self._on(event, accept)
+            if len(events) > _MANY_EVENTS:
+                # bytes cut very fine cost CPU: who does it waits, and others are served
+                await trio.sleep(len(events) / _EVENTS_PER_S)
             if self._machine.has_control:
                 self._wake.set()
             if self._receive_rate is not None:

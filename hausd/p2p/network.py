@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -28,6 +27,7 @@ from hausd.p2p import metrics, negotiate
 from hausd.p2p.bans import Bans
 from hausd.p2p.channel import SecureChannel
 from hausd.p2p.mux import Mux, MuxStream
+from hausd.p2p.places import ConnectionRefused, Places
 from hausd.p2p.rate import Bucket
 from hausd.p2p.stock.noise import Noise
 from hausd.p2p.upgrade import UpgradeFailed, upgrade
@@ -41,12 +41,9 @@ UPGRADE_S = 10.0
 """From the TCP connection to one that carries streams; slower ones are dropped."""
 DIAL_S = 15.0
 _AGREE_S = 10.0
-_MAX_UPGRADING = 64
-"""Connections in their handshake at once: what they cost is CPU, before anyone has a name."""
 
-
-class ConnectionRefused(Exception):
-    """This node doesn't want the connection; ``args[0]`` is a short, fixed reason."""
+_LINES_PER_S, _LINES_AT_ONCE = 1.0, 120.0
+"""In the log, of what strangers do. All of it is counted."""
 
 
 @dataclass(slots=True, eq=False)
@@ -99,12 +96,10 @@ class Network:
         self._clock = clock
         self._peers: dict[PeerId, Connection] = {}
         self._dialling: dict[PeerId, trio.Event] = {}
-        self._taken: dict[str, int] = {}
-        """Connections by address and by subnet, those in their handshake as well."""
-        self._open = 0
-        self._upgrading = 0
+        self._places = Places(limits)
         self._handlers: dict[str, Handler] = {}
         self._watchers: list[Watcher] = []
+        self._lines = Bucket(_LINES_PER_S, _LINES_AT_ONCE, trio.current_time())
 
     # -- what others ask --
 
@@ -172,9 +167,9 @@ class Network:
         except UpgradeFailed as error:
             metrics.REFUSED.labels("handshake").inc()
             log.debug("handshake-failed", address=address.host, because=str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 the door: a stranger's connection ends alone
             count_swallowed("p2p-connection", error)
-            log.exception("connection-failed", address=address.host)
+            self._tell_log("connection-failed", error, address=address.host)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -215,7 +210,7 @@ class Network:
         try:
             stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
         except OSError as error:
-            raise PeerUnreachable(error.strerror or "no connection came about") from error
+            raise PeerUnreachable(error.strerror or str(error)) from error
         try:
             await self._hold(stream, endpoint, peer, began)
         except (ConnectionRefused, UpgradeFailed) as error:
@@ -225,7 +220,7 @@ class Network:
             if not began.done:
                 raise
             count_swallowed("p2p-connection", error)
-            log.exception("connection-failed", address=endpoint.host)
+            self._tell_log("connection-failed", error, address=endpoint.host)
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -239,9 +234,8 @@ class Network:
         task_status: trio.TaskStatus[None],
     ) -> None:
         """A connection's whole life. Raises ConnectionRefused, UpgradeFailed."""
-        with self._place(address, inbound=expected is None):
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-            with self._upgrading_place():
+        with self._places.take(address, inbound=expected is None):
+            with self._places.upgrading():
                 with trio.move_on_after(UPGRADE_S) as waited:
                     peer, channel = await upgrade(stream, self._noise, expected)
                 if waited.cancelled_caught:
@@ -264,7 +258,7 @@ class Network:
             finally:
                 if self._peers.get(peer) is connection:
                     await self._leave(connection)
-                log.info("peer-gone", peer=peer, why=connection.mux.ended_by)
+                self._tell_log("peer-gone", peer=peer, why=connection.mux.ended_by)
 
     def _mux(self, channel: SecureChannel, peer: PeerId, *, initiator: bool) -> Mux:
         limits, now = self.limits, trio.current_time()
@@ -302,7 +296,7 @@ class Network:
             await self._leave(old)
         self._peers[peer] = connection
         metrics.PEERS.set(len(self._peers))
-        log.info(
+        self._tell_log(
             "peer-connected",
             peer=peer,
             address=str(connection.address),
@@ -319,10 +313,17 @@ class Network:
     async def _tell(self, told: Callable[[PeerId], Awaitable[None]], peer: PeerId) -> None:
         try:
             await told(peer)
-        except Exception as error:
-            # a watcher's fault is not the connection's
+        except Exception as error:  # noqa: BLE001 a watcher's fault is not the connection's
             count_swallowed("p2p-watcher", error)
-            log.exception("watcher-failed", peer=peer)
+            self._tell_log("watcher-failed", error, peer=peer)
+
+    def _tell_log(self, what: str, error: Exception | None = None, **facts: str) -> None:
+        """A line in the log for what strangers can bring about; beyond a bound for debugging."""
+        within = self._lines.try_take(1, trio.current_time())
+        if error is None:
+            (log.info if within else log.debug)(what, **facts)
+        else:
+            (log.error if within else log.debug)(what, exc_info=error, **facts)
 
     def _opened(self, nursery: trio.Nursery, connection: Connection, stream: MuxStream) -> None:
         if connection.handlers >= 2 * self.limits.streams_per_peer:
@@ -350,67 +351,12 @@ class Network:
         except (StreamBroken, MultistreamError):
             metrics.STREAMS_REFUSED.labels("broken").inc()
             stream.reset()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 a handler's fault is its stream's alone
             count_swallowed("p2p-handler", error)
-            log.exception("handler-failed", peer=connection.peer)
+            self._tell_log("handler-failed", error, peer=connection.peer)
             stream.reset()
         finally:
             connection.handlers -= 1
-
-    def _place(self, address: Endpoint, *, inbound: bool) -> _Places:
-        limits = self.limits
-        # a quarter is kept for those that we dial ourselves: strangers can't shut us in
-        bound = limits.connections - (limits.connections // 4 if inbound else 0)
-        if self._open >= bound:
-            raise ConnectionRefused("max-connections")
-        keys = _places(address) if inbound else ()
-        bounds = (limits.connections_per_address, limits.connections_per_subnet)
-        reasons = ("max-per-address", "max-per-subnet")
-        for key, most, reason in zip(keys, bounds, reasons, strict=False):
-            if self._taken.get(key, 0) >= most:
-                raise ConnectionRefused(reason)
-        return _Places(self, keys)
-
-    def _upgrading_place(self) -> _Upgrading:
-        if self._upgrading >= _MAX_UPGRADING:
-            raise ConnectionRefused("max-handshakes")
-        return _Upgrading(self)
-
-    def taken(self, keys: Iterable[str], by: int) -> None:
-        """Counts connections; for the places below."""
-        self._open += by
-        metrics.CONNECTIONS_OPEN.set(self._open)
-        for key in keys:
-            left = self._taken.get(key, 0) + by
-            if left:
-                self._taken[key] = left
-            else:
-                del self._taken[key]
-
-    def upgrading(self, by: int) -> None:
-        self._upgrading += by
-
-
-class _Places:
-    def __init__(self, network: Network, keys: tuple[str, ...]) -> None:
-        self._count = partial(network.taken, keys)
-
-    def __enter__(self) -> None:
-        self._count(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._count(-1)
-
-
-class _Upgrading:
-    def __init__(self, network: Network) -> None:
-        self._count: Callable[[int], None] = network.upgrading
-
-    def __enter__(self) -> None:
-        self._count(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._count(-1)
 
 
 class _Once(trio.TaskStatus[None]):
@@ -430,12 +376,3 @@ def _endpoint(name: tuple[object, ...]) -> Endpoint:
     parsed = ipaddress.ip_address(host.partition("%")[0])
     mapped = getattr(parsed, "ipv4_mapped", None)
     return parse_endpoint(f"/ip{(mapped or parsed).version}/{mapped or parsed}/tcp/{port}")
-
-
-def _places(address: Endpoint) -> tuple[str, ...]:
-    """What a connection counts for: its address, and its subnet off loopback."""
-    if address.loopback:
-        return ()
-    prefix = 24 if address.kind == "ip4" else 48
-    subnet = ipaddress.ip_network((address.host, prefix), strict=False)
-    return address.host, str(subnet)

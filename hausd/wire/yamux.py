@@ -22,7 +22,6 @@ MAX_CONTROL_FRAMES = 1024
 _HEADER = struct.Struct("!BBHII")
 _DATA, _WINDOW, _PING, _GO_AWAY = 0, 1, 2, 3
 _SYN, _ACK, _FIN, _RST = 1, 2, 4, 8
-_MAX_FRAME_BYTES = 1024 * 1024
 _MAX_WINDOW = 0xFFFFFFFF
 
 
@@ -120,6 +119,8 @@ class Yamux:
         self._inbound = 0
         self._control: deque[bytes] = deque()
         self._buffer = bytearray()
+        self._body_of = self._body_left = self._body_flags = 0
+        """The data frame that is coming in: its stream, what is missing of it, its end's flags."""
         self.refused = 0
         """Streams that the peer opened beyond its bound."""
 
@@ -129,31 +130,30 @@ class Yamux:
         """Takes bytes from the connection; raises YamuxError."""
         self._buffer += untrusted
         buffer, events, at = self._buffer, list[Event](), 0
-        while len(buffer) - at >= HEADER_BYTES:
-            version, kind, flags, stream, length = _HEADER.unpack_from(buffer, at)
-            if version != 0 or kind > _GO_AWAY:
-                raise YamuxError(f"a frame of version {version}, type {kind}")
-            body = length if kind == _DATA else 0
-            if body > _MAX_FRAME_BYTES:
-                raise YamuxError(f"a frame of {body} bytes")
-            if body and not flags & _SYN:
-                half = self._streams.get(stream)
-                if half is not None and body > half.receive_window:
-                    # before the body is here, so it is never held
-                    raise YamuxError("more than the window allows")
-            if len(buffer) - at - HEADER_BYTES < body:
+        while True:
+            if self._body_left and (data := bytes(memoryview(buffer)[at : at + self._body_left])):
+                at += len(data)
+                self._body_left -= len(data)
+                self._data(self._body_of, data, events)
+            if self._body_left:
                 break
+            if self._body_flags:
+                flags, self._body_flags = self._body_flags, 0
+                self._flags(flags, self._body_of, events)
+            if len(buffer) - at < HEADER_BYTES:
+                break
+            version, kind, flags, stream, length = _HEADER.unpack_from(buffer, at)
+            self._header(version, kind, flags, stream, length, events)
             at += HEADER_BYTES
-            data = bytes(memoryview(buffer)[at : at + body]) if body else b""
-            at += body
-            self._frame(kind, flags, stream, length, data, events)
         if at:
             del buffer[:at]
         return events
 
-    def _frame(
-        self, kind: int, flags: int, stream: int, length: int, data: bytes, events: list[Event]
+    def _header(
+        self, version: int, kind: int, flags: int, stream: int, length: int, events: list[Event]
     ) -> None:
+        if version != 0 or kind > _GO_AWAY:
+            raise YamuxError(f"a frame of version {version}, type {kind}")
         if kind == _PING:
             if flags & _SYN:
                 self._queue(_HEADER.pack(0, _PING, _ACK, 0, length))
@@ -165,34 +165,43 @@ class Yamux:
             return
         if stream == 0:
             raise YamuxError("data for the connection itself")
-        if flags & _SYN and not self._accept(stream, events):
-            return
-        half = self._streams.get(stream)
-        if half is None:
-            return  # reset by us a moment ago: what was under way is dropped
-        if flags & _RST:
-            self._forget(stream)
-            events.append(WasReset(stream))
-            return
+        if flags & _SYN:
+            self._accept(stream, events)
+        half = self._streams.get(stream)  # none: reset by us, and what was under way is dropped
         if kind == _WINDOW:
-            if length:
+            if half is not None and length:
                 half.send_window += length
                 if half.send_window > _MAX_WINDOW:
                     raise YamuxError("a window beyond 4 GiB")
                 events.append(Widened(stream))
-        elif data:
+            self._flags(flags, stream, events)
+            return
+        if half is not None and length:
             if half.got_fin:
                 raise YamuxError("data after the end of a stream")
-            if len(data) > half.receive_window:
+            if length > half.receive_window:
                 raise YamuxError("more than the window allows")
-            half.receive_window -= len(data)
+            half.receive_window -= length
+        # a body is handed on as it comes: a frame may be as long as a window
+        self._body_of, self._body_left, self._body_flags = stream, length, flags & (_FIN | _RST)
+
+    def _data(self, stream: int, data: bytes, events: list[Event]) -> None:
+        if stream in self._streams:
             events.append(Received(stream, data))
-        if flags & _FIN and not half.got_fin:
+
+    def _flags(self, flags: int, stream: int, events: list[Event]) -> None:
+        half = self._streams.get(stream)
+        if half is None:
+            return
+        if flags & _RST:
+            self._forget(stream)
+            events.append(WasReset(stream))
+        elif flags & _FIN and not half.got_fin:
             half.got_fin = True
             events.append(Ended(stream))
             self._forget_if_over(stream, half)
 
-    def _accept(self, stream: int, events: list[Event]) -> bool:
+    def _accept(self, stream: int, events: list[Event]) -> None:
         if stream % 2 != self._theirs:
             raise YamuxError("a stream opened under our own numbers")
         if stream in self._streams:
@@ -201,13 +210,12 @@ class Yamux:
         if self._inbound >= self._max_streams or full:
             self.refused += 1
             self._queue(_HEADER.pack(0, _WINDOW, _RST, stream, 0))
-            return False
+            return
         self._streams[stream] = _Half()
         self._inbound += 1
         self._granted += INITIAL_WINDOW_BYTES
         self._queue(_HEADER.pack(0, _WINDOW, _ACK, stream, 0))
         events.append(Opened(stream))
-        return True
 
     # -- what we do --
 

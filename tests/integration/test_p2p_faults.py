@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -19,16 +20,16 @@ import pytest
 import trio
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
+from support.hosts import LOOPBACK, host, seed_of
+from support.rawpeer import RST, SYN, WINDOW, RawPeer, frame, lives, raw_peer, rpc
 
 from hausd.core.keys import SigningKey
 from hausd.core.peers import HostSettings, PeerId, PeerStream, Verdict
 from hausd.p2p import Host
 from hausd.p2p.rpc import Rpc
 from hausd.p2p.stock import rpc as codec
-from tests.support.hosts import LOOPBACK, host, seed_of
-from tests.support.rawpeer import RST, SYN, WINDOW, RawPeer, frame, lives, raw_peer, rpc
 
-STOCK = [sys.executable, "-m", "tests.support.stock_libp2p"]
+STOCK = [sys.executable, "-P", str(Path(__file__).parents[1] / "support" / "stock_libp2p.py")]
 MESHSUB = "/meshsub/1.1.0"
 
 

@@ -7,6 +7,7 @@ import os
 import psutil
 import pytest
 import trio
+from support.hosts import LOOPBACK, host
 
 from hausd.core.peers import (
     Direction,
@@ -19,7 +20,6 @@ from hausd.core.peers import (
     parse_multiaddr,
 )
 from hausd.p2p import ListenFailed
-from tests.support.hosts import LOOPBACK, host
 
 
 def accept(peer: PeerId, data: bytes) -> Verdict:

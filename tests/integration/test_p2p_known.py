@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import trio
+from support.hosts import host
 
 from hausd.core.clock import SystemClock
-from hausd.core.peers import HostSettings, Multiaddr, parse_multiaddr
+from hausd.core.peers import HostSettings, Multiaddr, PeerId, Verdict, parse_multiaddr
 from hausd.p2p import PeerBook
 from hausd.p2p.mdns import endpoints, local_peers, txt
-from tests.support.hosts import host
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -35,6 +35,29 @@ async def test_a_bootstrap_peer_is_dialled_again_when_it_returns() -> None:
         assert not a.peers()
         async with host("b", listen=listen):
             await until(a.peers)
+
+
+async def test_topics_go_on_after_a_reconnect() -> None:
+    def accept(peer: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
+    async with (
+        host("b") as b,
+        host("a", bootstrap=b.addresses) as a,
+        a.topic("t", accept) as at_a,
+        b.topic("t", accept) as at_b,
+    ):
+        for drop in (None, a, b):
+            if drop is not None:
+                other = b if drop is a else a
+                await drop.disconnect(other.peer_id)
+                await until(lambda: not at_a.peers() and not at_b.peers())
+            await until(lambda: at_a.peers() and at_b.peers())
+            await at_a.publish(b"from a")
+            await at_b.publish(b"from b")
+            with trio.fail_after(10):
+                assert (await anext(at_a)).data == b"from b"
+                assert (await anext(at_b)).data == b"from a"
 
 
 async def test_peers_are_kept_across_restarts(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 import trio
+from support.hosts import host
+from support.rawpeer import lives, raw_peer
 
 from hausd.core.peers import (
     HostLimits,
@@ -17,10 +19,8 @@ from hausd.core.peers import (
     Verdict,
     parse_endpoint,
 )
-from hausd.p2p import network
-from hausd.p2p.network import _places
-from tests.support.hosts import host
-from tests.support.rawpeer import lives, raw_peer
+from hausd.p2p import network, places
+from hausd.p2p.places import networks
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -54,7 +54,7 @@ async def test_connections_beyond_the_bound_are_closed_and_others_live_on() -> N
 
 async def test_an_address_and_a_subnet_have_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
     # on loopback nobody is limited by address: here 127.0.0.1 stands for a far one
-    monkeypatch.setattr(network, "_places", lambda _: ("203.0.113.7", "203.0.113.0/24"))
+    monkeypatch.setattr(places, "networks", lambda _: ("203.0.113.7", "203.0.113.0/24"))
     for limits in (HostLimits(connections_per_address=1), HostLimits(connections_per_subnet=1)):
         async with host("victim", limits=limits) as victim:
             async with raw_peer(victim.addresses[0]):
@@ -63,13 +63,13 @@ async def test_an_address_and_a_subnet_have_their_share(monkeypatch: pytest.Monk
                     async with raw_peer(victim.addresses[0]):
                         pass
             await until(lambda: not victim.peers())
-            assert not victim._network._taken
+            assert not victim._network._places._taken
 
 
 def test_connections_count_for_their_address_and_subnet() -> None:
-    assert _places(parse_endpoint("/ip4/203.0.113.7/tcp/1")) == ("203.0.113.7", "203.0.113.0/24")
-    assert _places(parse_endpoint("/ip6/2001:db8:1:2::3/tcp/1"))[1] == "2001:db8:1::/48"
-    assert _places(parse_endpoint("/ip4/127.0.0.1/tcp/1")) == ()
+    assert networks(parse_endpoint("/ip4/203.0.113.7/tcp/1")) == ("203.0.113.7", "203.0.113.0/24")
+    assert networks(parse_endpoint("/ip6/2001:db8:1:2::3/tcp/1"))[1] == "2001:db8:1::/48"
+    assert networks(parse_endpoint("/ip4/127.0.0.1/tcp/1")) == ()
 
 
 async def test_who_connects_and_says_nothing_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,8 +170,16 @@ async def test_a_reader_that_falls_behind_loses_the_oldest() -> None:
 
 
 async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
+    def accept(peer: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
     for _ in range(10):
-        async with host("a") as a, host("b") as b:
+        async with (
+            host("a") as a,
+            host("b") as b,
+            a.topic("t", accept) as at_a,
+            b.topic("t", accept) as at_b,
+        ):
             with trio.fail_after(15):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(a.connect, b.addresses[0])
@@ -183,6 +191,25 @@ async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
                 stream = await a.open_stream(b.peer_id, "/echo/1")
                 await stream.send_all(b"one")
                 assert await stream.receive_some() == b"one"
+                await until(lambda: at_a.peers() and at_b.peers())
+                await at_a.publish(b"from a")
+                await at_b.publish(b"from b")
+                assert (await anext(at_a)).data == b"from b"
+                assert (await anext(at_b)).data == b"from a"
+
+
+async def test_a_peer_that_lost_its_connection_is_spoken_to_on_the_next() -> None:
+    async with host("victim") as victim:
+        address, seed = victim.addresses[0], bytes(range(32))
+        async with raw_peer(address, seed) as lost:
+            await until(victim.peers)
+            async with raw_peer(address, seed) as again:
+                heard = b""
+                with trio.fail_after(5):
+                    while b"/meshsub/1.1.0" not in heard:
+                        heard += await again.channel.receive()
+                assert await lost.drained(5)
+                assert len(victim.peers()) == 1
 
 
 async def test_a_thousand_connections_come_and_go_and_leave_nothing() -> None:

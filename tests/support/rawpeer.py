@@ -53,13 +53,14 @@ class RawPeer:
 
 
 @asynccontextmanager
-async def raw_peer(address: str) -> AsyncIterator[RawPeer]:
-    """Connects to a victim under a fresh key."""
+async def raw_peer(address: str, seed: bytes | None = None) -> AsyncIterator[RawPeer]:
+    """Connects to a victim, under a fresh key or that of the seed."""
     endpoint = parse_endpoint(address)
     tcp = await trio.open_tcp_stream(endpoint.host, endpoint.port)
     async with tcp:
         with trio.fail_after(10):
-            _, channel = await upgrade(tcp, Noise(SigningKey(os.urandom(32))), endpoint.peer)
+            key = SigningKey(seed or os.urandom(32))
+            _, channel = await upgrade(tcp, Noise(key), endpoint.peer)
         yield RawPeer(channel, tcp)
 
 

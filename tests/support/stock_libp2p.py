@@ -1,7 +1,7 @@
 """A node of stock py-libp2p, to be run as a program: shows the faults that hausd has mended.
 
-    python -m tests.support.stock_libp2p serve [--raising-validator | --async-validator]
-    python -m tests.support.stock_libp2p taken-port | deadlock | stalled-writer | sockets | spam
+    stock_libp2p.py serve [--raising-validator | --async-validator]
+    stock_libp2p.py taken-port | deadlock | stalled-writer | sockets | spam
 
 ``serve`` prints its address, then answers each line on standard input with what it sees. The
 others print what became of it and end. It imports nothing of hausd.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.hosts import seed_of
 
 from hausd.core.keys import SigningKey
 from hausd.core.peers import Multiaddr, PeerId, peer_id_of
 from hausd.p2p.book import MAX_ADDRESSES, MAX_PEERS, PeerBook, decode
 from hausd.p2p.redial import FIRST_S, LONGEST_S, Backoff
-from tests.support.hosts import seed_of
 
 NOW_MS = 1_800_000_000_000
 

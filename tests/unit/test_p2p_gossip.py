@@ -6,6 +6,7 @@ import random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from support.hosts import seed_of
 
 from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerId, peer_id_of
@@ -14,7 +15,6 @@ from hausd.p2p.gossip import Gossip
 from hausd.p2p.rpc import Message, Rpc, RpcFault
 from hausd.p2p.scores import BAN_BELOW, DROP_BELOW, REJECTED, Consequence, Scores
 from hausd.p2p.stock import rpc as codec
-from tests.support.hosts import seed_of
 
 
 def message(number: int, topic: str = "t", author: str = "author") -> Message:

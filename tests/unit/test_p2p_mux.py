@@ -217,6 +217,47 @@ async def test_a_peer_above_its_rate_is_slowed(autojump_clock: MockClock) -> Non
         nursery.cancel_scope.cancel()
 
 
+async def far_apart(
+    nursery: trio.Nursery, delay_s: float
+) -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    """Two ends of a connection whose bytes take a while, however many they are."""
+    left, near = memory_stream_pair()
+    far, right = memory_stream_pair()
+
+    async def carry(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream) -> None:
+        send, receive = trio.open_memory_channel[tuple[float, bytes]](10_000)
+
+        async def arrive() -> None:
+            async for at_s, data in receive:
+                await trio.sleep_until(at_s)
+                await sink.send_all(data)
+
+        nursery.start_soon(arrive)
+        async for data in source:
+            await send.send((trio.current_time() + delay_s, bytes(data)))
+
+    nursery.start_soon(carry, near, far)
+    nursery.start_soon(carry, far, near)
+    return left, right
+
+
+async def test_a_far_peers_window_grows_until_the_line_is_full(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery:
+        left, right = await far_apart(nursery, 0.025)
+        accepted: list[MuxStream] = []
+        one, other = mux_over(left, "one"), mux_over(right, "other")
+        nursery.start_soon(one.run, refuse)
+        nursery.start_soon(other.run, accepted.append)
+        here, there = await opened(one, accepted)
+        began, total, received = trio.current_time(), 40_000_000, 0
+        nursery.start_soon(here.send_all, bytes(total))
+        while received < total:
+            received += len(await there.receive_some())
+        # with the first 256 KiB a round trip of 50 ms it would be 7.6 s
+        assert trio.current_time() - began < 1.5
+        nursery.cancel_scope.cancel()
+
+
 async def test_garbage_ends_the_connection(autojump_clock: MockClock) -> None:
     left, right = memory_stream_pair()
     mux = mux_over(left, "one")

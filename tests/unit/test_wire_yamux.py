@@ -85,7 +85,7 @@ def test_windows_are_topped_up_at_half_not_at_every_read() -> None:
         (frame(0, 0, 0, 0), "connection itself"),
         (frame(9, 0, 1, 0), "type 9"),
         (b"\x01" + bytes(11), "version 1"),
-        (frame(0, SYN, 1, 2_000_000), "2000000 bytes"),
+        (frame(0, SYN, 1, 2_000_000), "window"),
         (frame(0, SYN | FIN, 1, 0) + frame(0, 0, 1, 1, b"x"), "after the end"),
         (frame(1, SYN, 1, 0xFFFFFFFF) * 1, "4 GiB"),
         (frame(2, SYN, 0, 7) * 2000, "reads no answers"),
@@ -102,6 +102,17 @@ def test_overrunning_the_window_is_found_out_before_the_bytes_are_held() -> None
     machine.receive(frame(0, SYN, 1, 0))
     with pytest.raises(YamuxError, match="window"):
         machine.receive(frame(0, 0, 1, 256 * 1024 + 1))
+
+
+def test_a_frame_as_long_as_the_window_is_handed_on_as_it_comes() -> None:
+    machine = Yamux(initiator=False)
+    assert machine.receive(frame(0, SYN | FIN, 1, 256 * 1024, b"abc")) == [
+        Opened(1),
+        Received(1, b"abc"),
+    ]
+    assert machine.receive(b"def") == [Received(1, b"def")]
+    rest = bytes(256 * 1024 - 6)
+    assert machine.receive(rest) == [Received(1, rest), Ended(1)]
 
 
 def test_streams_beyond_the_bound_are_refused_and_others_live_on() -> None:
@@ -148,14 +159,18 @@ def test_what_was_under_way_when_we_reset_is_dropped() -> None:
 def test_cut_anywhere_the_same_bytes_give_the_same(sent: bytes, cut: int) -> None:
     sent = frame(0, SYN, 1, 5, b"hello") + frame(1, 0, 1, 9) + sent
 
-    def outcome(pieces: list[bytes]) -> tuple[list[yamux.Event], str]:
-        machine, events = Yamux(initiator=False), list[yamux.Event]()
+    def outcome(pieces: list[bytes]) -> tuple[list[yamux.Event], bytes, str]:
+        machine, events, data = Yamux(initiator=False), list[yamux.Event](), b""
         try:
             for piece in pieces:
-                events += machine.receive(piece)
+                for event in machine.receive(piece):
+                    if isinstance(event, Received):
+                        data += event.data
+                    else:
+                        events.append(event)
         except YamuxError as error:
-            return [], str(error)
-        return events, ""
+            return [], b"", str(error)
+        return events, data, ""
 
     pieces = [sent[at : at + cut] for at in range(0, len(sent), cut)]
     assert outcome([sent]) == outcome(pieces)

@@ -53,7 +53,8 @@ def decode(untrusted: bytes) -> Told:
     """Reads what a peer tells; raises IdentifyFault. Addresses that we can't dial are left out."""
     try:
         packed = Identify.FromString(untrusted)
-        agent = packed.agent_version[:128]
+        # protobuf gives bytes where it isn't UTF-8
+        agent = packed.agent_version if isinstance(packed.agent_version, str) else ""
     except (DecodeError, UnicodeDecodeError) as error:
         raise IdentifyFault("it is no identify message") from error
     addresses: dict[Endpoint, None] = {}
@@ -61,7 +62,7 @@ def decode(untrusted: bytes) -> Told:
         endpoint = _endpoint(raw)
         if endpoint is not None and len(addresses) < MAX_ADDRESSES:
             addresses[endpoint] = None
-    return Told(tuple(addresses), agent)
+    return Told(tuple(addresses), agent[:128])
 
 
 def _endpoint(untrusted: bytes) -> Endpoint | None:

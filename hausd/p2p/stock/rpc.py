@@ -92,7 +92,9 @@ def _packed(message: Message) -> rpc_pb2.Message:
     return packed
 
 
-def _topic(untrusted: str) -> str:
+def _topic(untrusted: str | bytes) -> str:
+    if not isinstance(untrusted, str):
+        raise RpcFault("a topic's name is no text")  # protobuf gives bytes where it isn't UTF-8
     if not 0 < len(untrusted.encode()) <= MAX_TOPIC_BYTES:
         raise RpcFault("a topic's name has 1 to 256 bytes")
     return untrusted

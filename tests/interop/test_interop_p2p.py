@@ -1,0 +1,128 @@
+"""js-libp2p and a host of ours: each dials the other, and they understand all that is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from support.hosts import host
+
+from hausd.core.peers import PeerId, PeerStream, Verdict, parse_multiaddr
+from hausd.p2p import Host
+
+JS = Path(__file__).parent / "js"
+
+pytestmark = pytest.mark.skipif(
+    not (JS / "node_modules" / "libp2p").exists() or not shutil.which("node"),
+    reason="needs Node.js and `npm ci` in tests/interop/js (scripts/test does both)",
+)
+
+
+class JsPeer:
+    """A js-libp2p node in a process."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+        self.facts: list[dict[str, Any]] = []
+
+    async def read(self) -> None:
+        assert self._process.stdout is not None
+        buffer = b""
+        async for chunk in self._process.stdout:
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            self.facts += map(json.loads, lines)
+
+    async def tell(self, **wanted: object) -> None:
+        assert self._process.stdin is not None
+        await self._process.stdin.send_all(json.dumps(wanted).encode() + b"\n")
+
+    async def says(self, key: str) -> Any:
+        """The next fact with this key; taken away."""
+        with trio.fail_after(20):
+            while True:
+                for fact in self.facts:
+                    assert "failed" not in fact, fact
+                    if key in fact:
+                        self.facts.remove(fact)
+                        return fact[key]
+                await trio.sleep(0.02)
+
+
+@asynccontextmanager
+async def js_peer() -> AsyncIterator[JsPeer]:
+    process = await trio.lowlevel.open_process(
+        ["node", "--import", "./older-node.mjs", "peer.mjs"],
+        cwd=JS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    peer = JsPeer(process)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.read)
+            yield peer
+            nursery.cancel_scope.cancel()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def accept(peer: PeerId, data: bytes) -> Verdict:
+    return Verdict.ACCEPT
+
+
+@pytest.mark.parametrize("we_dial", [True, False])
+async def test_streams_pings_and_topics_work_with_js_libp2p(we_dial: bool) -> None:
+    counted = 0
+
+    async def count(stream: PeerStream) -> None:
+        nonlocal counted
+        while received := await stream.receive_some():
+            counted += len(received)
+
+    async with js_peer() as js, host("a") as ours, ours.topic("t", accept) as topic:
+        ours.handle("/count/1", count)
+        address = parse_multiaddr(await js.says("address"))
+        await js.tell(subscribe="t")
+        if we_dial:
+            await ours.connect(address)
+        else:
+            await js.tell(dial=ours.addresses[0])
+        assert await js.says("identified") == ours.peer_id
+
+        await js.tell(ping=ours.addresses[0])
+        assert await js.says("rtt") >= 0
+        await echoed(ours, PeerId(address.rpartition("/")[2]))
+        # its frames are as long as our window lets them be
+        await js.tell(upload=ours.addresses[0], bytes=10_000_000)
+        assert await js.says("uploaded") == 10_000_000
+
+        with trio.fail_after(20):
+            while counted < 10_000_000 or not topic.peers():
+                await trio.sleep(0.02)
+            await trio.sleep(2)  # until its mesh has formed
+            await topic.publish(b"from ours")
+            assert await js.says("heard") == "from ours"
+            await js.tell(publish="t", text="from js")
+            assert (await anext(topic)).data == b"from js"
+        assert ours.peers()[0].rtt_s is not None
+
+
+async def echoed(ours: Host, peer: PeerId) -> None:
+    data, back = os.urandom(1_000_000), bytearray()
+    with trio.fail_after(20):
+        stream = await ours.open_stream(peer, "/echo/1")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stream.send_all, data)
+            while len(back) < len(data):
+                back += await stream.receive_some()
+        await stream.aclose()
+    assert bytes(back) == data
