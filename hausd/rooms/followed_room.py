@@ -142,12 +142,12 @@ class FollowedRoom(Room):
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
         pause_s = _SILENT_S
         while True:
-            silent_s = trio.current_time() - self._ticked_at_s
-            if silent_s < _SILENT_S:
+            now_s = trio.current_time()
+            if now_s < self._ticked_at_s + _SILENT_S:
                 pause_s = _SILENT_S
-                await trio.sleep(_SILENT_S - silent_s)
+                await trio.sleep_until(self._ticked_at_s + _SILENT_S)
                 continue
-            if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
+            if self.state is RoomState.LIVE and now_s >= self._ticked_at_s + _WAITING_AFTER_S:
                 self._set_state(RoomState.WAITING)
             with trio.move_on_after(TICK_DEADLINE_S):
                 await self._ask()
