@@ -81,6 +81,11 @@ class Follower:
         self._inits: dict[CID, Pull] = {}
         self._lost = False
 
+    def take_up(self, signed: Signed[Statement]) -> None:
+        """A head that was verified, of the time before this node's start."""
+        if isinstance(signed.statement, Head):
+            self._learn(signed, None)
+
     # -- what came --
 
     def hear(self, message: bytes, told_by: PeerId) -> None:
