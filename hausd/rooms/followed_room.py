@@ -18,8 +18,11 @@ from hausd.core.keys import PublicKey, open_room_authority
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import SegmentRecord
 from hausd.core.peers import PeerId
+from hausd.core.storage import SegmentKey
 from hausd.rooms.archive import rank
+from hausd.rooms.archivist import Archivist
 from hausd.rooms.door import Door
+from hausd.rooms.fetching import Fetcher
 from hausd.rooms.follower import Events, Follower
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
@@ -44,6 +47,7 @@ _SILENT_S = 5.0
 _SILENT_MAX_S = 30.0
 _WAITING_AFTER_S = 10.0
 _EVIDENCE = 8
+_OVER = (RoomState.ENDED, RoomState.CLOSED)
 _EVERYTHING = 1 << 53
 
 
@@ -72,9 +76,18 @@ class FollowedRoom(Room):
                 on_lane=self._lane_began,
                 on_missing=self._notice_missing,
                 on_contradiction=self._contradiction,
-                may_record=lambda key: True,
+                may_record=lambda key: not self._archivist.claims(key),
             ),
         )
+        self._archivist = Archivist(
+            Fetcher(self.id, parts.store, network.leaves, self.leaves, self.recorder),
+            record.listed,
+            recording=self._recording,
+            list_segment=self._list_segment,
+            on_complete=self._archive_complete,
+            notice=self.notice,
+        )
+        self._take_up_head()
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._scopes: dict[int, trio.CancelScope] = {}
@@ -95,6 +108,7 @@ class FollowedRoom(Room):
             self._puller.begin(nursery)
             with trio.move_on_after(_JOIN_S):
                 await self._ask()
+            nursery.start_soon(self._archivist.run)
             nursery.start_soon(self._mend)
             nursery.start_soon(self._watch)
             async for heard in topic.heard():
@@ -142,12 +156,12 @@ class FollowedRoom(Room):
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
         pause_s = _SILENT_S
         while True:
-            silent_s = trio.current_time() - self._ticked_at_s
-            if silent_s < _SILENT_S:
+            now_s = trio.current_time()
+            if now_s < self._ticked_at_s + _SILENT_S:
                 pause_s = _SILENT_S
-                await trio.sleep(_SILENT_S - silent_s)
+                await trio.sleep_until(self._ticked_at_s + _SILENT_S)
                 continue
-            if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
+            if self.state is RoomState.LIVE and now_s >= self._ticked_at_s + _WAITING_AFTER_S:
                 self._set_state(RoomState.WAITING)
             with trio.move_on_after(TICK_DEADLINE_S):
                 await self._ask()
@@ -193,10 +207,16 @@ class FollowedRoom(Room):
             if state is RoomState.LIVE:
                 self.archive_of.ended = False
             self._set_state(state)
+            if state in _OVER:
+                self._archivist.over()
             self._save()
 
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
+        head = signed.statement
         self.record.head = signed.encoded
+        self._archivist.head(signed, told_by)
+        if self._chain.session is None and head.state in _OVER and self.state is not head.state:
+            self._set_state(head.state)  # it ended while nobody was here to hear it
         self._save()
 
     def _contradiction(self, first: Signed[Statement], second: Signed[Statement]) -> None:
@@ -218,10 +238,42 @@ class FollowedRoom(Room):
 
     # -- the recording --
 
+    def restore(self, records: Sequence[SegmentRecord]) -> None:
+        """What was listed is listed again; what else is here waits for the manifest."""
+        for record in records:
+            if record.segment.number <= self.record.listed.get(record.rendition.name, -1):
+                self.archive_of.add(record.rendition, record.segment)
+            else:
+                self._archivist.stored(record)
+
+    def evicted(self, key: SegmentKey) -> None:
+        super().evicted(key)
+        self._archivist.evicted(key)
+
     def _recorded(self, record: SegmentRecord) -> None:
         SEGMENTS_RECORDED.inc()
+        self._archivist.stored(record)
+
+    def _recording(self, key: SegmentKey) -> bool:
+        lane = self._follower.lanes.get(key.rendition)
+        return lane is not None and lane.recording(key)
+
+    def _list_segment(self, record: SegmentRecord) -> None:
         self.archive_of.add(record.rendition, record.segment)
         self._save()
+
+    def _archive_complete(self, signed: Signed[Head]) -> None:
+        self.record.manifest = str(signed.statement.manifest)
+        if signed.statement.state in _OVER and self.state in _OVER:
+            self.archive_of.ended = True
+        self._save()
+        self._touch()
+
+    def _take_up_head(self) -> None:
+        """The newest head known when the node stopped: it can be told and gone on with."""
+        kept = self._door.verified(self.record.head) if self.record.head else None
+        if kept is not None:
+            self._follower.take_up(kept)
 
     # -- http.ports.RoomView --
 

@@ -81,6 +81,11 @@ class Follower:
         self._inits: dict[CID, Pull] = {}
         self._lost = False
 
+    def take_up(self, signed: Signed[Statement]) -> None:
+        """A head that was verified, of the time before this node's start."""
+        if isinstance(signed.statement, Head):
+            self._learn(signed, None)
+
     # -- what came --
 
     def hear(self, message: bytes, told_by: PeerId) -> None:
@@ -99,7 +104,8 @@ class Follower:
             if (signed := self._door.verified(untrusted)) is not None
         ]
         newest = [one for one in ticks if isinstance(one.statement, Tick | End)]
-        if self._chain.session is None and newest:
+        if self._chain.session is None:
+            self._chain.from_first = not newest
             self._join([one.statement for one in newest if isinstance(one.statement, Tick)])
         for signed in sorted(newest, key=lambda one: one.statement.n):
             self._learn(signed, told.by)
@@ -167,7 +173,8 @@ class Follower:
             lane.state(track)
 
     def _learn_tick(self, signed: Signed[Tick] | Signed[End], told_by: PeerId | None) -> None:
-        if self._chain.session is None and isinstance(signed.statement, Tick):
+        chain = self._chain
+        if chain.session is None and isinstance(signed.statement, Tick) and not chain.from_first:
             self._join([signed.statement])
         outcome = self._chain.accept(signed)
         match outcome:
@@ -183,7 +190,8 @@ class Follower:
 
     def _join(self, ticks: list[Tick]) -> None:
         """Sets where the playlists of who joins in the middle begin."""
-        ticks = [tick for tick in ticks if tick.session == max(ticks, key=_age).session]
+        newest = max(ticks, key=_age, default=None)
+        ticks = [tick for tick in ticks if newest is not None and tick.session == newest.session]
         gops = [gop for tick in ticks for gop in tick.gops]
         if not gops or min(tick.n for tick in ticks) == 0:
             self._first_msn = None

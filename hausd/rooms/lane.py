@@ -33,6 +33,7 @@ MAX_STEPS = 512
 """Ticks that wait in a lane (200 s)."""
 _MAX_TRACKS = 32
 """Statements about a rendition that wait for their tick."""
+_INIT_AGAIN_S = 0.25
 _MAX_GAPS = 64
 """Missing live segments that are listed as gaps; past it the playlist begins anew."""
 
@@ -217,8 +218,8 @@ class Lane:
                 at = next(fitting, None)
                 if at is None:
                     await self._woken()
-                else:
-                    await self._apply(at)
+                elif not await self._apply(at):
+                    await trio.sleep(_INIT_AGAIN_S)
         return self._ready_for(run)
 
     def _ready_for(self, run: int) -> bool:

@@ -262,7 +262,7 @@ class Rooms:
         for key in keys:
             room = self._rooms.get(key.room)
             if room is not None:
-                room.archive_of.drop(key)
+                room.evicted(key)
 
     def count(self) -> None:
         """Brings the gauges up to date."""

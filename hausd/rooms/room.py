@@ -23,7 +23,7 @@ from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind
 from hausd.core.shapes import NoticeShape
-from hausd.core.storage import RoomRating
+from hausd.core.storage import RoomRating, SegmentKey
 from hausd.rooms.archive import Archive
 from hausd.rooms.audience import RoomAudience
 from hausd.rooms.images import JPEG, Images
@@ -135,6 +135,10 @@ class Room(ABC):
         """Takes up the segments that the store holds from earlier on, by their numbers."""
         for record in records:
             self.archive_of.add(record.rendition, record.segment)
+
+    def evicted(self, key: SegmentKey) -> None:
+        """The store holds a segment no more."""
+        self.archive_of.drop(key)
 
     @abstractmethod
     def _recorded(self, record: SegmentRecord) -> None:

@@ -58,12 +58,14 @@ class TickChain:
     """One room's ticks. Holds at most KEPT + MAX_AHEAD statements.
 
     A follower that joins begins with the first tick it is given; of a session that begins later
-    it wants every tick from the first on.
+    it wants every tick from the first on. ``from_first``: it is known that nothing goes on when it
+    joins, so that the first session is one that begins later.
     """
 
     def __init__(self) -> None:
         self.session: SessionId | None = None
         self.ended = False
+        self.from_first = False
         self._time_ms = 0
         self._next = 0
         self._kept: OrderedDict[int, SignedTick] = OrderedDict()
@@ -105,7 +107,7 @@ class TickChain:
         """Takes a verified tick or end and says what follows from it."""
         said = signed.statement
         if self.session is None:
-            self._begin(said, said.n)
+            self._begin(said, 0 if self.from_first else said.n)
         elif self.session != said.session:
             if not self.follows(said):
                 return Stale()

@@ -1,0 +1,271 @@
+"""Keeps a followed room's archive what the origin's manifest says it is.
+
+Lanes record what they saw whole; the rest (what was before joining, what was missed) is fetched
+here: head, then segment records, then leaves, at low priority and a bounded number at a time. A
+segment is listed once it is here and all before it are, so the archive only ever grows at its end,
+as the origin's does. What a lane recorded must be what the manifest says.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from hausd.core.cid import CID
+from hausd.core.following import LeafMissing
+from hausd.core.manifest import ManifestError, SegmentRecord, read_root, records
+from hausd.core.peers import PeerId
+from hausd.core.storage import RecordingStopped, SegmentKey
+from hausd.core.unixfs import UnixFsError
+from hausd.rooms.fetching import Fetcher
+from hausd.rooms.metrics import FILLS_FAILED, SEGMENTS_FILLED
+from hausd.wire.announce import Signed
+from hausd.wire.statements import Head
+
+log = structlog.get_logger("hausd.rooms")
+
+FILLS_AT_ONCE = 2
+"""Segments of one room that are fetched at a time."""
+_AGAIN_S = 5.0
+_AGAIN_MAX_S = 160.0
+_GIVE_UP_AFTER = 5
+"""Tries, after which a segment that nobody has is left out, if later ones could be had."""
+
+
+@dataclass(slots=True)
+class _Trouble:
+    tries: int = 0
+    again_at_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Archivist:
+    """``run`` owns the fetching; ``list_segment`` gets segments in order, each once."""
+
+    fetcher: Fetcher
+    listed: dict[str, int]
+    """Number of the newest segment listed of each rendition; the room's record keeps it."""
+    recording: Callable[[SegmentKey], bool]
+    """Whether a lane records this segment."""
+    list_segment: Callable[[SegmentRecord], None]
+    on_complete: Callable[[Signed[Head]], None]
+    """All that a head's manifest names is listed."""
+    notice: Callable[[str, str], None]
+    _head: Signed[Head] | None = None
+    _read: Signed[Head] | None = None
+    _told_by: PeerId | None = None
+    _trees: dict[str, tuple[int, CID]] = field(default_factory=dict)
+    _stored: dict[SegmentKey, SegmentRecord] = field(default_factory=dict)
+    """Closed in the store and not listed yet."""
+    _plan: dict[str, deque[SegmentRecord]] = field(default_factory=dict)
+    """What the manifest names and is not listed yet."""
+    _filling: set[SegmentKey] = field(default_factory=set)
+    _troubles: dict[SegmentKey, _Trouble] = field(default_factory=dict)
+    _given_up: set[SegmentKey] = field(default_factory=set)
+    _wrong: set[SegmentKey] = field(default_factory=set)
+    """Closed in the store, and not what the manifest says."""
+    _completed: Signed[Head] | None = None
+    _work: trio.Event = field(default_factory=trio.Event)
+
+    # -- what the room does --
+
+    def head(self, head: Signed[Head], told_by: PeerId | None) -> None:
+        """A newer verified head."""
+        self._head, self._told_by = head, told_by
+        self._notify()
+
+    def stored(self, record: SegmentRecord) -> None:
+        """A segment is whole on disk."""
+        if not self._is_listed(record):
+            self._stored[record.key] = record
+        self._advance()
+
+    def claims(self, key: SegmentKey) -> bool:
+        """Whether a segment is here or being fetched, so that no lane may write it."""
+        return key in self._filling or key in self._stored
+
+    def over(self) -> None:
+        """The room's state changed: ``on_complete`` is told again if all is here."""
+        self._completed = None
+        self._advance()
+
+    def evicted(self, key: SegmentKey) -> None:
+        """The store needed its place; it is not fetched again."""
+        if self._stored.pop(key, None) is not None:
+            self._given_up.add(key)
+            self._advance()
+
+    async def run(self) -> None:
+        """Reads heads and fetches what is missing, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(FILLS_AT_ONCE):
+                nursery.start_soon(self._fill_on)
+            while True:
+                head = self._head
+                if head is not None and head is not self._read and await self._read_manifest(head):
+                    self._read = head
+                    self._advance()
+                    continue
+                with trio.move_on_after(_AGAIN_S):
+                    await self._work.wait()
+
+    # -- the manifest --
+
+    async def _read_manifest(self, head: Signed[Head]) -> bool:
+        """Plans what is new in a manifest; False where it is to be tried again."""
+        manifest, told_by = head.statement.manifest, self._told_by
+
+        async def get(cid: CID) -> bytes:
+            return await self.fetcher.node(cid, told_by)
+
+        found: dict[str, list[SegmentRecord]] = {}
+        try:
+            root = await read_root(manifest, get)
+            if root.room != self.fetcher.room:
+                raise ManifestError("it is another room's")
+            for name, tree in root.trees.items():
+                if self._trees.get(name) != tree:
+                    start = self._planned(name) + 1
+                    found[name] = [one async for one in records(manifest, get, name, start)]
+        except LeafMissing as fault:
+            log.info("manifest-unread", room=self.fetcher.room, because=str(fault))
+            return False
+        except ManifestError as fault:
+            self.notice("bad-manifest", f"The origin signed a manifest that is none: {fault}.")
+            return True
+        for name, new in found.items():
+            self._plan.setdefault(name, deque()).extend(new)
+        self._trees = dict(root.trees)
+        return True
+
+    def _planned(self, name: str) -> int:
+        plan = self._plan.get(name)
+        return plan[-1].segment.number if plan else self.listed.get(name, -1)
+
+    def _advance(self) -> None:
+        """Lists what is next and here."""
+        for name, plan in self._plan.items():
+            while plan and self._next_is_settled(plan):
+                record = plan.popleft()
+                self.listed[name] = record.segment.number
+                self._troubles.pop(record.key, None)
+                if record.key in self._given_up:
+                    self._given_up.discard(record.key)
+                else:
+                    del self._stored[record.key]
+                    self.list_segment(record)
+        self._notify()
+        head = self._read
+        if head is not None and head is not self._completed and not any(self._plan.values()):
+            self._completed = head
+            self.on_complete(head)
+
+    def _next_is_settled(self, plan: deque[SegmentRecord]) -> bool:
+        record = plan[0]
+        key = record.key
+        if key in self._given_up:
+            return True
+        held = self._stored.get(key)
+        if held is None:
+            return self._hopeless(plan)
+        if held == record:
+            return True
+        # both are signed by the origin: the ticks it was made of, and the manifest
+        del self._stored[key]
+        self._wrong.add(key)
+        self.notice(
+            "archive-differs",
+            f"Segment {key.number} of {key.rendition} was announced otherwise than the manifest "
+            "has it; it is fetched again as the manifest says.",
+        )
+        return False
+
+    def _hopeless(self, plan: deque[SegmentRecord]) -> bool:
+        record = plan[0]
+        trouble = self._troubles.get(record.key)
+        if trouble is None or trouble.tries < _GIVE_UP_AFTER:
+            return False
+        if not any(later.key in self._stored for later in plan):
+            return False  # nobody is there to be asked
+        self._given_up.add(record.key)
+        self.notice(
+            "segment-missing",
+            f"Segment {record.segment.number} of {record.rendition.name} is nowhere to be had; "
+            "the archive goes on without it.",
+        )
+        return True
+
+    # -- filling --
+
+    async def _fill_on(self) -> None:
+        while True:
+            record = self._next_to_fill()
+            if record is None:
+                with trio.move_on_after(_AGAIN_S):
+                    await self._work.wait()
+                continue
+            self._filling.add(record.key)
+            try:
+                done = await self._fill(record)
+            finally:
+                self._filling.discard(record.key)
+            if done:
+                SEGMENTS_FILLED.inc()
+                self.stored(record)
+
+    def _next_to_fill(self) -> SegmentRecord | None:
+        """The oldest that is missing, in any rendition, and may be tried now."""
+        now = trio.current_time()
+        candidates: list[SegmentRecord] = []
+        for plan in self._plan.values():
+            for record in plan:
+                key = record.key
+                trouble = self._troubles.get(key)
+                if (
+                    not self.claims(key)
+                    and key not in self._given_up
+                    and not (trouble is not None and now < trouble.again_at_s)
+                    and not self.recording(key)
+                ):
+                    candidates.append(record)
+                    break
+        return min(candidates, key=lambda one: one.segment.program_time_ms, default=None)
+
+    async def _fill(self, record: SegmentRecord) -> bool:
+        # what a lane has written of it is on disk after this
+        await self.fetcher.recorder.drained()
+        if record.key in self._stored or self._is_listed(record):
+            return False
+        try:
+            if record.key in self._wrong:
+                await self.fetcher.store.discard([record.key])
+                self._wrong.discard(record.key)
+            await self.fetcher.segment(record, self._told_by)
+        except (LeafMissing, RecordingStopped, ManifestError, UnixFsError, OSError) as fault:
+            trouble = self._troubles.setdefault(record.key, _Trouble())
+            pause_s = min(_AGAIN_S * 2**trouble.tries, _AGAIN_MAX_S)
+            if not isinstance(fault, RecordingStopped | OSError):
+                trouble.tries += 1
+            trouble.again_at_s = trio.current_time() + pause_s
+            FILLS_FAILED.inc()
+            log.info(
+                "segment-not-fetched",
+                room=record.room,
+                rendition=record.rendition.name,
+                number=record.segment.number,
+                because=str(fault),
+            )
+            self._advance()
+            return False
+        return True
+
+    def _is_listed(self, record: SegmentRecord) -> bool:
+        return record.segment.number <= self.listed.get(record.rendition.name, -1)
+
+    def _notify(self) -> None:
+        work, self._work = self._work, trio.Event()
+        work.set()

@@ -1,0 +1,128 @@
+"""A block store in memory that keeps ``rooms.ports.BlockStore``: for tests under a virtual clock.
+
+The real store writes in threads, for which a virtual clock does not wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId
+from hausd.core.live import FileRange
+from hausd.core.storage import (
+    Append,
+    Close,
+    RecordingStopped,
+    RoomRating,
+    SegmentKey,
+    StoredSegment,
+    UnclosedSegment,
+)
+
+
+@dataclass
+class _File:
+    leaves: list[tuple[CID, bytes]] = field(default_factory=list)
+    nodes: dict[CID, bytes] = field(default_factory=dict)
+    record: bytes | None = None
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(leaf for _, leaf in self.leaves)
+
+
+class MemoryStore:
+    """Refuses what the real one refuses: to append behind a close, and whatever while ``full``."""
+
+    def __init__(self) -> None:
+        self.files: dict[SegmentKey, _File] = {}
+        self.small: dict[CID, bytes] = {}
+        self.ratings: dict[RoomId, RoomRating | None] = {}
+        self.full = False
+
+    async def write(self, changes: Sequence[Append | Close]) -> list[FileRange]:
+        if self.full:
+            raise RecordingStopped("the disk is full")
+        places = []
+        for change in changes:
+            file = self.files.setdefault(change.key, _File())
+            if file.record is not None:
+                raise ValueError(f"{change.key} is closed")
+            if isinstance(change, Append):
+                at = len(file.content)
+                file.leaves += [(cid, bytes(leaf)) for cid, leaf in change.leaves]
+                places.append(FileRange(_path(change.key), at, len(file.content) - at))
+            else:
+                file.nodes = dict(change.nodes)
+                file.record = change.record
+                places.append(FileRange(_path(change.key), 0, len(file.content)))
+        return places
+
+    async def put(self, blocks: Sequence[tuple[CID, bytes]], room: RoomId) -> None:
+        for cid, block in blocks:
+            assert cid.matches(block)
+            self.small[cid] = block
+
+    def has(self, cid: CID) -> bool:
+        return self._find(cid) is not None
+
+    def locate(self, cid: CID) -> FileRange | None:
+        for key, file in self.files.items():
+            at = 0
+            for leaf, data in file.leaves:
+                if leaf == cid:
+                    return FileRange(_path(key), at, len(data))
+                at += len(data)
+            if list(file.nodes)[-1:] == [cid]:
+                return FileRange(_path(key), 0, at)
+        block = self.small.get(cid)
+        return FileRange(str(cid), 0, len(block)) if block is not None else None
+
+    async def block(self, cid: CID) -> bytes | None:
+        return self._find(cid)
+
+    async def segments(self, room: RoomId) -> list[StoredSegment]:
+        return [
+            StoredSegment(key, len(file.content), 0, file.record)
+            for key, file in sorted(self.files.items())
+            if key.room == room and file.record is not None
+        ]
+
+    async def read_range(self, place: FileRange) -> bytes | None:
+        whole = next(
+            (file.content for key, file in self.files.items() if _path(key) == place.path), None
+        )
+        if whole is None:
+            whole = next((b for cid, b in self.small.items() if str(cid) == place.path), None)
+        return whole[place.offset : place.offset + place.length] if whole is not None else None
+
+    def unclosed(self, room: RoomId) -> list[UnclosedSegment]:
+        return [
+            UnclosedSegment(key, tuple((cid, len(leaf)) for cid, leaf in file.leaves))
+            for key, file in sorted(self.files.items())
+            if key.room == room and file.record is None
+        ]
+
+    async def discard(self, keys: Sequence[SegmentKey]) -> None:
+        for key in keys:
+            self.files.pop(key, None)
+
+    def rate(self, room: RoomId, rating: RoomRating | None) -> None:
+        self.ratings[room] = rating
+
+    def _find(self, cid: CID) -> bytes | None:
+        if cid in self.small:
+            return self.small[cid]
+        for file in self.files.values():
+            if cid in file.nodes:
+                return file.nodes[cid]
+            for leaf, data in file.leaves:
+                if leaf == cid:
+                    return data
+        return None
+
+
+def _path(key: SegmentKey) -> str:
+    return f"{key.session}/{key.rendition}/{key.number}"

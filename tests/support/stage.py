@@ -1,0 +1,357 @@
+"""Whole nodes without programs: rooms over a network in memory, and a worker that says a script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import msgspec
+import trio
+from support.follower import comparable
+from support.memorystore import MemoryStore
+from support.swarm import Node, Swarm
+
+from hausd.core.ids import RoomId
+from hausd.core.live import FileRange, Media
+from hausd.core.manifest import Manifest, decode_record
+from hausd.core.media import LEAF_BYTES, Kind
+from hausd.core.publishing import Publisher
+from hausd.core.storage import SegmentKey
+from hausd.rooms.followed_room import FollowedRoom
+from hausd.rooms.manager import Rooms
+from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.records import RoomRecord, encode
+from hausd.rooms.room import Room, RoomParts, RoomSettings
+from hausd.wire.flv import Tag
+from hausd.wire.hls_live import live_media_playlist
+from hausd.wire.worker import (
+    FromWorker,
+    PartMade,
+    RunEnded,
+    RunStarted,
+    TrackStarted,
+    TrackStopped,
+    WorkerConfig,
+)
+
+TIMESCALES = {"source": 90_000, "720p": 90_000, "audio": 48_000}
+GOP_S, PART_S, GOPS_A_SEGMENT = 2.0, 0.4, 5
+SIZES = [99, 5_000, LEAF_BYTES, LEAF_BYTES * 2 + 1]
+
+
+class Wall:
+    """Wall time that goes as the virtual clock does."""
+
+    def now_ms(self) -> int:
+        return 1_800_000_000_000 + round(trio.current_time() * 1000) % 10**10
+
+
+class MemoryRecords:
+    """Room files that outlive a node's end, kept as the bytes that a disk would hold."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+
+    def load(self) -> tuple[list[RoomRecord], list[str]]:
+        return [msgspec.json.decode(one, type=RoomRecord) for one in self.files.values()], []
+
+    def save(self, record: RoomRecord) -> None:
+        self.files[record.id] = encode(record)
+
+    def write(self, room: RoomId, encoded: bytes) -> None:
+        self.files[room] = encoded
+
+    def delete(self, room: RoomId) -> None:
+        self.files.pop(room, None)
+
+
+class Worker:
+    """Says what it is told to say."""
+
+    pid = 4711
+
+    def __init__(self, config: WorkerConfig) -> None:
+        self.config = config
+        self.say, self._said = trio.open_memory_channel[tuple[FromWorker, bytes]](10_000)
+
+    async def send(self, tags: Sequence[Tag]) -> None:
+        pass
+
+    async def finish(self) -> None:
+        self.say.close()
+
+    async def messages(self) -> AsyncIterator[tuple[FromWorker, bytes]]:
+        async for one in self._said:
+            yield one
+
+
+class ScriptedWorkers:
+    def __init__(self) -> None:
+        self.newest: Worker | None = None
+        self._came = trio.Event()
+
+    @asynccontextmanager
+    async def start(self, config: WorkerConfig) -> AsyncIterator[Worker]:
+        self.newest = Worker(config)
+        self._came.set()
+        yield self.newest
+
+    async def worker(self) -> Worker:
+        await self._came.wait()
+        self._came = trio.Event()
+        assert self.newest is not None
+        return self.newest
+
+
+@dataclass
+class Home:
+    """What of a node outlives its process."""
+
+    store: MemoryStore = field(default_factory=MemoryStore)
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+
+
+class Peer:
+    """A running node."""
+
+    def __init__(self, node: Node, rooms: Rooms, home: Home, workers: ScriptedWorkers) -> None:
+        self.node = node
+        self.rooms = rooms
+        self.home = home
+        self.workers = workers
+
+    def room(self, id_: str) -> Room:
+        return self.rooms.find(id_)
+
+    def followed(self, id_: str) -> FollowedRoom:
+        found = self.rooms.find(id_)
+        assert isinstance(found, FollowedRoom)
+        return found
+
+    async def bytes_of(self, media: Media) -> bytes:
+        if isinstance(media.body, FileRange):
+            found = await self.home.store.read_range(media.body)
+            assert found is not None
+            return found
+        return b"".join(media.body)
+
+
+SETTINGS = RoomSettings(
+    worker=WorkerConfig(),
+    reconnect_s=20.0,
+    live_target_s=2,
+    live_window_s=20.0,
+    archive_target_s=10,
+)
+
+
+class Stage:
+    """Nodes by name. Entering starts them, leaving stops them; ``kill`` leaves no time to."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.random = Random(seed)
+        self._homes: dict[str, Home] = {}
+        self._stacks: dict[str, trio.CancelScope] = {}
+
+    async def __aenter__(self) -> Stage:
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        self.swarm = Swarm(self._nursery, self.random)
+        return self
+
+    async def __aexit__(self, *fault: object) -> None:
+        self._nursery.cancel_scope.cancel()
+        await self._manager.__aexit__(*fault)  # type: ignore[arg-type] # as it came
+
+    async def node(self, name: str) -> Peer:
+        """Starts a node, with what it kept if it ran before."""
+        home = self._homes.setdefault(name, Home())
+        node = self.swarm.nodes.get(name) or self.swarm.node(name)  # type: ignore[call-overload]
+        workers = ScriptedWorkers()
+        parts = RoomParts(
+            settings=SETTINGS,
+            workers=workers,
+            store=home.store,
+            records=home.records,  # type: ignore[arg-type] # the same methods, in memory
+            clock=Wall(),
+            random_bytes=self.random.randbytes,
+            network=node,
+        )
+        rooms = Rooms(parts)
+        await self._nursery.start(self._run, name, node, rooms)
+        return Peer(node, rooms, home, workers)
+
+    def kill(self, name: str) -> None:
+        """Ends a node at once: nothing is brought to an end."""
+        self._stacks[name].cancel()
+
+    async def _run(
+        self, name: str, node: Node, rooms: Rooms, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with trio.CancelScope() as scope:
+            self._stacks[name] = scope
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(killed_rooms(rooms))
+                node.rooms = rooms
+                task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    node.rooms = None
+
+
+@asynccontextmanager
+async def killed_rooms(rooms: Rooms) -> AsyncIterator[None]:
+    """Rooms that are not stopped when the scope around them is cancelled: as ``kill -9`` does."""
+    async with rooms.open():
+        try:
+            yield
+        finally:
+            rooms._rooms.clear()
+
+
+class Show:
+    """A publisher's stay in an origin's room, by script."""
+
+    def __init__(self, stage: Stage, peer: Peer, room: str, names: Sequence[str]) -> None:
+        self._stage = stage
+        self._peer = peer
+        self._room = peer.room(room)
+        self._names = list(names)
+        self._gop = 0
+        self._run = 0
+        self._shed: set[str] = set()
+
+    @asynccontextmanager
+    async def on(self) -> AsyncIterator[Show]:
+        assert isinstance(self._room, OriginRoom)
+        async with self._room.publish(Publisher("192.0.2.1", "rtmp", "script")):
+            worker = await self._peer.workers.worker()
+            self._say = worker.say
+            self._run = worker.config.first_run - 1
+            self.begin_run()
+            yield self
+            with trio.move_on_after(0):
+                self._say.send_nowait((RunEnded(self._run), b""))
+
+    def begin_run(self) -> None:
+        """A new run: what follows begins with a discontinuity."""
+        self._run += 1
+        self._gop = 0
+        self._tell(RunStarted(self._run, "start", 434))
+        for name in self._names:
+            self._start(name)
+
+    def shed(self, name: str) -> None:
+        self._shed.add(name)
+        self._tell(TrackStopped(name, self._run, "too slow"))
+
+    def bring_back(self, name: str) -> None:
+        self._shed.discard(name)
+        self._start(name)
+
+    async def play(self, gops: int) -> None:
+        """So many GOPs, in the time that they last."""
+        for _ in range(gops):
+            parts = round(GOP_S / PART_S)
+            for part in range(parts):
+                await trio.sleep(PART_S)
+                for name in reversed(self._names):  # the first closes the tick
+                    if name not in self._shed:
+                        self._part(name, part, part == parts - 1)
+            self._gop += 1
+
+    def _part(self, name: str, part: int, ends: bool) -> None:
+        scale = TIMESCALES[name]
+        start = round((self._gop * GOP_S + part * PART_S) * scale)
+        made = PartMade(
+            name,
+            self._run,
+            self._gop,
+            self._gop // GOPS_A_SEGMENT,
+            start,
+            round(PART_S * scale),
+            part == 0,
+            ends,
+        )
+        self._tell(made, self._stage.random.randbytes(self._stage.random.choice(SIZES)))
+
+    def _start(self, name: str) -> None:
+        kind = Kind.AUDIO if name == "audio" else Kind.VIDEO
+        started = TrackStarted(name, self._run, kind, "avc1.64001f", TIMESCALES[name], 1_000_000)
+        self._tell(started, f"init of {name} in run {self._run}".encode())
+
+    def _tell(self, message: FromWorker, body: bytes = b"") -> None:
+        self._say.send_nowait((message, body))
+
+
+async def same_live(origin: Peer, follower: Peer, room: str) -> None:
+    """Playlists and media of the live edge are the same here and there."""
+    ours, theirs = origin.room(room), follower.room(room)
+    assert set(theirs.tracks) == set(ours.tracks)
+    assert theirs.state is ours.state
+    assert theirs.variants() == ours.variants()
+    for name, track in ours.tracks.items():
+        other = theirs.tracks[name]
+        assert comparable(other.playlist()) == comparable(track.playlist())
+        assert live_media_playlist(other.playlist()) == live_media_playlist(track.playlist())
+    await same_media(origin, follower, room)
+
+
+async def same_media(origin: Peer, follower: Peer, room: str) -> int:
+    """What the follower lists is byte for byte the origin's; how many pieces were compared."""
+    compared = 0
+    for name, track in follower.room(room).tracks.items():
+        reference = origin.room(room).tracks[name]
+        for segment in track.playlist().segments:
+            counter = segment.session.counter
+            pairs = [
+                (track.part(counter, segment.msn, at), reference.part(counter, segment.msn, at))
+                for at in range(len(segment.parts))
+                if not segment.parts[at].gap
+            ]
+            pairs.append(
+                (track.segment(counter, segment.msn), reference.segment(counter, segment.msn))
+            )
+            pairs.append((track.init(counter, segment.run), reference.init(counter, segment.run)))
+            for theirs, ours in pairs:
+                if theirs is None or ours is None:
+                    continue
+                assert theirs.cid == ours.cid
+                assert await follower.bytes_of(theirs) == await origin.bytes_of(ours)
+                compared += 1
+    return compared
+
+
+async def same_archive(origin: Peer, follower: Peer, room: str) -> None:
+    """The same segments, under the same CIDs, in the same playlists, byte for byte."""
+    ours, theirs = origin.room(room), follower.room(room)
+    assert theirs.archive_variants() == ours.archive_variants()
+    assert theirs.record.manifest == ours.record.manifest
+    for variant in ours.archive_variants():
+        name = variant.rendition.name
+        reference, playlist = ours.archive(name), theirs.archive(name)
+        assert reference is not None
+        assert playlist is not None
+        assert playlist.segments == reference.segments
+        assert playlist.ended == reference.ended
+        for segment in playlist.segments:
+            key = SegmentKey(theirs.id, segment.session, name, segment.number)
+            file, other = follower.home.store.files[key], origin.home.store.files[key]
+            assert file.content == other.content
+            assert file.nodes == other.nodes
+            assert list(file.nodes)[-1:] == list(other.nodes)[-1:]
+            assert file.record == other.record
+    assert await rebuilt(follower, room) == await rebuilt(origin, room)
+
+
+async def rebuilt(peer: Peer, room: str) -> str:
+    """The manifest's CID, made anew of what the store holds."""
+    tree = Manifest(RoomId(room), peer.room(room).state)
+    stored = await peer.home.store.segments(RoomId(room))
+    records = [decode_record(one.record) for one in stored]
+    records.sort(key=lambda record: (record.segment.number, record.rendition.name))
+    tree.append(*records)
+    return str(tree.cid)

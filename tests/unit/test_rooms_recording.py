@@ -1,0 +1,68 @@
+"""A follower's recording is the origin's: the same segments, CIDs and manifest."""
+
+from __future__ import annotations
+
+import trio
+from support.stage import Show, Stage, same_archive, same_live
+
+from hausd.core.following import Priority
+from hausd.core.live import RoomState
+
+NAMES = ("source", "720p", "audio")
+
+
+async def test_a_follower_records_the_same_segments_and_manifest(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(1) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = (await origin.rooms.create("A room")).id
+        await follower.rooms.follow(room)
+        await trio.sleep(1)
+        for _ in range(2):
+            async with Show(stage, origin, room, NAMES).on() as show:
+                await show.play(7)
+                await trio.sleep(0.3)
+                await same_archive(origin, follower, room)
+                show.begin_run()
+                await show.play(9)
+                show.shed("720p")
+                await show.play(6)
+                show.bring_back("720p")
+                await show.play(4)
+            await trio.sleep(60)
+            await same_archive(origin, follower, room)
+        archived = [cid for cid, priority in origin.node.served.of if priority is Priority.ARCHIVE]
+        assert not [cid for cid in archived if cid.codec.name == "RAW"], "nothing came twice"
+        assert not follower.room(room).notices
+
+
+async def test_who_joins_late_is_live_at_once_and_gets_the_rest_behind_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(2) as stage:
+        origin, early = await stage.node("origin"), await stage.node("early")
+        late = await stage.node("late")
+        stage.swarm.link(origin.node, early.node)
+        stage.swarm.link(early.node, late.node)
+        room = (await origin.rooms.create("A room")).id
+        await early.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(23)
+            await late.rooms.follow(room)
+            await trio.sleep(0.3)
+            assert late.room(room).state is RoomState.LIVE
+            edges = {
+                name: (track.playlist().edge(), origin.room(room).tracks[name].playlist().edge())
+                for name, track in late.room(room).tracks.items()
+            }
+            assert set(edges) == set(NAMES)
+            assert all(here == there for here, there in edges.values()), edges
+            await show.play(12)
+            await trio.sleep(0.3)
+            await same_live(origin, late, room)
+        await trio.sleep(60)
+        for peer in (early, late):
+            await same_archive(origin, peer, room)
+        assert not late.room(room).notices
