@@ -72,7 +72,7 @@ class Swarm:
         for part in range(int(end_s / w.PART_S)):
             self.events.at(part * w.PART_S, self._produce, part)
         self.events.run(end_s + DEADLINE_S + 1)
-        for part, made_s in self._made.items():
+        for made_s in self._made.values():
             if begin_s <= made_s < end_s:
                 self.measure.origin_parts += 1
         return self.measure
@@ -95,6 +95,10 @@ class Swarm:
     def _join(self) -> None:
         node = self._make(self.world.place(self._free_riders))
         self._link(node, w.MESH // 2)
+        if node.links:
+            other = self.nodes[min(node.links)]
+            trip_s = 2 * self.world.delay_s(node.place, other.place)
+            self.events.at(self.events.now_s + trip_s, self._catch_up, node, other)
         if self._churn:
             stays_s = self.random.expovariate(1 / w.LIFETIME_S)
             self.events.at(self.events.now_s + stays_s, self._leave, node)
@@ -174,6 +178,19 @@ class Swarm:
         if part not in node.have:
             actions = node.pull.heard([(part, w.PART_BYTES)], sender, now_s, now_s + DEADLINE_S)
             self._act(node, actions)
+
+    def _catch_up(self, node: Node, other: Node) -> None:
+        """The neighbour told over /haus/room/1 what its newest part is."""
+        part = max(other.have, default=None)
+        if part is None or part in node.heard or not node.alive:
+            return
+        now_s = self.events.now_s
+        node.heard.add(part)
+        node.pull.neighbour(other.number, other.pull.hops)
+        self._act(
+            node,
+            node.pull.heard([(part, w.PART_BYTES)], other.number, now_s, now_s + DEADLINE_S),
+        )
 
     # ---- asking ----
 
