@@ -62,9 +62,6 @@ class Measure:
         if self.measures(now_s):
             self.origin_copies += 1
 
-    def sent(self, now_s: float, took_s: float) -> None:
-        """Someone sent a part on."""
-
     def row(self) -> dict[str, float]:
         """The figures of a run."""
         found = sorted(self.latencies_s)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hausd.core.ids import RoomId
-from hausd.core.peers import MAX_HOPS, Gives, PeerId
+from hausd.core.peers import Gives, PeerId
+from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
-from hausd.policy.parents import Action, Ask, Lost, Pull, Withdraw
+from hausd.policy.parents import Pull
 from hausd.policy.uploads import Uploads
 from simnet import world as w
 from simnet.events import Events
@@ -19,6 +20,7 @@ ORIGIN = 0
 DEADLINE_S = 4.0
 """A leaf that is not there so long after it was announced is given up."""
 FORGET_PARTS = 30
+ESTIMATED_PEERS = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +57,6 @@ class Swarm:
         self._size = size
         self._free_riders = free_riders
         self._churn = churn
-        self._estimates = 256
         self.nodes: dict[int, Node] = {}
         self._alive: list[int] = []
         self._next = 0
@@ -82,7 +83,7 @@ class Swarm:
     def _make(self, place: w.Place) -> Node:
         number = self._next
         self._next += 1
-        estimates = Estimates(self._estimates)
+        estimates = Estimates(ESTIMATED_PEERS)
         origin = None if number == ORIGIN else PeerId(ORIGIN)  # type: ignore[arg-type]
         node = Node(
             number, place, self.events.now_s, Uploads(place.given_bps / 8), Pull(estimates, origin)
@@ -276,15 +277,14 @@ class Swarm:
         node.uploads.sent(ROOM, asker.number, w.PART_BYTES, now_s)
         node.free_s = max(node.free_s, now_s) + w.PART_BYTES * 8 / node.place.uplink_bps
         at_s = node.free_s + self.world.delay_s(node.place, asker.place)
-        self.events.at(at_s, self._got, asker, leaf, node, node.have[leaf])
+        told = 0 if node is self.origin else node.pull.hops
+        self.events.at(at_s, self._got, asker, leaf, node, told, node.have[leaf] + 1)
         if node is self.origin:
             self.measure.origin_sent(now_s)
-        else:
-            self.measure.sent(now_s, node.free_s - now_s)
 
     # ---- answers ----
 
-    def _got(self, node: Node, leaf: int, sender: Node, hops: int) -> None:
+    def _got(self, node: Node, leaf: int, sender: Node, hops: int, came_over: int) -> None:
         if not node.alive:
             return
         now_s = self.events.now_s
@@ -294,9 +294,9 @@ class Swarm:
         if node.first_s is None:
             node.first_s = now_s
             self.measure.joined(node.joined_s, now_s)
-        self.measure.arrived(leaf, node.number, now_s - self._made[leaf], hops + 1)
+        self.measure.arrived(leaf, node.number, now_s - self._made[leaf], came_over)
         actions = node.pull.got(leaf, sender.number, hops, now_s)
-        self._keep(node, leaf, min(hops + 1, MAX_HOPS))
+        self._keep(node, leaf, came_over)
         self._act(node, actions)
 
     def _keep(self, node: Node, leaf: int, hops: int) -> None:
