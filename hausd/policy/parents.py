@@ -279,7 +279,7 @@ class Pull(Generic[K]):
         if self.parent is None or self.parent not in want.out:
             return False
         asked_s, waits = want.out[self.parent]
-        if waits and self._spoke_s < asked_s and not want.hedges:
+        if waits and self._spoke_s < asked_s and want.asks == 1:
             self._silent += 1
         return self._silent >= _SILENT_LEAVES
 
