@@ -20,6 +20,7 @@ class Measure:
     hedges: int = 0
     busy: int = 0
     twice: int = 0
+    rings: int = 0
     expected: int = 0
     _due: set[tuple[int, int]] = field(default_factory=set)
 
@@ -76,6 +77,7 @@ class Measure:
             "join_p95_s": at(sorted(self.joins_s), 0.95),
             "requests_per_part": self.requests / parts,
             "hedged": self.hedges / parts,
+            "rings": self.rings,
         }
 
 

@@ -78,6 +78,15 @@ class Swarm:
                 self.measure.origin_parts += 1
         return self.measure
 
+    def rings(self) -> int:
+        """How many nodes wait in a ring, or for one that does, for some leaf: must be 0."""
+        waits: dict[int, dict[int, set[int]]] = {}
+        for number in self._alive:
+            for leaf, askers in self.nodes[number].waiting.items():
+                for asker in askers:
+                    waits.setdefault(leaf, {}).setdefault(asker.number, set()).add(number)
+        return sum(map(on_rings, waits.values()))
+
     # ---- coming and going ----
 
     def _make(self, place: w.Place) -> Node:
@@ -152,6 +161,7 @@ class Swarm:
         now_s = self.events.now_s
         self._made[part] = now_s
         self._keep(self.origin, part, 0)
+        self.measure.rings += self.rings()
         if self.measure.measures(now_s):
             for number in self._alive:
                 node = self.nodes[number]
@@ -313,3 +323,14 @@ class Swarm:
     def _told_none(self, node: Node, leaf: int, sender: int, hops: int) -> None:
         if node.alive:
             self._act(node, node.pull.none(leaf, sender, hops, self.events.now_s))
+
+
+def on_rings(waits: dict[int, set[int]]) -> int:
+    """Nodes left when those that wait for nobody who waits are taken away, again and again."""
+    left = {asker: {to for to in tos if to in waits} for asker, tos in waits.items()}
+    while free := [asker for asker, tos in left.items() if not tos]:
+        for asker in free:
+            del left[asker]
+        for tos in left.values():
+            tos.difference_update(free)
+    return len(left)
