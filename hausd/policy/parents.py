@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, KeysView, Sequence
+from collections.abc import Iterable, KeysView, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
 from hausd.core.peers import MAX_HOPS, PeerId
+from hausd.policy.asking import Action, Ask, K, Lost, Withdraw, joined
 from hausd.policy.estimates import Estimate, Estimates
-
-K = TypeVar("K", bound=Hashable)
 
 MAX_WANTS = 1024
 """Leaves that are sought at once; at the bound the oldest are given up."""
@@ -42,7 +41,7 @@ _FIRST_PATIENCE_S = 0.6
 _LEAST_PATIENCE_S = 0.1
 _MOST_PATIENCE_S = 1.2
 _RETRY_S = 0.2
-_SLOW_AFTER = 3.0
+_SLOW_AFTER = 2.0
 """A late leaf counts 1, one in time takes a quarter off: at this sum a parent is slow."""
 _SILENT_LEAVES = 3
 """A parent that let so many leaves become late and said nothing meanwhile is gone."""
@@ -54,38 +53,6 @@ _BUSY_REST_S, _MOST_BUSY_REST_S = 1.0, 30.0
 _MOST_ORIGIN_REST_S = 2.0
 _GONE_REST_S, _MOST_GONE_REST_S = 1.0, 60.0
 _WRONG_REST_S = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ask(Generic[K]):
-    """Ask this peer for these leaves; ``wait_s`` 0: for an answer at once.
-
-    ``hops`` goes with the request: see ``Pull.admits``. A peer that isn't connected is dialled;
-    where that fails, ``Pull.gone`` is told.
-    """
-
-    peer: PeerId
-    leaves: tuple[K, ...]
-    wait_s: float
-    hops: int
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw(Generic[K]):
-    """Cancel what was asked of this peer for a leaf."""
-
-    peer: PeerId
-    leaf: K
-
-
-@dataclass(frozen=True, slots=True)
-class Lost(Generic[K]):
-    """The leaf's time is over. Whoever waits for it here gets a *none*."""
-
-    leaf: K
-
-
-Action = Ask[K] | Withdraw[K] | Lost[K]
 
 
 @dataclass(slots=True)
@@ -254,7 +221,7 @@ class Pull(Generic[K]):
                 want.named = [*usable, *(one for one in want.named if one not in usable)]
                 del want.named[MAX_NAMED:]
                 by_peer += self._next(leaf, want, now_s)
-        return _joined(by_peer)
+        return joined(by_peer)
 
     def gone(self, peer: PeerId, now_s: float) -> list[Action[K]]:
         """This peer can't be reached (any more); nothing it was asked for will come."""
@@ -296,7 +263,7 @@ class Pull(Generic[K]):
                 actions += self._hedge(leaf, want, now_s)
             else:
                 self._wake(leaf, want, want.deadline_s)
-        return _joined(actions)
+        return joined(actions)
 
     # ---- parents ----
 
@@ -317,7 +284,7 @@ class Pull(Generic[K]):
         if self.parent is None or self.parent not in want.out:
             return False
         asked_s, waits = want.out[self.parent]
-        if waits and self._spoke_s < asked_s and not want.hedges:
+        if waits and self._spoke_s < asked_s and want.asks == 1:
             self._silent += 1
         return self._silent >= _SILENT_LEAVES
 
@@ -419,7 +386,7 @@ class Pull(Generic[K]):
         for leaf, want in list(self._wants.items()):
             if want.out.pop(peer, None) is not None:
                 actions += self._next(leaf, want, now_s)
-        return _joined(actions)
+        return joined(actions)
 
     def _give_up(self, leaf: K) -> list[Action[K]]:
         want = self._wants.pop(leaf)
@@ -436,21 +403,3 @@ class Pull(Generic[K]):
                 if entry[2] in self._wants and self._wants[entry[2]].due_s == entry[0]
             ]
             heapq.heapify(self._heap)
-
-
-def _joined(actions: list[Action[K]]) -> list[Action[K]]:
-    """Requests to one peer for several leaves become one."""
-    joined: list[Action[K]] = []
-    places: dict[tuple[PeerId, float, int], int] = {}
-    for action in actions:
-        if isinstance(action, Ask):
-            place = places.setdefault((action.peer, action.wait_s, action.hops), len(joined))
-            if place < len(joined):
-                earlier = joined[place]
-                assert isinstance(earlier, Ask)
-                joined[place] = Ask(
-                    action.peer, (*earlier.leaves, *action.leaves), action.wait_s, action.hops
-                )
-                continue
-        joined.append(action)
-    return joined

@@ -9,17 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from support.peers import peer
 
 from hausd.core.peers import MAX_HOPS, PeerId
+from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
 from hausd.policy.parents import (
     MAX_ASKS,
     MAX_AT_ONCE,
     MAX_NEIGHBOURS,
     MAX_WANTS,
-    Action,
-    Ask,
-    Lost,
     Pull,
-    Withdraw,
 )
 
 A, B, C, ORIGIN = map(peer, range(4))

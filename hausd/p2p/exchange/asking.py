@@ -29,8 +29,9 @@ from hausd.core.peers import (
 from hausd.p2p import metrics
 from hausd.p2p.exchange.line import Asked, Line, LineBroken
 from hausd.p2p.host import Host
+from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
-from hausd.policy.parents import Action, Ask, Lost, Pull, Withdraw
+from hausd.policy.parents import Pull
 from hausd.telemetry import count_swallowed
 from hausd.wire.blocks_protocol import (
     MAX_BLOCKS,

@@ -20,6 +20,7 @@ class Measure:
     hedges: int = 0
     busy: int = 0
     twice: int = 0
+    rings: int = 0
     expected: int = 0
     _due: set[tuple[int, int]] = field(default_factory=set)
 
@@ -62,9 +63,6 @@ class Measure:
         if self.measures(now_s):
             self.origin_copies += 1
 
-    def sent(self, now_s: float, took_s: float) -> None:
-        """Someone sent a part on."""
-
     def row(self) -> dict[str, float]:
         """The figures of a run."""
         found = sorted(self.latencies_s)
@@ -79,6 +77,7 @@ class Measure:
             "join_p95_s": at(sorted(self.joins_s), 0.95),
             "requests_per_part": self.requests / parts,
             "hedged": self.hedges / parts,
+            "rings": self.rings,
         }
 
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hausd.core.ids import RoomId
-from hausd.core.peers import MAX_HOPS, Gives, PeerId
+from hausd.core.peers import Gives, PeerId
+from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
-from hausd.policy.parents import Action, Ask, Lost, Pull, Withdraw
+from hausd.policy.parents import Pull
 from hausd.policy.uploads import Uploads
 from simnet import world as w
 from simnet.events import Events
@@ -19,6 +20,7 @@ ORIGIN = 0
 DEADLINE_S = 4.0
 """A leaf that is not there so long after it was announced is given up."""
 FORGET_PARTS = 30
+ESTIMATED_PEERS = 256
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +57,6 @@ class Swarm:
         self._size = size
         self._free_riders = free_riders
         self._churn = churn
-        self._estimates = 256
         self.nodes: dict[int, Node] = {}
         self._alive: list[int] = []
         self._next = 0
@@ -72,17 +73,26 @@ class Swarm:
         for part in range(int(end_s / w.PART_S)):
             self.events.at(part * w.PART_S, self._produce, part)
         self.events.run(end_s + DEADLINE_S + 1)
-        for part, made_s in self._made.items():
+        for made_s in self._made.values():
             if begin_s <= made_s < end_s:
                 self.measure.origin_parts += 1
         return self.measure
+
+    def rings(self) -> int:
+        """How many nodes wait in a ring, or for one that does, for some leaf: must be 0."""
+        waits: dict[int, dict[int, set[int]]] = {}
+        for number in self._alive:
+            for leaf, askers in self.nodes[number].waiting.items():
+                for asker in askers:
+                    waits.setdefault(leaf, {}).setdefault(asker.number, set()).add(number)
+        return sum(map(on_rings, waits.values()))
 
     # ---- coming and going ----
 
     def _make(self, place: w.Place) -> Node:
         number = self._next
         self._next += 1
-        estimates = Estimates(self._estimates)
+        estimates = Estimates(ESTIMATED_PEERS)
         origin = None if number == ORIGIN else PeerId(ORIGIN)  # type: ignore[arg-type]
         node = Node(
             number, place, self.events.now_s, Uploads(place.given_bps / 8), Pull(estimates, origin)
@@ -95,6 +105,10 @@ class Swarm:
     def _join(self) -> None:
         node = self._make(self.world.place(self._free_riders))
         self._link(node, w.MESH // 2)
+        if node.links:
+            other = self.nodes[min(node.links)]
+            trip_s = 2 * self.world.delay_s(node.place, other.place)
+            self.events.at(self.events.now_s + trip_s, self._catch_up, node, other)
         if self._churn:
             stays_s = self.random.expovariate(1 / w.LIFETIME_S)
             self.events.at(self.events.now_s + stays_s, self._leave, node)
@@ -147,6 +161,7 @@ class Swarm:
         now_s = self.events.now_s
         self._made[part] = now_s
         self._keep(self.origin, part, 0)
+        self.measure.rings += self.rings()
         if self.measure.measures(now_s):
             for number in self._alive:
                 node = self.nodes[number]
@@ -174,6 +189,19 @@ class Swarm:
         if part not in node.have:
             actions = node.pull.heard([(part, w.PART_BYTES)], sender, now_s, now_s + DEADLINE_S)
             self._act(node, actions)
+
+    def _catch_up(self, node: Node, other: Node) -> None:
+        """The neighbour told over /haus/room/1 what its newest part is."""
+        part = max(other.have, default=None)
+        if part is None or part in node.heard or not node.alive:
+            return
+        now_s = self.events.now_s
+        node.heard.add(part)
+        node.pull.neighbour(other.number, other.pull.hops)
+        self._act(
+            node,
+            node.pull.heard([(part, w.PART_BYTES)], other.number, now_s, now_s + DEADLINE_S),
+        )
 
     # ---- asking ----
 
@@ -259,15 +287,14 @@ class Swarm:
         node.uploads.sent(ROOM, asker.number, w.PART_BYTES, now_s)
         node.free_s = max(node.free_s, now_s) + w.PART_BYTES * 8 / node.place.uplink_bps
         at_s = node.free_s + self.world.delay_s(node.place, asker.place)
-        self.events.at(at_s, self._got, asker, leaf, node, node.have[leaf])
+        told = 0 if node is self.origin else node.pull.hops
+        self.events.at(at_s, self._got, asker, leaf, node, told, node.have[leaf] + 1)
         if node is self.origin:
             self.measure.origin_sent(now_s)
-        else:
-            self.measure.sent(now_s, node.free_s - now_s)
 
     # ---- answers ----
 
-    def _got(self, node: Node, leaf: int, sender: Node, hops: int) -> None:
+    def _got(self, node: Node, leaf: int, sender: Node, hops: int, came_over: int) -> None:
         if not node.alive:
             return
         now_s = self.events.now_s
@@ -277,9 +304,9 @@ class Swarm:
         if node.first_s is None:
             node.first_s = now_s
             self.measure.joined(node.joined_s, now_s)
-        self.measure.arrived(leaf, node.number, now_s - self._made[leaf], hops + 1)
+        self.measure.arrived(leaf, node.number, now_s - self._made[leaf], came_over)
         actions = node.pull.got(leaf, sender.number, hops, now_s)
-        self._keep(node, leaf, min(hops + 1, MAX_HOPS))
+        self._keep(node, leaf, came_over)
         self._act(node, actions)
 
     def _keep(self, node: Node, leaf: int, hops: int) -> None:
@@ -296,3 +323,14 @@ class Swarm:
     def _told_none(self, node: Node, leaf: int, sender: int, hops: int) -> None:
         if node.alive:
             self._act(node, node.pull.none(leaf, sender, hops, self.events.now_s))
+
+
+def on_rings(waits: dict[int, set[int]]) -> int:
+    """Nodes left when those that wait for nobody who waits are taken away, again and again."""
+    left = {asker: {to for to in tos if to in waits} for asker, tos in waits.items()}
+    while free := [asker for asker, tos in left.items() if not tos]:
+        for asker in free:
+            del left[asker]
+        for tos in left.values():
+            tos.difference_update(free)
+    return len(left)

@@ -1,0 +1,63 @@
+"""What a node that pulls is to do next, as ``policy.parents`` decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from hausd.core.peers import PeerId
+
+K = TypeVar("K", bound=Hashable)
+"""What names a leaf: a CID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(Generic[K]):
+    """Ask this peer for these leaves; ``wait_s`` 0: for an answer at once.
+
+    ``hops`` goes with the request: see ``parents.Pull.admits``. So does what this node gives;
+    without a wait only its own slots, or whoever is asked by many counts copies below them twice.
+    A peer that isn't connected is dialled; where that fails, ``Pull.gone`` is told.
+    """
+
+    peer: PeerId
+    leaves: tuple[K, ...]
+    wait_s: float
+    hops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw(Generic[K]):
+    """Cancel what was asked of this peer for a leaf."""
+
+    peer: PeerId
+    leaf: K
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Generic[K]):
+    """The leaf's time is over. Whoever waits for it here gets a *none*."""
+
+    leaf: K
+
+
+Action = Ask[K] | Withdraw[K] | Lost[K]
+
+
+def joined(actions: list[Action[K]]) -> list[Action[K]]:
+    """Requests to one peer for several leaves become one."""
+    made: list[Action[K]] = []
+    places: dict[tuple[PeerId, float, int], int] = {}
+    for action in actions:
+        if isinstance(action, Ask):
+            place = places.setdefault((action.peer, action.wait_s, action.hops), len(made))
+            if place < len(made):
+                earlier = made[place]
+                assert isinstance(earlier, Ask)
+                made[place] = Ask(
+                    action.peer, (*earlier.leaves, *action.leaves), action.wait_s, action.hops
+                )
+                continue
+        made.append(action)
+    return made

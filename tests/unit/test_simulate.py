@@ -1,0 +1,35 @@
+"""The policies together: a room of many nodes that come and go, on a virtual clock."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2] / "scripts/simulate.d"))
+from simnet import world
+from simnet.swarm import Swarm, on_rings
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("free_riders", [0.0, 0.5])
+def test_a_room_lives_on_an_origins_few_copies(seed: int, free_riders: float) -> None:
+    swarm = Swarm(80, seed, free_riders=free_riders)
+    row = swarm.run(join_s=8.0, warm_s=10.0, measured_s=12.0).row()
+    assert row["rings"] == 0
+    assert row["lost"] < 0.01
+    assert row["origin_copies"] <= 1.15 * world.ORIGIN_COPIES
+    assert row["p99_s"] < 3.0
+    assert row["hops_max"] <= 20
+
+
+def test_the_same_seed_gives_the_same_figures() -> None:
+    rows = [Swarm(40, 3).run(4.0, 4.0, 4.0).row() for _ in range(2)]
+    assert rows[0] == rows[1]
+    assert rows[0] != Swarm(40, 4).run(4.0, 4.0, 4.0).row()
+
+
+def test_rings_would_be_seen() -> None:
+    assert on_rings({1: {2}, 2: {3}, 3: set()}) == 0
+    assert on_rings({1: {2}, 2: {3}, 3: {1}, 4: {1}}) == 4
