@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ FIRST_S, LONGEST_S = 1.0, 300.0
 GIVE_UP_AFTER = 12
 """Failures in a row, some 40 minutes: then a known peer is forgotten. Bootstrap peers never."""
 _DIALS_AT_ONCE = 4
-_SAVE_EVERY_S = 30.0
+_SAVE_AFTER_S = 2.0
+"""From one write of the book to the next: a node that is killed finds back to whom it knew."""
 _MAX_FOUND = 64
 
 
@@ -118,6 +120,7 @@ class Redial:
             self._clock.now_ms(),
             dialled=connection.direction is Direction.OUT,
         )
+        self._look.set()
 
     async def connected(self, peer: PeerId) -> None:
         await trio.lowlevel.checkpoint()
@@ -138,7 +141,7 @@ class Redial:
 
     async def run(self) -> None:
         """Dials who is due, until cancelled; saves the book now and then, and at the end."""
-        saved_s = trio.current_time()
+        saved_s = -math.inf
         try:
             async with trio.open_nursery() as nursery:
                 while True:
@@ -149,10 +152,11 @@ class Redial:
                     for peer in due:
                         self._under_way.add(peer)
                         nursery.start_soon(self._dial, peer)
-                    if now - saved_s >= _SAVE_EVERY_S:
+                    if self._book.changed and now - saved_s >= _SAVE_AFTER_S:
                         saved_s = now
                         await self.save()
-                    with trio.move_on_after(max(0.1, min(next_s - now, _SAVE_EVERY_S))):
+                    look_s = _SAVE_AFTER_S if self._book.changed else LONGEST_S
+                    with trio.move_on_after(max(0.1, min(next_s - now, look_s))):
                         await self._look.wait()
         finally:
             with trio.CancelScope(shield=True):
@@ -163,10 +167,14 @@ class Redial:
         if not self._book.changed:
             return
         encoded = self._book.encode()
+        written = False
         try:
             await trio.to_thread.run_sync(self._book.write, encoded)
+            written = True
         except OSError as fault:
             log.warning("peer-book-unwritten", because=fault.strerror)
+        finally:
+            self._book.changed |= not written  # failed, or cancelled before it began
 
     def _due(self, now: float) -> tuple[list[PeerId], float]:
         """Whom to dial now, and when to look again."""

@@ -250,7 +250,7 @@ async def chain(options: argparse.Namespace) -> None:
             await trio.to_thread.run_sync(sys.stdin.readline)
             for _ in range(options.messages):
                 # a tick's size, as often as ticks of eight rooms come
-                await topic.publish(b"%20d" % time.perf_counter_ns() + bytes(400))
+                topic.publish(b"%20d" % time.perf_counter_ns() + bytes(400))
                 await trio.sleep(0.05)
         await trio.sleep_forever()
 

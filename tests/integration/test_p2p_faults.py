@@ -338,7 +338,7 @@ async def test_a_burst_arrives_whole() -> None:
                 while not sender.peers():
                     await trio.sleep(0.01)
                 for number in range(30):
-                    await sender.publish(b"%d" % number)
+                    sender.publish(b"%d" % number)
                 for number in range(30):
                     assert (await anext(receiver)).data == b"%d" % number
 

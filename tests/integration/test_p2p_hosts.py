@@ -95,7 +95,7 @@ async def test_a_message_is_heard_two_hops_away_from_who_delivered_it_first() ->
                 while not (at_a.peers() and len(at_b.peers()) == 2 and at_c.peers()):
                     await trio.sleep(0.01)
                 await trio.sleep(0.5)
-                await at_a.publish(b"hello")
+                at_a.publish(b"hello")
                 heard = await anext(at_b)
                 assert (heard.peer, heard.data) == (a.peer_id, b"hello")
                 heard = await anext(at_c)

@@ -53,8 +53,8 @@ async def test_topics_go_on_after_a_reconnect() -> None:
                 await drop.disconnect(other.peer_id)
                 await until(lambda: not at_a.peers() and not at_b.peers())
             await until(lambda: at_a.peers() and at_b.peers())
-            await at_a.publish(b"from a")
-            await at_b.publish(b"from b")
+            at_a.publish(b"from a")
+            at_b.publish(b"from b")
             with trio.fail_after(10):
                 assert (await anext(at_a)).data == b"from b"
                 assert (await anext(at_b)).data == b"from a"

@@ -127,11 +127,11 @@ async def test_a_peer_whose_messages_are_rejected_is_banned() -> None:
         async with a.topic("t", accept) as sender, b.topic("t", reject):
             await until(sender.peers)
             for _ in range(3):
-                await sender.publish(b"nonsense")
+                sender.publish(b"nonsense")
             await until(lambda: b.peers() and b.peers()[0].score < 0)
             for _ in range(12):
                 if sender.peers():
-                    await sender.publish(b"nonsense")
+                    sender.publish(b"nonsense")
                 await trio.sleep(0.05)
             await until(lambda: not b.peers())
             assert b._pubsub.score(a.peer_id) < -40
@@ -147,7 +147,7 @@ async def test_a_flood_on_a_topic_is_cut_to_its_rate() -> None:
             await until(sender.peers)
             heard = 0
             for number in range(200):
-                await sender.publish(b"%d" % number)
+                sender.publish(b"%d" % number)
             with trio.move_on_after(1.5):
                 async for _ in receiver:
                     heard += 1
@@ -164,7 +164,7 @@ async def test_a_reader_that_falls_behind_loses_the_oldest() -> None:
         async with a.topic("t", accept) as sender, b.topic("t", accept) as receiver:
             await until(sender.peers)
             for number in range(10):
-                await sender.publish(b"%d" % number)
+                sender.publish(b"%d" % number)
             await until(lambda: receiver.lost == 6)
             assert [(await anext(receiver)).data for _ in range(4)] == [b"6", b"7", b"8", b"9"]
 
@@ -192,8 +192,8 @@ async def test_two_that_dial_each_other_at_once_keep_one_connection() -> None:
                 await stream.send_all(b"one")
                 assert await stream.receive_some() == b"one"
                 await until(lambda: at_a.peers() and at_b.peers())
-                await at_a.publish(b"from a")
-                await at_b.publish(b"from b")
+                at_a.publish(b"from a")
+                at_b.publish(b"from b")
                 assert (await anext(at_a)).data == b"from b"
                 assert (await anext(at_b)).data == b"from a"
 

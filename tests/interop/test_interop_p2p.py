@@ -109,7 +109,7 @@ async def test_streams_pings_and_topics_work_with_js_libp2p(we_dial: bool) -> No
             while counted < 10_000_000 or not topic.peers():
                 await trio.sleep(0.02)
             await trio.sleep(2)  # until its mesh has formed
-            await topic.publish(b"from ours")
+            topic.publish(b"from ours")
             assert await js.says("heard") == "from ours"
             await js.tell(publish="t", text="from js")
             assert (await anext(topic)).data == b"from js"
