@@ -70,7 +70,7 @@ def plot(rows: list[Row], stem: Path, title: str) -> None:
         axes.grid(alpha=0.3)
     # Above the lines, or between them.
     latency.set_ylim(0, 1.35 * latency.get_ylim()[1])
-    latency.legend(fontsize=7, ncols=3, loc="upper center")
+    latency.legend(fontsize=6, ncols=3, loc="upper center", handlelength=3)
     loss.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.02, 0.9))
     load.legend(fontsize=8, loc="lower left")
     figure.suptitle(title, fontsize=10)
