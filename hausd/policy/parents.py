@@ -233,8 +233,7 @@ class Pull(Generic[K]):
         """This peer sent bytes that are not the leaf's: it is asked nothing for a long time."""
         self._neighbours.pop(peer, None)
         self._estimates.rest(peer, now_s, _WRONG_REST_S, _WRONG_REST_S)
-        withdrawn = [Withdraw(peer, leaf) for leaf, want in self._wants.items() if peer in want.out]
-        return [*withdrawn, *self._without(peer, now_s)]
+        return [*self._withdrawn(peer), *self._without(peer, now_s)]
 
     def next_due(self) -> float | None:
         """When ``due`` is to be called, in the caller's seconds; None where nothing is sought."""
@@ -258,6 +257,7 @@ class Pull(Generic[K]):
                 assert self.parent is not None
                 self._wake(leaf, want, now_s + _RETRY_S)
                 self._estimates.rest(self.parent, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
+                actions += self._withdrawn(self.parent)
                 actions += self._without(self.parent, now_s)
             elif len(want.out) < MAX_AT_ONCE and want.asks < MAX_ASKS:
                 actions += self._hedge(leaf, want, now_s)
@@ -387,6 +387,9 @@ class Pull(Generic[K]):
             if want.out.pop(peer, None) is not None:
                 actions += self._next(leaf, want, now_s)
         return joined(actions)
+
+    def _withdrawn(self, peer: PeerId) -> list[Action[K]]:
+        return [Withdraw(peer, leaf) for leaf, want in self._wants.items() if peer in want.out]
 
     def _give_up(self, leaf: K) -> list[Action[K]]:
         want = self._wants.pop(leaf)

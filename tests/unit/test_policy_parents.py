@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.peers import peer
@@ -196,6 +196,8 @@ def test_a_node_that_is_nowhere_lets_nobody_wait() -> None:
     assert not one.admits("x", MAX_HOPS)
 
 
+@example([("h", 1, 0), ("b", 1, 0), ("h", 0, 0)])
+@example([("h", 0, 0), ("g", 0, 0), ("h", 0, 0)])
 @given(
     st.lists(
         st.tuples(st.sampled_from("hbgnwd"), st.integers(0, 40), st.integers(0, 7)), max_size=80

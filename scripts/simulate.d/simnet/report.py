@@ -64,12 +64,15 @@ def plot(rows: list[Row], stem: Path, title: str) -> None:
     load.set_title("what the origin sends", fontsize=10)
     load.set_ylabel("copies of the stream")
     load.set_ylim(bottom=0)
-    latency.set_ylim(bottom=0)
     for axes in (latency, loss, load):
         axes.set_xscale("log")
         axes.set_xlabel("nodes")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+    # Above the lines, or between them.
+    latency.set_ylim(0, 1.35 * latency.get_ylim()[1])
+    latency.legend(fontsize=6, ncols=3, loc="upper center", handlelength=3)
+    loss.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.02, 0.9))
+    load.legend(fontsize=8, loc="lower left")
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()
     for kind in ("png", "svg"):
