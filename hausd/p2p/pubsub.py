@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import structlog
 import trio
@@ -44,6 +45,8 @@ _MAX_RPC_BYTES = 1024 * 1024
 _OPEN_S = 10.0
 _SEND_S = 20.0
 """A peer that takes none of what we say for so long is dropped from gossip."""
+_REOPEN_FIRST_S, _REOPEN_LONGEST_S = 1.0, 60.0
+"""Between one stream of gossip that broke and the next, while the peer stays connected."""
 _MAX_BUCKETS = 4096
 
 
@@ -203,24 +206,36 @@ class Pubsub:
             scope.cancel()
 
     async def _speak(self, peer: PeerId, scope: trio.CancelScope) -> None:
-        """Sends a peer what it is owed, for as long as it is connected."""
+        """Sends a peer what it is owed, for as long as it is connected and speaks gossip."""
+        wait_s = _REOPEN_FIRST_S
         try:
             with scope:
-                with trio.fail_after(_OPEN_S):
-                    stream, _ = await self._network.open_stream(peer, *PROTOCOLS)
-                self._gossip.add_peer(peer)
-                self._gossip.set_score(peer, self.score(peer))
-                await self._send(peer, stream)
-        except (PeerUnreachable, ProtocolRefused, StreamBroken, trio.TooSlowError) as error:
-            log.debug("no-gossip", peer=peer, because=str(error))
+                while await self._speak_once(peer):
+                    await trio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _REOPEN_LONGEST_S)
         except Exception as error:  # noqa: BLE001 the door of a peer's task
             count_swallowed("p2p-gossip", error)
         finally:
             if self._sending.get(peer, (None,))[0] is scope:
                 del self._sending[peer]
-                self._gossip.remove_peer(peer)
 
-    async def _send(self, peer: PeerId, stream: PeerStream) -> None:
+    async def _speak_once(self, peer: PeerId) -> bool:
+        """One stream's life; whether another one may do better."""
+        try:
+            with trio.fail_after(_OPEN_S):
+                stream, _ = await self._network.open_stream(peer, *PROTOCOLS)
+            self._gossip.add_peer(peer)
+            self._gossip.set_score(peer, self.score(peer))
+            await self._send(peer, stream)
+        except (PeerUnreachable, StreamBroken, trio.TooSlowError) as error:
+            log.debug("gossip-broken", peer=peer, because=str(error))
+            return True
+        except ProtocolRefused:
+            return False
+        finally:
+            self._gossip.remove_peer(peer)
+
+    async def _send(self, peer: PeerId, stream: PeerStream) -> NoReturn:
         while True:
             self._gossip.woken.discard(peer)
             owed = self._gossip.take(peer)
