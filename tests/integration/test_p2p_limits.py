@@ -21,6 +21,9 @@ from hausd.core.peers import (
 )
 from hausd.p2p import network, places
 from hausd.p2p.places import networks
+from hausd.p2p.rpc import Rpc
+from hausd.p2p.stock import rpc as codec
+from hausd.wire.multistream import lengthened
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -225,6 +228,21 @@ async def test_a_broken_stream_of_gossip_is_opened_again() -> None:
         for stream in (2, 4):  # of what it opens, one for identify and one for gossip
             await peer.channel.send(frame(WINDOW, RST, stream, 0))
         await gossip_begins()
+
+
+async def test_what_a_peer_says_before_we_could_answer_counts() -> None:
+    def accept(peer: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
+    async with (
+        host("victim") as victim,
+        victim.topic("t", accept) as topic,
+        raw_peer(victim.addresses[0]) as peer,
+    ):
+        # it subscribes, and agrees to no stream of ours for a while
+        subscribes = lengthened(codec.encode(Rpc(subscriptions=[(True, "t")])))
+        await peer.open(1, "/meshsub/1.1.0", more=subscribes)
+        await until(topic.peers)
 
 
 async def test_a_thousand_connections_come_and_go_and_leave_nothing() -> None:
