@@ -81,9 +81,19 @@ class Gossip:
         return frozenset(self._mesh.get(topic, ()))
 
     def add_peer(self, peer: PeerId) -> None:
-        """A peer is connected: it is told of our topics."""
-        state = self._peers[peer] = _Peer()
-        state.outbox.subscriptions = [(True, topic) for topic in sorted(self._mine)]
+        """A peer is connected: what it says counts from now on, and it is told of our topics."""
+        self._peers[peer] = _Peer()
+        self.greet(peer)
+
+    def greet(self, peer: PeerId) -> None:
+        """A new stream to a peer begins: it is told of our topics, and grafted anew."""
+        state = self._peers.get(peer)
+        if state is None:
+            return
+        state.outbox = Rpc(subscriptions=[(True, topic) for topic in sorted(self._mine)])
+        state.outbox_bytes = 0
+        for members in self._mesh.values():
+            members.discard(peer)
         self.woken.add(peer)
 
     def remove_peer(self, peer: PeerId) -> None:

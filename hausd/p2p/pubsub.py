@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 import structlog
 import trio
@@ -44,6 +46,8 @@ _MAX_RPC_BYTES = 1024 * 1024
 _OPEN_S = 10.0
 _SEND_S = 20.0
 """A peer that takes none of what we say for so long is dropped from gossip."""
+_REOPEN_FIRST_S, _REOPEN_LONGEST_S = 1.0, 60.0
+"""Between one stream of gossip that broke and the next, while the peer stays connected."""
 _MAX_BUCKETS = 4096
 
 
@@ -98,6 +102,15 @@ class Topic:
         self._more.set()
 
 
+@dataclass(slots=True, eq=False)
+class _Speaker:
+    """The task that tells one peer, over one connection, what it is owed."""
+
+    peer: PeerId
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    wake: trio.Event = field(default_factory=trio.Event)
+
+
 class Pubsub:
     """All topics of a node."""
 
@@ -123,7 +136,7 @@ class Pubsub:
         self._nursery = nursery
         self._scores = Scores()
         self._topics: dict[str, Topic] = {}
-        self._sending: dict[PeerId, tuple[trio.CancelScope, trio.Event]] = {}
+        self._speakers: dict[PeerId, _Speaker] = {}
         self._hearing: dict[PeerId, PeerStream] = {}
         self._rates: OrderedDict[tuple[PeerId, str], Bucket] = OrderedDict()
         self._seqno = 0
@@ -187,56 +200,69 @@ class Pubsub:
     # -- peers that come and go --
 
     async def connected(self, peer: PeerId) -> None:
+        if peer not in self._speakers:
+            speaker = self._speakers[peer] = _Speaker(peer)
+            # before anything is sent: what it says may come before our stream to it is open
+            self._gossip.add_peer(peer)
+            self._gossip.set_score(peer, self.score(peer))
+            self._nursery.start_soon(self._speak, speaker)
         await trio.lowlevel.checkpoint()
-        if peer in self._sending:
-            return
-        scope, wake = trio.CancelScope(), trio.Event()
-        self._sending[peer] = (scope, wake)
-        self._nursery.start_soon(self._speak, peer, scope)
 
     async def disconnected(self, peer: PeerId) -> None:
         await trio.lowlevel.checkpoint()
-        self._gossip.remove_peer(peer)
-        scope, _ = self._sending.pop(peer, (None, None))
-        if scope is not None:
-            scope.cancel()
+        speaker = self._speakers.get(peer)
+        if speaker is not None:
+            self._silence(speaker)
+            speaker.scope.cancel()
 
-    async def _speak(self, peer: PeerId, scope: trio.CancelScope) -> None:
-        """Sends a peer what it is owed, for as long as it is connected."""
+    async def _speak(self, speaker: _Speaker) -> None:
+        """Sends a peer what it is owed, for as long as it is connected and speaks gossip."""
+        wait_s = _REOPEN_FIRST_S
         try:
-            with scope:
-                with trio.fail_after(_OPEN_S):
-                    stream, _ = await self._network.open_stream(peer, *PROTOCOLS)
-                self._gossip.add_peer(peer)
-                self._gossip.set_score(peer, self.score(peer))
-                await self._send(peer, stream)
-        except (PeerUnreachable, ProtocolRefused, StreamBroken, trio.TooSlowError) as error:
-            log.debug("no-gossip", peer=peer, because=str(error))
+            with speaker.scope:
+                while await self._speak_once(speaker):
+                    self._gossip.greet(speaker.peer)
+                    await trio.sleep(wait_s)
+                    wait_s = min(2 * wait_s, _REOPEN_LONGEST_S)
         except Exception as error:  # noqa: BLE001 the door of a peer's task
             count_swallowed("p2p-gossip", error)
         finally:
-            if self._sending.get(peer, (None,))[0] is scope:
-                del self._sending[peer]
-                self._gossip.remove_peer(peer)
+            self._silence(speaker)
 
-    async def _send(self, peer: PeerId, stream: PeerStream) -> None:
+    async def _speak_once(self, speaker: _Speaker) -> bool:
+        """One stream's life; whether another one may do better."""
+        peer = speaker.peer
+        try:
+            with trio.fail_after(_OPEN_S):
+                stream, _ = await self._network.open_stream(peer, *PROTOCOLS)
+            await self._send(speaker, stream)
+        except (PeerUnreachable, StreamBroken, trio.TooSlowError) as error:
+            log.debug("gossip-broken", peer=peer, because=str(error))
+            return True
+        except ProtocolRefused:
+            return False
+
+    async def _send(self, speaker: _Speaker, stream: PeerStream) -> NoReturn:
         while True:
-            self._gossip.woken.discard(peer)
-            owed = self._gossip.take(peer)
+            self._gossip.woken.discard(speaker.peer)
+            owed = self._gossip.take(speaker.peer)
             if not owed:
-                scope, _ = self._sending[peer]
-                wake = trio.Event()
-                self._sending[peer] = (scope, wake)
-                await wake.wait()
+                speaker.wake = trio.Event()
+                await speaker.wake.wait()
                 continue
             with trio.fail_after(_SEND_S):
                 await stream.send_all(lengthened(codec.encode(owed)))
 
+    def _silence(self, speaker: _Speaker) -> None:
+        """It has nothing more to say; another one of its peer, if any, goes on."""
+        if self._speakers.get(speaker.peer) is speaker:
+            del self._speakers[speaker.peer]
+            self._gossip.remove_peer(speaker.peer)
+
     def _wake(self) -> None:
         for peer in self._gossip.woken:
-            _, wake = self._sending.get(peer, (None, None))
-            if wake is not None:
-                wake.set()
+            if speaker := self._speakers.get(peer):
+                speaker.wake.set()
         self._gossip.woken.clear()
 
     # -- what they say --

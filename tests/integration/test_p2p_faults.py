@@ -34,9 +34,12 @@ MESHSUB = "/meshsub/1.1.0"
 
 
 async def stock_says(*arguments: str) -> dict[str, Any]:
-    done = await trio.run_process([*STOCK, *arguments], capture_stdout=True)
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    """What became of it; nothing where it got stuck, as it sometimes does."""
+    with trio.move_on_after(40):
+        done = await trio.run_process([*STOCK, *arguments], capture_stdout=True)
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+    return {}
 
 
 class Victim:
@@ -202,8 +205,7 @@ async def test_it_still_listens_after_many_connections() -> None:
 
 
 async def test_both_ends_may_send_bulk_and_open_streams_at_once() -> None:
-    said = await stock_says("deadlock")
-    assert said["done"] < said["of"]
+    assert (await stock_says("deadlock")).get("done", 0) < 48
 
     done = 0
 
@@ -225,6 +227,8 @@ async def test_both_ends_may_send_bulk_and_open_streams_at_once() -> None:
             each.handle("/drain/1", drain)
         await a.connect(b.addresses[0])
         with trio.fail_after(60):
+            while not b.peers():
+                await trio.sleep(0.01)
             async with trio.open_nursery() as nursery:
                 for _ in range(24):
                     nursery.start_soon(push, a, b.peer_id)
@@ -318,6 +322,19 @@ async def test_a_message_that_two_deliver_is_heard_once() -> None:
     assert await heard(ours()) == 1
 
 
+async def test_a_forged_message_is_not_heard_and_its_bringer_pays() -> None:
+    async with (
+        host("victim") as victim,
+        victim.topic("t", accept) as topic,
+        raw_peer(victim.addresses[0]) as peer,
+    ):
+        await peer.open(1, MESHSUB, more=message(data=b"other") + message(seqno=2))
+        with trio.fail_after(5):
+            assert (await anext(topic)).data == b"data"
+        (seen,) = victim.peers()
+        assert seen.score < -9
+
+
 async def test_a_taken_port_is_said() -> None:
     assert (await stock_says("taken-port"))["raised"] is False
     # ours: test_a_taken_port_names_the_option
@@ -329,8 +346,7 @@ async def test_no_socket_is_left_open() -> None:
 
 
 async def test_a_burst_arrives_whole() -> None:
-    said = await stock_says("spam")
-    assert said["heard"] < said["of"]
+    assert (await stock_says("spam")).get("heard", 0) < 30
     async with host("a") as a, host("b") as b:
         await a.connect(b.addresses[0])
         async with a.topic("t", accept) as sender, b.topic("t", accept) as receiver:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 import trio
 from support.hosts import host
-from support.rawpeer import lives, raw_peer
+from support.rawpeer import RST, WINDOW, frame, lives, raw_peer
 
 from hausd.core.peers import (
     HostLimits,
@@ -21,6 +21,9 @@ from hausd.core.peers import (
 )
 from hausd.p2p import network, places
 from hausd.p2p.places import networks
+from hausd.p2p.rpc import Rpc
+from hausd.p2p.stock import rpc as codec
+from hausd.wire.multistream import lengthened
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -210,6 +213,36 @@ async def test_a_peer_that_lost_its_connection_is_spoken_to_on_the_next() -> Non
                         heard += await again.channel.receive()
                 assert await lost.drained(5)
                 assert len(victim.peers()) == 1
+
+
+async def test_a_broken_stream_of_gossip_is_opened_again() -> None:
+    async with host("victim") as victim, raw_peer(victim.addresses[0]) as peer:
+
+        async def gossip_begins() -> None:
+            heard = b""
+            with trio.fail_after(10):
+                while b"/meshsub/1.1.0" not in heard:
+                    heard += await peer.channel.receive()
+
+        await gossip_begins()
+        for stream in (2, 4):  # of what it opens, one for identify and one for gossip
+            await peer.channel.send(frame(WINDOW, RST, stream, 0))
+        await gossip_begins()
+
+
+async def test_what_a_peer_says_before_we_could_answer_counts() -> None:
+    def accept(peer: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
+    async with (
+        host("victim") as victim,
+        victim.topic("t", accept) as topic,
+        raw_peer(victim.addresses[0]) as peer,
+    ):
+        # it subscribes, and agrees to no stream of ours for a while
+        subscribes = lengthened(codec.encode(Rpc(subscriptions=[(True, "t")])))
+        await peer.open(1, "/meshsub/1.1.0", more=subscribes)
+        await until(topic.peers)
 
 
 async def test_a_thousand_connections_come_and_go_and_leave_nothing() -> None:

@@ -130,6 +130,18 @@ def test_who_leaves_a_topic_is_left_alone() -> None:
     assert not one.mesh("t")
 
 
+def test_a_peer_is_grafted_anew_on_a_new_stream() -> None:
+    router, peer = Gossip(random.Random(1)), PeerId("p")
+    router.subscribe("t", 0)
+    router.add_peer(peer)
+    router.received(peer, Rpc(subscriptions=[(True, "t")]), 0)
+    router.take(peer)
+    router.greet(peer)
+    assert router.take(peer).subscriptions == [(True, "t")]
+    router.heartbeat(1)
+    assert router.take(peer).graft == ["t"]
+
+
 def test_a_peer_grafting_within_its_backoff_is_pruned_and_pays() -> None:
     router = Gossip(random.Random(1))
     router.subscribe("t", 0)
