@@ -48,9 +48,9 @@ class Client:
         self._home = home
         self._timeout_s = timeout_s
 
-    def get(self, *path: str) -> Any:
+    def get(self, *path: str, query: str = "") -> Any:
         """Asks for something; gives the JSON value as it came."""
-        return self._whole("GET", path, None)
+        return self._whole("GET", path, None, query)
 
     def post(self, *path: str, body: Mapping[str, object] | None = None) -> Any:
         """Makes or changes something."""
@@ -72,8 +72,14 @@ class Client:
             while line := answer.readline():
                 yield json.loads(line)
 
-    def _whole(self, method: str, path: tuple[str, ...], body: Mapping[str, object] | None) -> Any:
-        with self._answer(method, path, body, "", self._timeout_s) as answer:
+    def _whole(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: Mapping[str, object] | None,
+        query: str = "",
+    ) -> Any:
+        with self._answer(method, path, body, query, self._timeout_s) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

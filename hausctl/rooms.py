@@ -13,7 +13,7 @@ from hausctl.context import Here
 from hausctl.words import short_id, size
 
 if TYPE_CHECKING:
-    from hausd.core.shapes import ExportShape, RoomShape
+    from hausd.core.shapes import CardShape, ExportShape, RoomShape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -47,9 +47,21 @@ def create(
 
 
 @app.command("list")
-def list_rooms(ctx: typer.Context) -> None:
-    """Lists the rooms of this node."""
+def list_rooms(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WORDS]", help="With --network: words of title, artist or id."),
+    ] = None,
+    network: Annotated[
+        bool, typer.Option("--network", help="Those that other nodes tell of, instead.")
+    ] = False,
+) -> None:
+    """Lists the rooms of this node, or those of other nodes."""
     here = Here.of(ctx)
+    if network:
+        _list_cards(here, " ".join(words or []))
+        return
     value = here.client.get("rooms")
     if here.json or not value:
         here.answer(value, "There are no rooms. Create one with: hausctl rooms create TITLE")
@@ -84,6 +96,25 @@ def show(ctx: typer.Context, room: RoomName) -> None:
     from hausctl.sheet import room_sheet
 
     here.answer(value, *room_sheet(cast("RoomShape", shaped(value))))
+
+
+def _list_cards(here: Here, search: str) -> None:
+    from urllib.parse import urlencode
+
+    value = here.client.get("cards", query=f"?{urlencode({'q': search})}")
+    if here.json or not value:
+        here.answer(value, "No other node has told of such a room. See: hausctl peers list")
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    from hausctl.words import ago
+
+    table = Table("Room", "Title", "State", "Here", "Heard", box=None)
+    for card in cast("list[CardShape]", shaped(value)):
+        here_too = "followed" if card.followed else "-"
+        table.add_row(card.id, escape(card.title), coloured(card.state), here_too, ago(card.heard))
+    here.answer(value, table)
 
 
 @app.command()

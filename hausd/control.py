@@ -28,6 +28,7 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
+    CardShape,
     CheckShape,
     DiskShape,
     ExportShape,
@@ -42,6 +43,7 @@ from hausd.core.shapes import (
 )
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
+from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
 from hausd.telemetry.progress import Progress
@@ -62,6 +64,7 @@ class Control:
     rtmp: str | None = None
     http: str | None = None
     network: NodeNetwork | None = None
+    directory: Directory | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)
@@ -146,6 +149,9 @@ class Control:
 
     async def peers(self) -> Sequence[PeerShape]:
         return self.network.peers() if self.network is not None else []
+
+    async def cards(self, search: str) -> Sequence[CardShape]:
+        return self.directory.cards(search) if self.directory is not None else []
 
     async def connect_peer(self, address: str) -> PeerShape:
         return await self._network().connect(address)

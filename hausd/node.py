@@ -43,6 +43,7 @@ from hausd.ingest.terms import Limits as RtmpLimits
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_network
 from hausd.p2p import ListenFailed
+from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
@@ -172,6 +173,12 @@ async def _run(
             )
             if not rooms.list():
                 await control.create_room(_FIRST_ROOM)
+
+            if network is not None:
+                directory = Directory(rooms, parts.clock)
+                control.directory = await stack.enter_async_context(
+                    directory.open(network.exchange)
+                )
 
             ready = trio.Event()
             api_ports = ApiPorts(

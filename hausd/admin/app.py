@@ -25,6 +25,7 @@ from hausd.admin.streams import LogLines, Work, error_shape, failed
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.shapes import (
+    CardShape,
     CheckShape,
     DiskShape,
     ErrorBody,
@@ -155,6 +156,13 @@ async def _unfollow_room(node: Node, room: Room) -> RoomShape:
 @_routes.get("/peers")
 async def _peers(node: Node) -> Sequence[PeerShape]:
     return await node.peers()
+
+
+@_routes.get("/cards")
+async def _cards(
+    node: Node, q: Annotated[str, Query(max_length=_MAX_TITLE_CHARACTERS)] = ""
+) -> Sequence[CardShape]:
+    return await node.cards(q)
 
 
 @_routes.post("/peers", status_code=HTTPStatus.CREATED)

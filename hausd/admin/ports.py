@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from hausd.core.ids import RoomId
 from hausd.core.shapes import (
+    CardShape,
     CheckShape,
     DiskShape,
     ExportShape,
@@ -53,6 +54,9 @@ class NodeControl(Protocol):
 
     async def peers(self) -> Sequence[PeerShape]:
         """The nodes that are connected."""
+
+    async def cards(self, search: str) -> Sequence[CardShape]:
+        """Rooms of other nodes that were heard of and have these words; live ones first."""
 
     async def connect_peer(self, address: str) -> PeerShape:
         """Connects with the node at a multiaddr with ``/p2p/ID``."""

@@ -175,6 +175,19 @@ class StatusShape(Shape):
     """What the last start found broken and mended, in plain words."""
 
 
+class CardShape(Shape):
+    """A room of another node, as its signed card presents it."""
+
+    id: str
+    title: str
+    artist: str
+    state: RoomState
+    gated: bool
+    followed: bool
+    heard: datetime
+    renditions: list[RenditionShape] = []
+
+
 class PeerShape(Shape):
     """Another node that is connected. Bytes are of payload."""
 

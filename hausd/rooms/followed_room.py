@@ -171,6 +171,13 @@ class FollowedRoom(Room):
     def _notice_missing(self) -> None:
         self._missing.set()
 
+    def call(self, title: str) -> None:
+        """The room's card names it so."""
+        if title != self.record.title:
+            self.record.title = title
+            self._save()
+            self._touch()
+
     # -- what the follower tells --
 
     def _session_began(self) -> None:

@@ -196,6 +196,10 @@ class Rooms:
         log.info("room-unfollowed", room=room.id)
         return shape
 
+    def origins(self) -> Sequence[OriginRoom]:
+        """The rooms that begin here."""
+        return [room for room in self._rooms.values() if isinstance(room, OriginRoom)]
+
     def get(self, room: RoomId) -> Room | None:
         """A room by its id."""
         return self._rooms.get(room)

@@ -34,3 +34,4 @@ SEGMENTS_FILLED = Counter(
 FILLS_FAILED = Counter(
     "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
 )
+CARDS = Counter("hausd_rooms_cards", "Room cards heard, by what became of them", ["fate"])

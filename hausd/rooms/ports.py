@@ -134,6 +134,13 @@ class RoomSync(Protocol):
         """What the first neighbour that knows the room tells; None where nobody answers."""
 
 
+class Events(Protocol):
+    """Gossip about which rooms there are."""
+
+    def join_events(self, validator: Validator) -> AbstractAsyncContextManager[Topic]:
+        """Takes part in the topic of room cards."""
+
+
 class Network(Protocol):
     """What rooms need of other nodes."""
 

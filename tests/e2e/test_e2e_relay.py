@@ -184,3 +184,22 @@ def test_what_can_not_be_followed_is_said_in_words(tmp_path: Path) -> None:
         assert "can't be reached" in said["message"] or "peer id" in said["message"]
         assert one.ctl("rooms", "unfollow", own, code=1)["error"]["code"] == "not-followed"
         assert one.ctl("peers", "list") == []
+
+
+def test_rooms_of_other_nodes_are_found_and_followed_by_name(film: Path, tmp_path: Path) -> None:
+    with line(tmp_path, 3) as (origin, relay, other):
+        room = origin.room("Saturday at the Haus")
+        relay.ctl("peers", "connect", origin.words["peer"])
+        other.ctl("peers", "connect", relay.words["peer"])
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+
+            def found() -> list[Any]:
+                cards = other.ctl("rooms", "list", "--network", "haus", "saturday")
+                return [card for card in cards if card["state"] == "live"]
+
+            (card,) = until(found, 40)
+            assert (card["id"], card["title"]) == (room["id"], "Saturday at the Haus")
+            assert other.ctl("rooms", "list", "--network", "no such words") == []
+            relay.ctl("rooms", "follow", card["id"])
+            until(lambda: plays(relay, card["id"]))
+            until(lambda: relay.ctl("rooms", "show", card["id"])["title"] == card["title"], 40)

@@ -18,6 +18,7 @@ from hausd.p2p.exchange.syncing import Syncing
 from hausd.p2p.host import Host
 from hausd.p2p.pubsub import Topic
 from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
+from hausd.wire.cards import TOPIC as EVENTS
 from hausd.wire.room_protocol import PROTOCOL as ROOM
 
 
@@ -53,6 +54,12 @@ class Exchange:
     def join(self, room: RoomId, validator: Validator) -> AbstractAsyncContextManager[RoomTopic]:
         """See ``rooms.ports.Announcements``."""
         return self._join(room, validator)
+
+    @asynccontextmanager
+    async def join_events(self, validator: Validator) -> AsyncIterator[RoomTopic]:
+        """See ``rooms.ports.Events``."""
+        async with self._host.topic(EVENTS, validator) as topic:
+            yield RoomTopic(topic)
 
     async def fetch(
         self,

@@ -1,0 +1,168 @@
+"""Rooms that other nodes have: their cards, as heard on the topic of events; and this node's own.
+
+A card says what a room is, signed by its authority; where it can be had from is the network's.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+import trio
+
+from hausd.core.clock import Clock
+from hausd.core.ids import RoomId
+from hausd.core.keys import SigningKey
+from hausd.core.live import RoomState
+from hausd.core.peers import PeerId, Verdict
+from hausd.core.shapes import CardShape, RenditionShape
+from hausd.rooms.followed_room import FollowedRoom
+from hausd.rooms.manager import Rooms
+from hausd.rooms.metrics import CARDS
+from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.ports import Events, Topic
+from hausd.wire.cards import Card, CardError, SignedCard, UnknownAuthority, replaces, sign_card
+from hausd.wire.cards import verify_card as verified
+
+log = structlog.get_logger("hausd.rooms")
+
+MAX_CARDS = 1024
+"""Rooms that are known of; beyond it, who was heard of longest ago is forgotten."""
+_AGAIN_S = 20.0
+_LOOK_S = 1.0
+_FORGET_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Heard:
+    signed: SignedCard
+    heard_s: float
+    heard_ms: int
+
+
+class Directory:
+    """``open`` takes part in the topic."""
+
+    def __init__(self, rooms: Rooms, clock: Clock) -> None:
+        self._rooms = rooms
+        self._clock = clock
+        self._heard: OrderedDict[RoomId, _Heard] = OrderedDict()
+        self._told: dict[RoomId, tuple[tuple[object, ...], float]] = {}
+
+    @asynccontextmanager
+    async def open(self, events: Events) -> AsyncIterator[Directory]:
+        """Hears and tells until the context is left."""
+        async with events.join_events(self.judge) as topic, trio.open_nursery() as nursery:
+            nursery.start_soon(self._hear, topic)
+            nursery.start_soon(self._tell, topic)
+            yield self
+            nursery.cancel_scope.cancel()
+
+    def judge(self, peer: PeerId, untrusted: bytes) -> Verdict:
+        """Whether a message is passed on."""
+        try:
+            card = verified(untrusted).card
+        except UnknownAuthority:
+            verdict = Verdict.IGNORE  # an event's room: nobody here can tell who signs for it
+        except CardError:
+            verdict = Verdict.REJECT
+        else:
+            known = self._heard.get(card.room)
+            newer = replaces(known.signed.card if known is not None else None, card)
+            ours = isinstance(self._rooms.get(card.room), OriginRoom)
+            verdict = Verdict.ACCEPT if newer and not ours else Verdict.IGNORE
+        CARDS.labels(verdict.value).inc()
+        return verdict
+
+    def cards(self, search: str = "") -> list[CardShape]:
+        """Rooms of other nodes whose title, artist or id has these words; live ones first."""
+        words = search.casefold().split()
+        found = []
+        for room, heard in reversed(self._heard.items()):
+            card = heard.signed.card
+            text = f"{card.title} {card.artist} {room}".casefold()
+            if all(word in text for word in words):
+                found.append(_shape(heard, followed=self._rooms.get(room) is not None))
+        return sorted(found, key=lambda card: card.state is not RoomState.LIVE)
+
+    async def _hear(self, topic: Topic) -> None:
+        async for message in topic.heard():
+            try:
+                self._keep(verified(message.data))
+            except CardError as fault:
+                log.debug("card-not-kept", because=str(fault))
+
+    def _keep(self, signed: SignedCard) -> None:
+        card = signed.card
+        known = self._heard.pop(card.room, None)
+        if known is not None and not replaces(known.signed.card, card):
+            signed = known.signed
+        now_s = trio.current_time()
+        self._heard[card.room] = _Heard(signed, now_s, self._clock.now_ms())
+        while self._heard:
+            oldest = next(iter(self._heard.values()))
+            if len(self._heard) <= MAX_CARDS and now_s - oldest.heard_s < _FORGET_S:
+                break
+            self._heard.popitem(last=False)
+        room = self._rooms.get(card.room)
+        if isinstance(room, FollowedRoom):
+            room.call(signed.card.title)
+
+    async def _tell(self, topic: Topic) -> None:
+        """Tells of each room that begins here: at once when it changes, else now and then."""
+        while True:
+            now_s = trio.current_time()
+            for room in self._rooms.origins():
+                says = _says(room)
+                told, at_s = self._told.get(room.id, ((), 0.0))
+                if says != told or now_s - at_s >= _AGAIN_S:
+                    self._told[room.id] = (says, now_s)
+                    topic.publish(self._card(room).encoded)
+            await trio.sleep(_LOOK_S)
+
+    def _card(self, room: OriginRoom) -> SignedCard:
+        now_ms = self._clock.now_ms()
+        card = Card(
+            room=room.id,
+            n=now_ms,  # grows across restarts without being written down
+            time_ms=now_ms,
+            title=room.title,
+            artist="",
+            state=room.state,
+            renditions=tuple(track.rendition for track in room.tracks.values() if track.active),
+        )
+        return sign_card(card, SigningKey(room.record.seed))
+
+
+def _says(room: OriginRoom) -> tuple[object, ...]:
+    names = tuple(name for name, track in room.tracks.items() if track.active)
+    return (room.title, room.state, names)
+
+
+def _shape(heard: _Heard, *, followed: bool) -> CardShape:
+    card = heard.signed.card
+    return CardShape(
+        id=card.room,
+        title=card.title,
+        artist=card.artist,
+        state=card.state,
+        gated=card.gated,
+        followed=followed,
+        heard=datetime.fromtimestamp(heard.heard_ms / 1000, UTC),
+        renditions=[
+            RenditionShape(
+                name=one.name,
+                kind=one.kind,
+                codecs=one.codecs,
+                width=one.width,
+                height=one.height,
+                frame_rate=round(float(one.frame_rate), 3) if one.frame_rate else None,
+                bitrate=one.bandwidth_bps,
+            )
+            for one in card.renditions
+        ],
+    )
