@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hausd.core.shapes import (
         PublisherShape,
         RenditionShape,
+        RoomNetworkShape,
         RoomShape,
         StatusShape,
         WorkerShape,
@@ -63,6 +64,8 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         if recording.stopped_because:
             pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
         yield from _section("Recording", facts(pairs, 2))
+    if room.network:
+        yield from _section("Network", facts(_network(room.network), 2))
     if room.notices:
         notices = ((clock(notice.time), escape(notice.text)) for notice in room.notices)
         yield from _section("Notices", facts(notices, 2))
@@ -78,6 +81,8 @@ def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
         ("home", escape(status.home)),
         ("publish to", escape(status.rtmp or "")),
         ("watch at", escape(status.http or "")),
+        ("other nodes", f"{status.peers} connected" if status.peer else "no network"),
+        ("reach it at", escape(status.peer or "")),
         ("rooms", f"{live}, {count(status.viewers, 'viewer', 'viewers')}"),
         ("traffic", f"{rate(status.bitrate_in)} in, {rate(status.bitrate_out)} out"),
         ("store", f"{size(store.used_bytes)} of {size(store.quota_bytes)}"),
@@ -101,6 +106,17 @@ def sandbox(holds: list[str], missing: list[str]) -> str:
 def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:
     yield f"\n[bold]{name}[/]"
     yield inner
+
+
+def _network(network: RoomNetworkShape) -> Iterator[tuple[str, str]]:
+    yield "role", network.role
+    if network.role == "follower":
+        away = count(network.hops, "hop", "hops") if network.hops is not None else "not known"
+        yield "origin", f"{away} away"
+        if network.parent:
+            yield "comes from", network.parent
+    yield "goes to", count(network.copies, "node", "nodes")
+    yield "neighbours", str(network.neighbours)
 
 
 def _publisher(publisher: PublisherShape) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 An encoder sends some 77 messages a second, ffmpeg each in two pieces. A turn of the event loop for
 each costs more than all that is done with it; a thread that polls costs a fifth of it (measured:
-docs/decisions/0011-publishers-thread.md).
+docs/decisions/0013-publishers-thread.md).
 
 SO_RCVLOWAT makes the kernel wake us when a message that was begun is whole, and else for a
 picture's worth, so that sound waits for the picture after it, at 30 fps at most 33 ms. ffmpeg sends
