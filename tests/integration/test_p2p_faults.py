@@ -205,7 +205,13 @@ async def test_it_still_listens_after_many_connections() -> None:
 
 
 async def test_both_ends_may_send_bulk_and_open_streams_at_once() -> None:
-    assert (await stock_says("deadlock")).get("done", 0) < 48
+    # it takes a moment in which both read loops write: nearly every time, not each
+    stuck = False
+    for _ in range(4):
+        if (await stock_says("deadlock")).get("done", 0) < 48:
+            stuck = True
+            break
+    assert stuck
 
     done = 0
 
