@@ -1,0 +1,181 @@
+"""A stream through whole nodes: what a hop adds, how often the origin sends it, how soon one joins.
+
+Run by ``scripts/bench relay [--json] [--seconds S] [--followers N]``. All on loopback, so a hop has
+no round trip to speak of. A picture carries the time it was sent (an SEI message); an LL-HLS client
+at each node reads every part, blocking; a hop's delay is from client to client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import re
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+# Last, not first: this folder's http.py would hide the standard library's.
+sys.path[0] = str(ROOT)
+sys.path += [str(ROOT / "scripts" / "bench.d"), str(ROOT / "tests")]
+
+from mediabench.inputs import Made, make  # noqa: E402 the folders above are needed first
+from mediabench.publisher import publishing  # noqa: E402
+from mediabench.report import machine  # noqa: E402
+from mediabench.watcher import Watcher  # noqa: E402
+from support.node import Node, node  # noqa: E402
+
+SETS = ("media.ladder=[]", "media.part_seconds=0.1667", "media.images=false")
+RELAY_SETS = (*SETS, "media.warm_workers=0")
+HOPS = 3
+HOP_P50_MS, HOP_P99_MS, JOIN_S, COPIES = 25.0, 80.0, 1.0, 2.2
+_PATIENCE_S = 30.0
+_SETTLE_S = 6.0
+_GOP_FRAMES = 30
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--followers", type=int, default=16)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = make(folder / "live.flv", Made(1280, 720, 2_470_000, 30, _GOP_FRAMES))
+        found = {
+            "machine": "  ".join(f"{name} {value}" for name, value in machine(None).items()),
+            "chain": chain(folder, source, options.seconds),
+            "swarm": swarm(folder, source, options.seconds, options.followers),
+        }
+    print(json.dumps(found, indent=2) if options.json else table(found))
+
+
+def chain(folder: Path, source: Path, seconds: float) -> dict[str, Any]:
+    """Nodes in a line, each following the one before; a client at each."""
+    with ExitStack() as stack:
+        nodes = [
+            stack.enter_context(node(folder / f"chain-{at}", *(RELAY_SETS if at else SETS)))
+            for at in range(HOPS + 1)
+        ]
+        room = nodes[0].room("bench")
+        joins = []
+        with publishing(source, f"{nodes[0].rtmp}/{room['stream_key']}"):
+            nodes[0].wait_state(room["id"], "live")
+            time.sleep(3)
+            for one, before in zip(nodes[1:], nodes, strict=False):
+                began_s = time.monotonic()
+                one.ctl("rooms", "follow", room["id"], "--peer", before.words["peer"])
+                Watcher(_playlist(one, room["id"])).first_part(_PATIENCE_S)
+                joins.append(time.monotonic() - began_s)
+            time.sleep(_SETTLE_S)
+            seen = watch([_playlist(one, room["id"]) for one in nodes], seconds)
+    return {
+        "newest_ms": [_spread(each["newest_ms"]) for each in seen],
+        "lost": [each["lost"] + each["refused"] for each in seen],
+        "join_s": joins,
+    }
+
+
+def swarm(folder: Path, source: Path, seconds: float, followers: int) -> dict[str, Any]:
+    """Followers that all know the origin, which sends two copies at most."""
+    with ExitStack() as stack:
+        origin = stack.enter_context(node(folder / "origin", *SETS, "p2p.origin_copies=2"))
+        room = origin.room("bench")
+        nodes = [
+            stack.enter_context(node(folder / f"follower-{at}", *RELAY_SETS))
+            for at in range(followers)
+        ]
+        with publishing(source, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(room["id"], "live")
+            for one in nodes:
+                one.ctl("rooms", "follow", room["id"], "--peer", origin.words["peer"])
+            time.sleep(_SETTLE_S + 4)
+            before = _figures(origin), [_figures(one) for one in nodes]
+            time.sleep(seconds)
+            after = _figures(origin), [_figures(one) for one in nodes]
+            shown = [one.ctl("rooms", "show", room["id"])["network"] for one in nodes]
+    made = after[0]["hausd_room_part_bytes_total"] - before[0]["hausd_room_part_bytes_total"]
+    sent = after[0]["hausd_leaves_sent_bytes_total"] - before[0]["hausd_leaves_sent_bytes_total"]
+    lost = [
+        late["hausd_leaves_lost_total"] - early["hausd_leaves_lost_total"]
+        for early, late in zip(before[1], after[1], strict=True)
+    ]
+    return {
+        "followers": followers,
+        "copies": sent / made,
+        "followers_that_missed_a_leaf": sum(each > 0 for each in lost),
+        "hops": sorted(each["hops"] or 0 for each in shown),
+    }
+
+
+def watch(playlists: list[str], seconds: float) -> list[dict[str, Any]]:
+    """A client in a process of its own at each playlist."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(len(playlists)) as pool:
+        return pool.starmap(_watch, [(playlist, seconds) for playlist in playlists], chunksize=1)
+
+
+def _watch(playlist: str, seconds: float) -> dict[str, Any]:
+    watcher = Watcher(playlist)
+    watcher.first_part(_PATIENCE_S)
+    watcher.follow(1.0)
+    seen = watcher.follow(seconds)
+    watcher.close()
+    return {"newest_ms": seen.newest_ms, "lost": seen.lost, "refused": seen.refused}
+
+
+def table(found: dict[str, Any]) -> str:
+    """For people."""
+    chained, swarmed = found["chain"], found["swarm"]
+    rows = [found["machine"], ""]
+    spreads = chained["newest_ms"]
+    for hop, (p50, p99) in enumerate(spreads):
+        added = ""
+        if hop:
+            before = spreads[hop - 1]
+            added = f"   a hop: p50 {p50 - before[0]:.1f} ms (<= {HOP_P50_MS:g}), p99 of it all "
+            added += f"{(p99 - spreads[0][1]) / hop:.1f} ms a hop (<= {HOP_P99_MS:g})"
+        lost = chained["lost"][hop]
+        rows.append(
+            f"at hop {hop}: newest frame p50 {p50:.1f} ms, p99 {p99:.1f} ms, lost {lost}{added}"
+        )
+    joins = ", ".join(f"{each:.2f}" for each in chained["join_s"])
+    rows.append(f"join to first part (with hausctl's own start): {joins} s (<= {JOIN_S:g})")
+    rows.append(
+        f"origin upload, {swarmed['followers']} followers, budget 2 copies: "
+        f"{swarmed['copies']:.2f} copies (<= {COPIES:g}); "
+        f"{swarmed['followers_that_missed_a_leaf']} followers missed a leaf; "
+        f"hops {swarmed['hops']}"
+    )
+    return "\n".join(rows)
+
+
+def _spread(values: list[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    if len(values) < 2:
+        raise SystemExit(f"a client saw {len(values)} parts: is this machine overloaded?")
+    return median(values), quantiles(values, n=100, method="inclusive")[98]
+
+
+def _playlist(one: Node, room: str) -> str:
+    return f"{one.http}/live/{room}/index.m3u8"
+
+
+def _figures(one: Node) -> dict[str, float]:
+    """Counters without labels, and the sums of those with."""
+    found: dict[str, float] = {}
+    for name, value in re.findall(
+        r"^(\w+)(?:{[^}]*})? ([0-9.e+]+)$", one.get("/metrics").text, re.M
+    ):
+        found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+if __name__ == "__main__":
+    main()
