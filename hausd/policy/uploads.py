@@ -33,7 +33,7 @@ _LEAST_COST = 0.05
 """Of a copy: what a slot costs that takes next to nothing."""
 _SWAP_S = 1.0
 """A room gives at most one slot in so long to a follower that passes on more."""
-_SPARE = 0.1
+_SPARE = 0.05
 """Of the budget, on top of what slots leave: for leaves that were asked for as a hedge."""
 _SPARE_BURST_S = 1.0
 _SPARE_BYTES = 4 * LEAF_BYTES
@@ -53,10 +53,26 @@ class _Slot:
 
 
 @dataclass(slots=True)
+class _Bucket:
+    """Bytes that may be sent now; it fills at a rate, up to a second's worth."""
+
+    bytes: float = 0.0
+    filled_s: float | None = None
+
+    def fill(self, bytes_per_s: float, now_s: float) -> None:
+        """Up to now; ``bytes_per_s`` may be other than last time."""
+        since_s = now_s - self.filled_s if self.filled_s is not None else _SPARE_BURST_S
+        most = max(bytes_per_s * _SPARE_BURST_S, float(_SPARE_BYTES))
+        self.bytes = min(most, self.bytes + bytes_per_s * since_s)
+        self.filled_s = now_s
+
+
+@dataclass(slots=True)
 class _Room:
     copy_bytes_per_s: float
     copies: float | None
     weight: float
+    bucket: _Bucket = field(default_factory=_Bucket)
     slots: OrderedDict[PeerId, _Slot] = field(default_factory=OrderedDict)
     wanted_s: float = float("-inf")
     swapped_s: float = float("-inf")
@@ -70,8 +86,7 @@ class Uploads:
             raise ValueError("an upload budget is not negative")
         self._budget = budget_bytes_per_s
         self._rooms: dict[RoomId, _Room] = {}
-        self._spare_bytes = 0.0
-        self._spare_s: float | None = None
+        self._bucket = _Bucket()
 
     def open(
         self,
@@ -124,7 +139,7 @@ class Uploads:
             return True
         self._expire(now_s)
         if hedge_bytes:
-            return self._spare(hedge_bytes, now_s)
+            return self._spare(one, hedge_bytes, now_s)
         if (
             self._fits(one, now_s)
             or self._regain(one, now_s)
@@ -274,16 +289,18 @@ class Uploads:
         one.swapped_s = now_s
         return True
 
-    def _spare(self, size_bytes: int, now_s: float) -> bool:
-        """A bucket that fills with what slots leave of the budget, and a tenth of it on top."""
-        left = self._budget - self.cost_bytes_per_s(now_s) + _SPARE * self._budget
-        since_s = now_s - self._spare_s if self._spare_s is not None else _SPARE_BURST_S
-        most = max(left * _SPARE_BURST_S, _SPARE_BYTES if self._budget else 0.0)
-        self._spare_bytes = min(most, self._spare_bytes + left * since_s)
-        self._spare_s = now_s
-        if self._spare_bytes < size_bytes:
+    def _spare(self, one: _Room, size_bytes: int, now_s: float) -> bool:
+        """What slots leave of the budgets, the node's and the room's, and a little on top."""
+        left = (1 + _SPARE) * self._budget - self.cost_bytes_per_s(now_s)
+        buckets = [(self._bucket, left)]
+        if one.copies is not None:
+            buckets.append((one.bucket, (1 + _SPARE) * self._copies(one) - self._cost(one, now_s)))
+        for bucket, rate in buckets:
+            bucket.fill(rate, now_s)
+        if not self._budget or any(bucket.bytes < size_bytes for bucket, _ in buckets):
             return False
-        self._spare_bytes -= size_bytes
+        for bucket, _ in buckets:
+            bucket.bytes -= size_bytes
         return True
 
     def _expire(self, now_s: float) -> None:

@@ -103,13 +103,13 @@ def swarm(folder: Path, source: Path, seconds: float, followers: int) -> dict[st
     made = after[0]["hausd_room_part_bytes_total"] - before[0]["hausd_room_part_bytes_total"]
     sent = after[0]["hausd_leaves_sent_bytes_total"] - before[0]["hausd_leaves_sent_bytes_total"]
     lost = [
-        late["hausd_leaves_lost_total"] - early["hausd_leaves_lost_total"]
+        late["hausd_room_parts_lost_total"] - early["hausd_room_parts_lost_total"]
         for early, late in zip(before[1], after[1], strict=True)
     ]
     return {
         "followers": followers,
         "copies": sent / made,
-        "followers_that_missed_a_leaf": sum(each > 0 for each in lost),
+        "followers_that_missed_a_part": sum(each > 0 for each in lost),
         "hops": sorted(each["hops"] or 0 for each in shown),
     }
 
@@ -150,7 +150,7 @@ def table(found: dict[str, Any]) -> str:
     rows.append(
         f"origin upload, {swarmed['followers']} followers, budget 2 copies: "
         f"{swarmed['copies']:.2f} copies (<= {COPIES:g}); "
-        f"{swarmed['followers_that_missed_a_leaf']} followers missed a leaf; "
+        f"{swarmed['followers_that_missed_a_part']} followers missed a part; "
         f"hops {swarmed['hops']}"
     )
     return "\n".join(rows)

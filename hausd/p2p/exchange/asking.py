@@ -80,7 +80,6 @@ class Asking:
     def __init__(self, host: Host, gives: Callable[[RoomId], Gives]) -> None:
         self._host = host
         self._gives = gives
-        self._estimates = Estimates()
         self._searches: dict[tuple[RoomId, bool], _Search] = {}
         self._lines: OrderedDict[PeerId, Line] = OrderedDict()
         self._known: OrderedDict[PeerId, tuple[Multiaddr, ...]] = OrderedDict()
@@ -103,8 +102,9 @@ class Asking:
         self, room: RoomId, neighbours: Callable[[], Iterable[PeerId]]
     ) -> AsyncIterator[None]:
         """Seeks blocks of a room while the context is open, among these neighbours and others."""
-        live = _Search(room, True, Pull(self._estimates))
-        behind = _Search(room, False, Pull(self._estimates), priority=Priority.ARCHIVE)
+        # estimates are a search's own: a peer that is busy with one room may serve another
+        live = _Search(room, True, Pull(Estimates()))
+        behind = _Search(room, False, Pull(Estimates()), priority=Priority.ARCHIVE)
         async with trio.open_nursery() as nursery:
             for search in (live, behind):
                 self._searches[room, search.live] = search
