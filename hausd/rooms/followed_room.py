@@ -148,9 +148,11 @@ class FollowedRoom(Room):
                     self._follower.skip()
             if self._chain.missing():
                 self._notice_missing()
-            elif any(lane.newest is None for lane in self._follower.lanes.values()):
-                with trio.move_on_after(TICK_DEADLINE_S):
+            elif any(lane.waits_for_track for lane in self._follower.lanes.values()):
+                with trio.move_on_after(_ASK_AGAIN_S):
                     await self._ask()
+                    await trio.sleep_forever()
+                self._notice_missing()
 
     async def _watch(self) -> None:
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""

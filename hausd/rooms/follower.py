@@ -250,8 +250,6 @@ class Follower:
                     lost=self._lost,
                 )
             )
-            if lane.track is None and lane.newest is None:
-                self._events.on_missing()
         self._lost = False
 
     # -- pulls --
@@ -296,6 +294,7 @@ class Follower:
                 may_record=self._events.may_record,
                 fetch_init=self._init,
                 on_change=self._events.on_change,
+                on_missing=self._events.on_missing,
                 joined_late=self._first_msn is not None,
             )
             self._events.on_lane(lane)

@@ -85,6 +85,8 @@ class Lane:
     """Whether a segment is not being fetched already."""
     fetch_init: Callable[[Track], Pull]
     on_change: Callable[[], None]
+    on_missing: Callable[[], None]
+    """A part came of a run that nothing is known of yet."""
     live: LiveTrack | None = None
     done_tick: int = -1
     track: Track | None = None
@@ -92,6 +94,7 @@ class Lane:
     newest: Track | None = None
     """The newest statement that was heard."""
     lost_parts: int = 0
+    waits_for_track: bool = False
     joined_late: bool = False
     """Whether the session had begun before."""
     _steps: deque[Step] = field(default_factory=deque)
@@ -217,9 +220,12 @@ class Lane:
                 )
                 at = next(fitting, None)
                 if at is None:
+                    self.waits_for_track = True
+                    self.on_missing()
                     await self._woken()
                 elif not await self._apply(at):
                     await trio.sleep(_INIT_AGAIN_S)
+        self.waits_for_track = False
         return self._ready_for(run)
 
     def _ready_for(self, run: int) -> bool:

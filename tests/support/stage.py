@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 import msgspec
+import pytest
 import trio
 from support.follower import comparable
 from support.memorystore import MemoryStore
@@ -36,6 +38,7 @@ from hausd.wire.worker import (
     WorkerConfig,
 )
 
+T = TypeVar("T")
 TIMESCALES = {"source": 90_000, "720p": 90_000, "audio": 48_000}
 GOP_S, PART_S, GOPS_A_SEGMENT = 2.0, 0.4, 5
 SIZES = [99, 5_000, LEAF_BYTES, LEAF_BYTES * 2 + 1]
@@ -138,6 +141,11 @@ class Peer:
         return b"".join(media.body)
 
 
+async def _at_once(function: Callable[..., T], *args: object, **how: object) -> T:
+    await trio.lowlevel.checkpoint()
+    return function(*args)
+
+
 SETTINGS = RoomSettings(
     worker=WorkerConfig(),
     reconnect_s=20.0,
@@ -148,7 +156,10 @@ SETTINGS = RoomSettings(
 
 
 class Stage:
-    """Nodes by name. Entering starts them, leaving stops them; ``kill`` leaves no time to."""
+    """Nodes by name, under a virtual clock. ``kill`` leaves a node no time to end anything.
+
+    A virtual clock does not wait for threads: what would be done in one is done at once.
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.random = Random(seed)
@@ -156,6 +167,8 @@ class Stage:
         self._stacks: dict[str, trio.CancelScope] = {}
 
     async def __aenter__(self) -> Stage:
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(trio.to_thread, "run_sync", _at_once)
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self.swarm = Swarm(self._nursery, self.random)
@@ -163,7 +176,10 @@ class Stage:
 
     async def __aexit__(self, *fault: object) -> None:
         self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(*fault)  # type: ignore[arg-type] # as it came
+        try:
+            await self._manager.__aexit__(*fault)  # type: ignore[arg-type] # as it came
+        finally:
+            self._patch.undo()
 
     async def node(self, name: str) -> Peer:
         """Starts a node, with what it kept if it ran before."""
@@ -287,12 +303,20 @@ class Show:
         self._say.send_nowait((message, body))
 
 
-async def same_live(origin: Peer, follower: Peer, room: str) -> None:
-    """Playlists and media of the live edge are the same here and there."""
+async def same_live(origin: Peer, follower: Peer, room: str, *, late: bool = False) -> None:
+    """Playlists and media of the live edge are the same here and there.
+
+    ``late``: the follower joined in the middle, so that bit rates are those it was told last.
+    """
     ours, theirs = origin.room(room), follower.room(room)
     assert set(theirs.tracks) == set(ours.tracks)
     assert theirs.state is ours.state
-    assert theirs.variants() == ours.variants()
+    if late:
+        assert [one.rendition for one in theirs.variants()] == [
+            one.rendition for one in ours.variants()
+        ]
+    else:
+        assert theirs.variants() == ours.variants()
     for name, track in ours.tracks.items():
         other = theirs.tracks[name]
         assert comparable(other.playlist()) == comparable(track.playlist())

@@ -61,7 +61,7 @@ async def test_who_joins_late_is_live_at_once_and_gets_the_rest_behind_it(
             assert all(here == there for here, there in edges.values()), edges
             await show.play(12)
             await trio.sleep(0.3)
-            await same_live(origin, late, room)
+            await same_live(origin, late, room, late=True)
         await trio.sleep(60)
         for peer in (early, late):
             await same_archive(origin, peer, room)
