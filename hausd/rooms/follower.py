@@ -25,6 +25,7 @@ from hausd.rooms.lane import Entry, Lane, Step
 from hausd.rooms.metrics import STATEMENTS_LOST
 from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.recorder import Recorder
+from hausd.rooms.taping import Tape
 from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import KEPT, Fork, Held, InOrder, TickChain
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
@@ -77,7 +78,9 @@ class Follower:
         self._events = events
         self._first_msn: int | None = None
         self._tracks: dict[str, Signed[Track]] = {}
-        self._early: OrderedDict[SessionId, list[Signed[Track]]] = OrderedDict()
+        self._early: OrderedDict[SessionId, list[tuple[Signed[Track], PeerId | None]]] = (
+            OrderedDict()
+        )
         self._inits: dict[CID, Pull] = {}
         self._lost = False
 
@@ -143,7 +146,7 @@ class Follower:
         match said:
             case Track():
                 if self._door.remember(signed):
-                    self._learn_track(Signed(said, signed.encoded, signed.digest))
+                    self._learn_track(Signed(said, signed.encoded, signed.digest), told_by)
             case Head():
                 old = self.head.statement if self.head is not None else None
                 if self._door.remember(signed) and advances(old, said):
@@ -154,12 +157,12 @@ class Follower:
             case End():
                 self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
 
-    def _learn_track(self, signed: Signed[Track]) -> None:
+    def _learn_track(self, signed: Signed[Track], told_by: PeerId | None) -> None:
         track = signed.statement
         if track.session != self.session:
             if self.session is None or track.session.counter >= self.session.counter:
                 early = self._early.setdefault(track.session, [])
-                early.append(signed)
+                early.append((signed, told_by))
                 del early[:-_EARLY_TRACKS]
                 while len(self._early) > _EARLY_SESSIONS:
                     self._early.popitem(last=False)
@@ -170,7 +173,7 @@ class Follower:
             self._tracks[name] = signed
         lane = self._lane(name)
         if lane is not None:
-            lane.state(track)
+            lane.state(track, told_by)
 
     def _learn_tick(self, signed: Signed[Tick] | Signed[End], told_by: PeerId | None) -> None:
         chain = self._chain
@@ -221,8 +224,8 @@ class Follower:
         self._tracks = {}
         self._inits = {}
         self._events.on_session()
-        for signed in self._early.pop(first.session, []):
-            self._learn_track(signed)
+        for signed, told_by in self._early.pop(first.session, []):
+            self._learn_track(signed, told_by)
 
     def _advance(self, said: Tick | End, told_by: PeerId | None) -> None:
         """Gives every lane what the tick has for it, in the order of media sequence numbers."""
@@ -268,13 +271,13 @@ class Follower:
             return None
         return self._puller.want(part.leaves, part.size, told_by, deadline_s)
 
-    def _init(self, track: Track) -> Pull:
+    def _init(self, track: Track, told_by: PeerId | None) -> Pull:
         known = self._inits.get(track.init)
         if known is not None and not (known.done.is_set() and known.data is None):
             return known
         deadline_s = trio.current_time() + PART_DEADLINE_S
         size = min(track.init_size, LEAF_BYTES)
-        pull = self._puller.want((track.init,), size, None, deadline_s)
+        pull = self._puller.want((track.init,), size, told_by, deadline_s)
         self._puller.taken(pull)  # small, and kept for the session
         if len(self._inits) >= _EARLY_TRACKS:
             self._inits.clear()
@@ -285,17 +288,17 @@ class Follower:
         """The lane of a rendition, made when first heard of."""
         lane = self.lanes.get(name)
         if lane is None and self.session is not None and len(self.lanes) < MAX_RENDITIONS:
+            late = self._first_msn is not None
             lane = self.lanes[name] = Lane(
                 room=self._room,
                 session=self.session,
                 name=name,
                 puller=self._puller,
-                recorder=self._recorder,
-                may_record=self._events.may_record,
+                tape=Tape(self._recorder, self._events.may_record, unsure=late),
                 fetch_init=self._init,
                 on_change=self._events.on_change,
                 on_missing=self._events.on_missing,
-                joined_late=self._first_msn is not None,
+                joined_late=late,
             )
             self._events.on_lane(lane)
         return lane
