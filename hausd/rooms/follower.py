@@ -27,7 +27,7 @@ from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.taping import Tape
 from hausd.wire.announce import Signed, advances
-from hausd.wire.follow import KEPT, Fork, Held, InOrder, TickChain
+from hausd.wire.follow import KEPT, Fork, Held, InOrder, SignedTick, TickChain
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
 
 log = structlog.get_logger("hausd.rooms")
@@ -101,17 +101,13 @@ class Follower:
         if told.untrusted_head is not None:
             self._learn_all((told.untrusted_head,), told.by)
         self._learn_all(told.untrusted_tracks, told.by)
-        ticks = [
-            signed
-            for untrusted in told.untrusted_ticks
-            if (signed := self._door.verified(untrusted)) is not None
-        ]
-        newest = [one for one in ticks if isinstance(one.statement, Tick | End)]
+        verified = (self._door.verified(untrusted) for untrusted in told.untrusted_ticks)
+        ticks = [tick for one in verified if one is not None and (tick := _tick_of(one))]
         if self._chain.session is None:
-            self._chain.from_first = not newest
-            self._join([one.statement for one in newest if isinstance(one.statement, Tick)])
-        for signed in sorted(newest, key=lambda one: one.statement.n):
-            self._learn(signed, told.by)
+            self._chain.from_first = not ticks
+            self._join([one.statement for one in ticks if isinstance(one.statement, Tick)])
+        for signed in sorted(ticks, key=lambda one: one.statement.n):
+            self._accept(signed, told.by)
 
     def skip(self) -> None:
         """Gives up the ticks that are missing first."""
@@ -152,10 +148,10 @@ class Follower:
                 if self._door.remember(signed) and advances(old, said):
                     self.head = Signed(said, signed.encoded, signed.digest)
                     self._events.on_head(self.head, told_by)
-            case Tick():
-                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
-            case End():
-                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
+            case Tick() | End():
+                tick = _tick_of(signed)
+                if tick is not None:
+                    self._learn_tick(tick, told_by)
 
     def _learn_track(self, signed: Signed[Track], told_by: PeerId | None) -> None:
         track = signed.statement
@@ -175,10 +171,13 @@ class Follower:
         if lane is not None:
             lane.state(track, told_by)
 
-    def _learn_tick(self, signed: Signed[Tick] | Signed[End], told_by: PeerId | None) -> None:
+    def _learn_tick(self, signed: SignedTick, told_by: PeerId | None) -> None:
         chain = self._chain
         if chain.session is None and isinstance(signed.statement, Tick) and not chain.from_first:
             self._join([signed.statement])
+        self._accept(signed, told_by)
+
+    def _accept(self, signed: SignedTick, told_by: PeerId | None) -> None:
         outcome = self._chain.accept(signed)
         match outcome:
             case InOrder():
@@ -196,12 +195,13 @@ class Follower:
         newest = max(ticks, key=_age, default=None)
         ticks = [tick for tick in ticks if newest is not None and tick.session == newest.session]
         gops = [gop for tick in ticks for gop in tick.gops]
-        if not gops or min(tick.n for tick in ticks) == 0:
-            self._first_msn = None
-            return
-        run = max(gop.run for gop in gops)
-        msns = [gop.msn for gop in gops if gop.run == run]
-        self._first_msn = max(max(msns) - JOIN_GOPS, min(msns))
+        self._first_msn = None
+        if gops:
+            run = max(gop.run for gop in gops)
+            msns = [gop.msn for gop in gops if gop.run == run]
+            first = max(max(msns) - JOIN_GOPS, min(msns))
+            if min(tick.n for tick in ticks) or first > min(gop.msn for gop in gops):
+                self._first_msn = first
 
     def _in_order(self, outcome: InOrder, told_by: PeerId | None) -> None:
         if outcome.lost:
@@ -306,3 +306,14 @@ class Follower:
 
 def _age(tick: Tick) -> tuple[int, int, int]:
     return tick.session.counter, tick.time_ms, tick.n
+
+
+def _tick_of(signed: Signed[Statement]) -> SignedTick | None:
+    """A statement of the sequence of ticks."""
+    match signed.statement:
+        case Tick() as tick:
+            return Signed(tick, signed.encoded, signed.digest)
+        case End() as end:
+            return Signed(end, signed.encoded, signed.digest)
+        case _:
+            return None

@@ -28,3 +28,6 @@ SEGMENTS_FILLED = Counter(
 FILLS_FAILED = Counter(
     "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
 )
+FOLLOWING_FAILED = Counter(
+    "hausd_room_following_failed", "Times a followed room's tasks failed and began anew"
+)

@@ -59,6 +59,8 @@ async def test_who_joins_late_is_live_at_once_and_gets_the_rest_behind_it(
             }
             assert set(edges) == set(NAMES)
             assert all(here == there for here, there in edges.values()), edges
+            shown = [len(track.playlist().segments) for track in late.room(room).tracks.values()]
+            assert shown == [2, 2, 2], "a whole GOP and the open one: nothing old goes first"
             await show.play(12)
             await trio.sleep(0.3)
             await same_live(origin, late, room, late=True)
