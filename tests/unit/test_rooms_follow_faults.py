@@ -15,6 +15,7 @@ from hausd.core.following import Told
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
+from hausd.core.manifest import Manifest, decode_record
 from hausd.core.peers import PeerId, Verdict
 from hausd.rooms.manager import Rooms
 from hausd.wire.announce import pack, sign
@@ -313,3 +314,99 @@ async def test_a_full_disk_stops_the_recording_and_not_the_stream(
 
 def _cid() -> CID:
     return CID.of(b"nothing", Codec.DAG_CBOR)
+
+
+async def test_a_manifest_that_is_not_what_was_announced_is_told_and_followed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(13) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        key = key_of(origin.rooms, room)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(4)
+            # the true head is lost on its way, and one with another manifest comes instead
+            judge = follower.node.topics[RoomId(room)].validator
+            follower.node.topics[RoomId(room)].validator = lambda peer, message: (
+                Verdict.IGNORE if b"hausd/1/head" in message else judge(peer, message)
+            )
+            await show.play(2)
+            follower.node.topics[RoomId(room)].validator = judge
+            await trio.sleep(0.3)
+            (stored,) = await follower.home.store.segments(RoomId(room))
+            true = decode_record(stored.record)
+            other = replace(true, segment=replace(true.segment, duration_ms=1))
+            tree = Manifest(RoomId(room))
+            await origin.home.store.put(tree.append(other, state=RoomState.LIVE), RoomId(room))
+            session = true.segment.session
+            head = Head(RoomId(room), session, 50, tree.cid, RoomState.LIVE, 1)
+            follower.node.topics[RoomId(room)].arrived(pack(sign(head, key)), ME)
+            await trio.sleep(3)
+            (stored,) = await follower.home.store.segments(RoomId(room))
+            assert decode_record(stored.record) == other
+            assert [notice.code for notice in follower.room(room).notices] == ["archive-differs"]
+            assert follower.room(room).record.manifest == str(tree.cid)
+
+
+async def test_a_segment_that_nobody_has_is_left_out_once_later_ones_can_be_had(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(14) as stage:
+        origin = await stage.node("origin")
+        room = (await origin.rooms.create("A room")).id
+        follower = await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(21)
+            stored = await origin.home.store.segments(RoomId(room))
+            leaves = origin.home.store.files[stored[1].key].leaves
+            gone = {cid for cid, leaf in leaves if len(leaf) > 1}  # a byte may be elsewhere too
+            origin.node.lie = lambda cid, data: None if cid in gone else data
+            await follower.rooms.follow(room)
+            await show.play(6)
+            theirs = follower.room(room).archive("source")
+            assert theirs is not None
+            assert len(theirs.segments) == 1, "what comes after a hole waits for it"
+            await show.play(200)
+        await trio.sleep(60)
+        ours, theirs = origin.room(room).archive("source"), follower.room(room).archive("source")
+        assert ours is not None
+        assert theirs is not None
+        numbers = [segment.number for segment in ours.segments]
+        assert [segment.number for segment in theirs.segments] == [numbers[0], *numbers[2:]]
+        assert [one.code for one in follower.room(room).notices] == ["segment-missing"]
+
+
+async def test_an_origin_that_never_returns_is_held_to_be_gone_and_may_come_back(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(15) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(6)
+            with stage.swarm.cut(origin.node, follower.node):
+                await trio.sleep(200)
+                assert follower.room(room).state is RoomState.WAITING
+                await trio.sleep(200)
+                assert follower.room(room).state is RoomState.ENDED
+            await show.play(16)
+            await trio.sleep(0.3)
+            assert follower.room(room).state is RoomState.LIVE
+            await same_live(origin, follower, room, late=True)
+
+
+async def test_what_the_store_evicts_is_not_fetched_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(16) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(17)
+            keys = [one.key for one in await follower.home.store.segments(RoomId(room))]
+            await follower.home.store.discard(keys[:1])
+            follower.rooms.evicted(keys[:1])
+            await show.play(10)
+        await trio.sleep(60)
+        theirs = follower.room(room).archive("source")
+        assert theirs is not None
+        assert theirs.segments[0].number == keys[1].number
+        assert keys[0] not in {one.key for one in await follower.home.store.segments(RoomId(room))}
