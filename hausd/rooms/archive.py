@@ -70,6 +70,8 @@ class Archive:
         # the same stretch has the same number in every rendition
         stretch = (segment.session, segment.run, track.holes)
         number = self._stretches.setdefault(stretch, len(self._stretches))
+        # an origin elsewhere may cut longer segments than this node would
+        self._target_s = max(self._target_s, round(segment.duration_ms / 1000))
         track.rendition = rendition
         track.last_run = segment.run
         placed = replace(segment, run=number)

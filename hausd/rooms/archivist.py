@@ -86,7 +86,8 @@ class Archivist:
 
     def claims(self, key: SegmentKey) -> bool:
         """Whether a segment is here or being fetched, so that no lane may write it."""
-        return key in self._filling or key in self._stored
+        listed = key.number <= self.listed.get(key.rendition, -1)
+        return listed or key in self._filling or key in self._stored
 
     def over(self) -> None:
         """The room's state changed: ``on_complete`` is told again if all is here."""
@@ -109,6 +110,7 @@ class Archivist:
                 if head is not None and head is not self._read and await self._read_manifest(head):
                     self._read = head
                     self._advance()
+                    await self._sweep()
                     continue
                 with trio.move_on_after(_AGAIN_S):
                     await self._work.wait()
@@ -198,6 +200,29 @@ class Archivist:
             "the archive goes on without it.",
         )
         return True
+
+    async def _sweep(self) -> None:
+        """Removes what no manifest names and none will: remains of an origin that crashed."""
+        recorder, store = self.fetcher.recorder, self.fetcher.store
+        await recorder.drained()
+        named = {record.key for plan in self._plan.values() for record in plan}
+        begun = [one.key for one in store.unclosed(self.fetcher.room)]
+        past = [
+            key
+            for key in (*begun, *self._stored)
+            if key.number <= self._planned(key.rendition)
+            and key not in named
+            and key not in self._filling
+            and not self.recording(key)
+        ]
+        for key in past:
+            self._stored.pop(key, None)
+        if past:
+            log.info("remains-removed", room=self.fetcher.room, segments=len(past))
+            try:
+                await store.discard(past)
+            except OSError as fault:
+                log.error("remains-not-removed", room=self.fetcher.room, error=fault.strerror)
 
     # -- filling --
 

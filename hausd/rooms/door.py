@@ -20,7 +20,7 @@ from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.metrics import MESSAGES
 from hausd.wire.announce import AnnounceError, Signed, contradict, unpack, verify
 from hausd.wire.follow import TickChain
-from hausd.wire.statements import Head, Statement, Tick, Track
+from hausd.wire.statements import End, Head, Statement, Tick, Track
 
 _MESSAGES_PER_S = 20.0
 _BURST = 200.0
@@ -29,6 +29,12 @@ _SEEN = 512
 _PARSED = 256
 _REMEMBERED = 64
 """Tracks and heads that are kept to notice when an authority contradicts itself."""
+_MAX_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999: what a date in a playlist can say."""
+_MAX_DURATION_TICKS = 2**42
+_MAX_TARGET_S = 60
+_MAX_WINDOW_MS = 600_000
+"""What may be configured at an origin."""
 
 Contradiction = Callable[[Signed[Statement], Signed[Statement]], None]
 K = TypeVar("K")
@@ -76,9 +82,10 @@ class Door:
     def verified(self, untrusted: bytes) -> Signed[Statement] | None:
         """A statement that was told on request; None where it is not this authority's."""
         try:
-            return verify(untrusted, self._authority, self._room)
+            signed = verify(untrusted, self._authority, self._room)
         except AnnounceError:
             return None
+        return signed if plausible(signed.statement) else None
 
     def remember(self, signed: Signed[Statement]) -> bool:
         """Whether a track or head is new here. One that contradicts another is not."""
@@ -100,15 +107,20 @@ class Door:
             found = unpack(untrusted, self._authority, self._room, self._chain)
         except AnnounceError:
             return Verdict.REJECT
+        if not all(plausible(signed.statement) for signed in found):
+            return Verdict.REJECT
         _keep(self._seen, digest, None, _SEEN)
         if not self._is_new(found[0]) or not self._within_rate():
             return Verdict.IGNORE
         _keep(self._parsed, digest, found, _PARSED)
         for signed in found:
-            if isinstance(signed.statement, Tick):
-                for gop in signed.statement.gops:
-                    for part in gop.parts:
-                        self._table.expect(part.leaves)
+            match signed.statement:
+                case Tick(gops=gops):
+                    for gop in gops:
+                        for part in gop.parts:
+                            self._table.expect(part.leaves)
+                case Track(init=init):
+                    self._table.expect((init,))
         return Verdict.ACCEPT
 
     def _is_new(self, signed: Signed[Statement]) -> bool:
@@ -142,6 +154,23 @@ class Door:
             return False
         self._tokens -= 1
         return True
+
+
+def plausible(said: Statement) -> bool:
+    """Whether playlists can be made of a statement: an authority may sign any number."""
+    match said:
+        case Track():
+            return said.target_s <= _MAX_TARGET_S and said.window_ms <= _MAX_WINDOW_MS
+        case Tick():
+            times = [gap.program_time_ms for gap in said.gaps]
+            times += [part.program_time_ms for gop in said.gops for part in gop.parts]
+            durations = [gap.duration for gap in said.gaps]
+            durations += [part.duration for gop in said.gops for part in gop.parts]
+            return max(times, default=0) <= _MAX_TIME_MS and max(durations, default=0) <= (
+                _MAX_DURATION_TICKS
+            )
+        case Head() | End():
+            return True
 
 
 def _keep(held: OrderedDict[K, V], key: K, value: V, most: int) -> None:

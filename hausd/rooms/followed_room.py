@@ -16,7 +16,7 @@ from hausd.core.following import Ask, Told
 from hausd.core.ids import RoomId
 from hausd.core.keys import PublicKey, open_room_authority
 from hausd.core.live import RoomState, Variant
-from hausd.core.manifest import SegmentRecord
+from hausd.core.manifest import SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.rooms.archive import rank
@@ -26,7 +26,7 @@ from hausd.rooms.fetching import Fetcher
 from hausd.rooms.follower import Events, Follower
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
-from hausd.rooms.metrics import CONTRADICTIONS, SEGMENTS_RECORDED
+from hausd.rooms.metrics import CONTRADICTIONS, FOLLOWING_FAILED, SEGMENTS_RECORDED
 from hausd.rooms.ports import Network
 from hausd.rooms.pulling import Puller
 from hausd.rooms.records import RoomRecord
@@ -46,6 +46,10 @@ _SILENT_S = 5.0
 """Without a tick for so long, others are asked whether there is one."""
 _SILENT_MAX_S = 30.0
 _WAITING_AFTER_S = 10.0
+_ENDED_AFTER_S = 300.0
+"""An origin that is silent for so long is held to be gone. It may come back all the same."""
+_BEGIN_AGAIN_S = 1.0
+_BEGIN_AGAIN_MAX_S = 60.0
 _EVIDENCE = 8
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
 _EVERYTHING = 1 << 53
@@ -57,11 +61,27 @@ class FollowedRoom(Room):
     def __init__(self, record: RoomRecord, parts: RoomParts, network: Network) -> None:
         super().__init__(record, parts)
         self._network = network
+        self._authority = authority_of(record)
+        self._nursery: trio.Nursery | None = None
+        self._missing = trio.Event()
+        self._ticked_at_s = 0.0
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._assemble()
+
+    def _assemble(self) -> None:
+        """What following is made of, as new."""
+        network, store = self._network, self._parts.store
         self._chain = TickChain()
-        self._door = Door(
-            self.id, authority_of(record), self._chain, self.leaves, self._contradiction
+        self._door = Door(self.id, self._authority, self._chain, self.leaves, self._contradiction)
+        self._puller = Puller(self.id, network.leaves, self.leaves, store)
+        self._archivist = Archivist(
+            Fetcher(self.id, store, network.leaves, self.leaves, self.recorder),
+            self.record.listed,
+            recording=self._recording,
+            list_segment=self._list_segment,
+            on_complete=self._archive_complete,
+            notice=self.notice,
         )
-        self._puller = Puller(self.id, network.leaves, self.leaves, parts.store)
         self._follower = Follower(
             self.id,
             self._chain,
@@ -79,24 +99,33 @@ class FollowedRoom(Room):
                 may_record=lambda key: not self._archivist.claims(key),
             ),
         )
-        self._archivist = Archivist(
-            Fetcher(self.id, parts.store, network.leaves, self.leaves, self.recorder),
-            record.listed,
-            recording=self._recording,
-            list_segment=self._list_segment,
-            on_complete=self._archive_complete,
-            notice=self.notice,
-        )
-        self._take_up_head()
-        self._missing = trio.Event()
-        self._ticked_at_s = 0.0
-        self._scopes: dict[int, trio.CancelScope] = {}
-        self._nursery: trio.Nursery | None = None
+        kept = self._door.verified(self.record.head) if self.record.head else None
+        if kept is not None:
+            self._follower.take_up(kept)
 
     # -- tasks --
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        nursery.start_soon(self._follow)
+        nursery.start_soon(self._keep_following)
+
+    async def _keep_following(self) -> None:
+        """What an authority signs, or a peer tells, must never end more than this room's tasks."""
+        pause_s = _BEGIN_AGAIN_S
+        while True:
+            try:
+                await self._follow()
+            except* Exception as faults:  # the door of this room's tasks; counted
+                FOLLOWING_FAILED.inc()
+                log.error("following-failed", room=self.id, exc_info=faults)
+                self.notice("following-failed", "Following the room failed and begins anew.")
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _BEGIN_AGAIN_MAX_S)
+            await self.recorder.drained()
+            self._assemble()
+            for stored in await self._parts.store.segments(self.id):
+                record = decode_record(stored.record)
+                if not self._is_listed(record):
+                    self._archivist.stored(record)
 
     async def _follow(self) -> None:
         announcements = self._network.announcements
@@ -148,9 +177,11 @@ class FollowedRoom(Room):
                     self._follower.skip()
             if self._chain.missing():
                 self._notice_missing()
-            elif any(lane.newest is None for lane in self._follower.lanes.values()):
-                with trio.move_on_after(TICK_DEADLINE_S):
+            elif any(lane.waits_for_track for lane in self._follower.lanes.values()):
+                with trio.move_on_after(_ASK_AGAIN_S):
                     await self._ask()
+                    await trio.sleep_forever()
+                self._notice_missing()
 
     async def _watch(self) -> None:
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
@@ -161,12 +192,18 @@ class FollowedRoom(Room):
                 pause_s = _SILENT_S
                 await trio.sleep_until(self._ticked_at_s + _SILENT_S)
                 continue
-            if self.state is RoomState.LIVE and now_s >= self._ticked_at_s + _WAITING_AFTER_S:
-                self._set_state(RoomState.WAITING)
+            self._grow_silent(now_s - self._ticked_at_s)
             with trio.move_on_after(TICK_DEADLINE_S):
                 await self._ask()
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, _SILENT_MAX_S)
+
+    def _grow_silent(self, silent_s: float) -> None:
+        if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
+            self._set_state(RoomState.WAITING)
+        if self.state is RoomState.WAITING and silent_s >= _ENDED_AFTER_S:
+            self._set_state(RoomState.ENDED)
+            self._save()
 
     def _notice_missing(self) -> None:
         self._missing.set()
@@ -248,7 +285,7 @@ class FollowedRoom(Room):
     def restore(self, records: Sequence[SegmentRecord]) -> None:
         """What was listed is listed again; what else is here waits for the manifest."""
         for record in records:
-            if record.segment.number <= self.record.listed.get(record.rendition.name, -1):
+            if self._is_listed(record):
                 self.archive_of.add(record.rendition, record.segment)
             else:
                 self._archivist.stored(record)
@@ -270,17 +307,15 @@ class FollowedRoom(Room):
         self._save()
 
     def _archive_complete(self, signed: Signed[Head]) -> None:
+        """All that the manifest names is listed here, under the same CIDs: it is ours too."""
         self.record.manifest = str(signed.statement.manifest)
         if signed.statement.state in _OVER and self.state in _OVER:
             self.archive_of.ended = True
         self._save()
         self._touch()
 
-    def _take_up_head(self) -> None:
-        """The newest head known when the node stopped: it can be told and gone on with."""
-        kept = self._door.verified(self.record.head) if self.record.head else None
-        if kept is not None:
-            self._follower.take_up(kept)
+    def _is_listed(self, record: SegmentRecord) -> bool:
+        return record.segment.number <= self.record.listed.get(record.rendition.name, -1)
 
     # -- http.ports.RoomView --
 

@@ -25,8 +25,9 @@ from hausd.rooms.lane import Entry, Lane, Step
 from hausd.rooms.metrics import STATEMENTS_LOST
 from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.recorder import Recorder
+from hausd.rooms.taping import Tape
 from hausd.wire.announce import Signed, advances
-from hausd.wire.follow import KEPT, Fork, Held, InOrder, TickChain
+from hausd.wire.follow import KEPT, Fork, Held, InOrder, SignedTick, TickChain
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
 
 log = structlog.get_logger("hausd.rooms")
@@ -77,7 +78,9 @@ class Follower:
         self._events = events
         self._first_msn: int | None = None
         self._tracks: dict[str, Signed[Track]] = {}
-        self._early: OrderedDict[SessionId, list[Signed[Track]]] = OrderedDict()
+        self._early: OrderedDict[SessionId, list[tuple[Signed[Track], PeerId | None]]] = (
+            OrderedDict()
+        )
         self._inits: dict[CID, Pull] = {}
         self._lost = False
 
@@ -98,17 +101,13 @@ class Follower:
         if told.untrusted_head is not None:
             self._learn_all((told.untrusted_head,), told.by)
         self._learn_all(told.untrusted_tracks, told.by)
-        ticks = [
-            signed
-            for untrusted in told.untrusted_ticks
-            if (signed := self._door.verified(untrusted)) is not None
-        ]
-        newest = [one for one in ticks if isinstance(one.statement, Tick | End)]
+        verified = (self._door.verified(untrusted) for untrusted in told.untrusted_ticks)
+        ticks = [tick for one in verified if one is not None and (tick := _tick_of(one))]
         if self._chain.session is None:
-            self._chain.from_first = not newest
-            self._join([one.statement for one in newest if isinstance(one.statement, Tick)])
-        for signed in sorted(newest, key=lambda one: one.statement.n):
-            self._learn(signed, told.by)
+            self._chain.from_first = not ticks
+            self._join([one.statement for one in ticks if isinstance(one.statement, Tick)])
+        for signed in sorted(ticks, key=lambda one: one.statement.n):
+            self._accept(signed, told.by)
 
     def skip(self) -> None:
         """Gives up the ticks that are missing first."""
@@ -143,23 +142,23 @@ class Follower:
         match said:
             case Track():
                 if self._door.remember(signed):
-                    self._learn_track(Signed(said, signed.encoded, signed.digest))
+                    self._learn_track(Signed(said, signed.encoded, signed.digest), told_by)
             case Head():
                 old = self.head.statement if self.head is not None else None
                 if self._door.remember(signed) and advances(old, said):
                     self.head = Signed(said, signed.encoded, signed.digest)
                     self._events.on_head(self.head, told_by)
-            case Tick():
-                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
-            case End():
-                self._learn_tick(Signed(said, signed.encoded, signed.digest), told_by)
+            case Tick() | End():
+                tick = _tick_of(signed)
+                if tick is not None:
+                    self._learn_tick(tick, told_by)
 
-    def _learn_track(self, signed: Signed[Track]) -> None:
+    def _learn_track(self, signed: Signed[Track], told_by: PeerId | None) -> None:
         track = signed.statement
         if track.session != self.session:
             if self.session is None or track.session.counter >= self.session.counter:
                 early = self._early.setdefault(track.session, [])
-                early.append(signed)
+                early.append((signed, told_by))
                 del early[:-_EARLY_TRACKS]
                 while len(self._early) > _EARLY_SESSIONS:
                     self._early.popitem(last=False)
@@ -170,12 +169,15 @@ class Follower:
             self._tracks[name] = signed
         lane = self._lane(name)
         if lane is not None:
-            lane.state(track)
+            lane.state(track, told_by)
 
-    def _learn_tick(self, signed: Signed[Tick] | Signed[End], told_by: PeerId | None) -> None:
+    def _learn_tick(self, signed: SignedTick, told_by: PeerId | None) -> None:
         chain = self._chain
         if chain.session is None and isinstance(signed.statement, Tick) and not chain.from_first:
             self._join([signed.statement])
+        self._accept(signed, told_by)
+
+    def _accept(self, signed: SignedTick, told_by: PeerId | None) -> None:
         outcome = self._chain.accept(signed)
         match outcome:
             case InOrder():
@@ -193,12 +195,13 @@ class Follower:
         newest = max(ticks, key=_age, default=None)
         ticks = [tick for tick in ticks if newest is not None and tick.session == newest.session]
         gops = [gop for tick in ticks for gop in tick.gops]
-        if not gops or min(tick.n for tick in ticks) == 0:
-            self._first_msn = None
-            return
-        run = max(gop.run for gop in gops)
-        msns = [gop.msn for gop in gops if gop.run == run]
-        self._first_msn = max(max(msns) - JOIN_GOPS, min(msns))
+        self._first_msn = None
+        if gops:
+            run = max(gop.run for gop in gops)
+            msns = [gop.msn for gop in gops if gop.run == run]
+            first = max(max(msns) - JOIN_GOPS, min(msns))
+            if min(tick.n for tick in ticks) or first > min(gop.msn for gop in gops):
+                self._first_msn = first
 
     def _in_order(self, outcome: InOrder, told_by: PeerId | None) -> None:
         if outcome.lost:
@@ -221,8 +224,8 @@ class Follower:
         self._tracks = {}
         self._inits = {}
         self._events.on_session()
-        for signed in self._early.pop(first.session, []):
-            self._learn_track(signed)
+        for signed, told_by in self._early.pop(first.session, []):
+            self._learn_track(signed, told_by)
 
     def _advance(self, said: Tick | End, told_by: PeerId | None) -> None:
         """Gives every lane what the tick has for it, in the order of media sequence numbers."""
@@ -250,8 +253,6 @@ class Follower:
                     lost=self._lost,
                 )
             )
-            if lane.track is None and lane.newest is None:
-                self._events.on_missing()
         self._lost = False
 
     # -- pulls --
@@ -270,13 +271,13 @@ class Follower:
             return None
         return self._puller.want(part.leaves, part.size, told_by, deadline_s)
 
-    def _init(self, track: Track) -> Pull:
+    def _init(self, track: Track, told_by: PeerId | None) -> Pull:
         known = self._inits.get(track.init)
         if known is not None and not (known.done.is_set() and known.data is None):
             return known
         deadline_s = trio.current_time() + PART_DEADLINE_S
         size = min(track.init_size, LEAF_BYTES)
-        pull = self._puller.want((track.init,), size, None, deadline_s)
+        pull = self._puller.want((track.init,), size, told_by, deadline_s)
         self._puller.taken(pull)  # small, and kept for the session
         if len(self._inits) >= _EARLY_TRACKS:
             self._inits.clear()
@@ -287,16 +288,17 @@ class Follower:
         """The lane of a rendition, made when first heard of."""
         lane = self.lanes.get(name)
         if lane is None and self.session is not None and len(self.lanes) < MAX_RENDITIONS:
+            late = self._first_msn is not None
             lane = self.lanes[name] = Lane(
                 room=self._room,
                 session=self.session,
                 name=name,
                 puller=self._puller,
-                recorder=self._recorder,
-                may_record=self._events.may_record,
+                tape=Tape(self._recorder, self._events.may_record, unsure=late),
                 fetch_init=self._init,
                 on_change=self._events.on_change,
-                joined_late=self._first_msn is not None,
+                on_missing=self._events.on_missing,
+                joined_late=late,
             )
             self._events.on_lane(lane)
         return lane
@@ -304,3 +306,14 @@ class Follower:
 
 def _age(tick: Tick) -> tuple[int, int, int]:
     return tick.session.counter, tick.time_ms, tick.n
+
+
+def _tick_of(signed: Signed[Statement]) -> SignedTick | None:
+    """A statement of the sequence of ticks."""
+    match signed.statement:
+        case Tick() as tick:
+            return Signed(tick, signed.encoded, signed.digest)
+        case End() as end:
+            return Signed(end, signed.encoded, signed.digest)
+        case _:
+            return None

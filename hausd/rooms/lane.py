@@ -14,17 +14,15 @@ from dataclasses import dataclass, field, replace
 import structlog
 import trio
 
-from hausd.core.cid import CID
 from hausd.core.ids import RoomId, SessionId
-from hausd.core.live import ArchiveSegment, LivePart, Media
-from hausd.core.manifest import SegmentRecord
-from hausd.core.media import Kind, Rendition
+from hausd.core.live import LivePart, Media
+from hausd.core.media import Kind
+from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.metrics import PART_BYTES, PARTS, PARTS_LOST
-from hausd.rooms.packing import Packer
 from hausd.rooms.pulling import Pull, Puller
-from hausd.rooms.recorder import Recorder
+from hausd.rooms.taping import Tape
 from hausd.wire.statements import TickGap, TickGop, TickPart, Track
 
 log = structlog.get_logger("hausd.rooms")
@@ -34,6 +32,9 @@ MAX_STEPS = 512
 _MAX_TRACKS = 32
 """Statements about a rendition that wait for their tick."""
 _INIT_AGAIN_S = 0.25
+MAX_GOP_PARTS = 512
+MAX_GOP_BYTES = 128 * 1024 * 1024
+"""Of a live segment. What is announced beyond it is left out: it would have to be in memory."""
 _MAX_GAPS = 64
 """Missing live segments that are listed as gaps; past it the playlist begins anew."""
 
@@ -60,19 +61,6 @@ class Step:
 
 
 @dataclass(slots=True)
-class _OpenSegment:
-    """``broken``: not recorded, for it did not begin here or something of it is missing."""
-
-    number: int
-    run: int
-    program_time_ms: int
-    init: CID
-    key: SegmentKey
-    broken: bool
-    ticks: int = 0
-
-
-@dataclass(slots=True)
 class Lane:
     """One rendition in one session. ``run`` owns it; others only push."""
 
@@ -80,11 +68,11 @@ class Lane:
     session: SessionId
     name: str
     puller: Puller
-    recorder: Recorder
-    may_record: Callable[[SegmentKey], bool]
-    """Whether a segment is not being fetched already."""
-    fetch_init: Callable[[Track], Pull]
+    tape: Tape
+    fetch_init: Callable[[Track, PeerId | None], Pull]
     on_change: Callable[[], None]
+    on_missing: Callable[[], None]
+    """A part came of a run that nothing is known of yet."""
     live: LiveTrack | None = None
     done_tick: int = -1
     track: Track | None = None
@@ -92,33 +80,27 @@ class Lane:
     newest: Track | None = None
     """The newest statement that was heard."""
     lost_parts: int = 0
+    waits_for_track: bool = False
     joined_late: bool = False
     """Whether the session had begun before."""
     _steps: deque[Step] = field(default_factory=deque)
     _tracks: list[tuple[Track, Pull]] = field(default_factory=list)
     _wake: trio.Event = field(default_factory=trio.Event)
-    _packer: Packer = field(default_factory=Packer)
-    _open: _OpenSegment | None = None
     _msn: int | None = None
-    _segment: int | None = None
-    _unsure: bool = False
-    """Whether the next part's archive segment may have begun without us: something was lost."""
+    _gop_bytes: int = 0
     _spoiled: bool = False
     """Whether a part of the open GOP is missing: what builds on it can't be shown."""
 
-    def __post_init__(self) -> None:
-        self._unsure = self.joined_late
-
     # -- what the follower does --
 
-    def state(self, track: Track) -> None:
+    def state(self, track: Track, told_by: PeerId | None) -> None:
         """A verified statement about this rendition, in any order."""
         if self.newest is not None and track.n <= self.newest.n:
             if any(track.n == known.n for known, _ in self._tracks):
                 return
         else:
             self.newest = track
-        self._tracks.append((track, self.fetch_init(track)))
+        self._tracks.append((track, self.fetch_init(track, told_by)))
         self._tracks.sort(key=lambda one: one[0].n)
         del self._tracks[:-_MAX_TRACKS]
         self._wake.set()
@@ -139,10 +121,9 @@ class Lane:
         """Whether this lane writes a segment, or may come to it yet."""
         if key.session != self.session or key.rendition != self.name:
             return False
-        opened = self._open
-        if opened is not None and key.number == opened.number:
-            return not opened.broken
-        if self._segment is not None and key.number <= self._segment:
+        if self.tape.writes(key.number):
+            return True
+        if self.tape.number is not None and key.number <= self.tape.number:
             return False
         waiting = (
             entry.gop.segment
@@ -170,8 +151,7 @@ class Lane:
     async def _take(self, step: Step) -> bool:
         await self._apply_tracks(step.tick)
         if step.lost:
-            self._unsure = True
-            self._break()
+            self.tape.lost()
         for entry in step.entries:
             if isinstance(entry, TickGap):
                 self._gap(entry)
@@ -190,7 +170,7 @@ class Lane:
         gop, part, pull = entry.gop, entry.part, entry.pull
         if pull is None or (self.live is None and part.index):
             # a playlist begins with a GOP
-            self._segment, self._unsure = gop.segment, False
+            self.tape.skip(gop.segment)
         elif await self._track_for(gop.run, step.deadline_s):
             data = await pull.wait()
             if self._place(gop, part):
@@ -198,8 +178,7 @@ class Lane:
         else:
             self.lost_parts += 1
             PARTS_LOST.inc()
-            self._break()
-            self._unsure = True
+            self.tape.lost()
         if pull is not None:
             self.puller.taken(pull)
 
@@ -217,9 +196,12 @@ class Lane:
                 )
                 at = next(fitting, None)
                 if at is None:
+                    self.waits_for_track = True
+                    self.on_missing()
                     await self._woken()
                 elif not await self._apply(at):
                     await trio.sleep(_INIT_AGAIN_S)
+        self.waits_for_track = False
         return self._ready_for(run)
 
     def _ready_for(self, run: int) -> bool:
@@ -250,7 +232,7 @@ class Lane:
             at = found
             if data is None:
                 log.warning("init-missing", room=self.room, rendition=self.name, run=track.run)
-                self._tracks[at] = (track, self.fetch_init(track))
+                self._tracks[at] = (track, self.fetch_init(track, None))
                 return False
             self._start(track, data)
         elif not track.active and self.live is not None and self.live.active:
@@ -264,15 +246,10 @@ class Lane:
 
     def _start(self, track: Track, init: bytes) -> None:
         """A new init segment holds from here on."""
-        self.recorder.put(((track.init, init),))
+        self.tape.recorder.put(((track.init, init),))
         self._close_archive()
         if self.live is None:
-            self.live = LiveTrack(
-                track.rendition,
-                target_s=track.target_s,
-                part_target_ms=track.part_target_ms,
-                window_s=track.window_ms / 1000,
-            )
+            self.live = _window_of(track)
         content_type = "video/mp4" if track.rendition.kind is Kind.VIDEO else "audio/mp4"
         media = Media(track.init, content_type, len(init), (init,))
         self.live.start_run(track.rendition, self.session, track.run, media)
@@ -291,9 +268,15 @@ class Lane:
             self._close_gop()
             if last is not None and gop.msn > last + 1:
                 self._fill_gaps(last + 1, span)
-            self._msn, self._spoiled = gop.msn, False
+            self._msn, self._spoiled, self._gop_bytes = gop.msn, False, 0
+            live = self._window()
         expected = live.next_part if live.last_msn == gop.msn else 0
         if part.index < expected:
+            return False
+        self._gop_bytes += part.size
+        if part.index >= MAX_GOP_PARTS or self._gop_bytes > MAX_GOP_BYTES:
+            self._spoiled = True
+            self.tape.spoil()
             return False
         self._open_archive(gop, part)
         for _ in range(part.index - expected):
@@ -309,14 +292,11 @@ class Lane:
                 self._close_gop()
             return
         cut = pull.cut()
-        stored = StoredPart(self._packer.place(cut), part.size, pull.data)
+        stored = StoredPart(self.tape.place(cut), part.size, pull.data)
         shown = LivePart(part.duration, part.independent, part.size)
         first = live.last_msn is None
         live.add_part(span, shown, stored, ends_segment=part.ends_gop)
-        opened = self._open
-        if opened is not None and not opened.broken:
-            opened.ticks += part.duration
-            self.recorder.append(opened.key, cut, stored)
+        self.tape.append(cut, stored, part.duration)
         if part.ends_gop:
             self._close_gop()
         kind = live.rendition.kind.value
@@ -329,7 +309,7 @@ class Lane:
         self.lost_parts += 1
         PARTS_LOST.inc()
         self._spoiled = True
-        self._break()
+        self.tape.spoil()
         self._window().add_missing(span, duration, ends_segment=ends)
 
     def _gap(self, gap: TickGap) -> None:
@@ -354,6 +334,7 @@ class Lane:
         scale = live.rendition.timescale
         end_ms = newest.program_time_ms + newest.duration * 1000 / scale
         each_s = max((before.program_time_ms - end_ms) / 1000 / count, 1 / scale)
+        each_s = min(each_s, live.playlist().target_s)
         for at in range(count):
             program_ms = round(end_ms + at * each_s * 1000)
             live.add_gap(Span(first + at, self.session, before.run, program_ms), each_s)
@@ -362,12 +343,7 @@ class Lane:
         """So much is missing that players do better with a new playlist."""
         track, old = self.track, self._window()
         assert track is not None  # a window was made from it
-        self.live = LiveTrack(
-            track.rendition,
-            target_s=track.target_s,
-            part_target_ms=track.part_target_ms,
-            window_s=track.window_ms / 1000,
-        )
+        self.live = _window_of(track)
         init = old.init(self.session.counter, track.run)
         if init is not None:
             self.live.start_run(track.rendition, self.session, track.run, init)
@@ -387,60 +363,34 @@ class Lane:
     def _close_gop(self) -> None:
         if self.live is not None:
             self.live.close_segment()
-        packed = self._packer.end_gop()
-        if packed is not None and self._msn is not None and self.live is not None:
-            self.live.name_segment(self._msn, packed.cid)
+        cid = self.tape.end_gop()
+        if cid is not None and self._msn is not None and self.live is not None:
+            self.live.name_segment(self._msn, cid)
 
     # -- the recording --
 
     def _open_archive(self, gop: TickGop, part: TickPart) -> None:
-        opened, track = self._open, self.track
-        if opened is not None:
-            if opened.number == gop.segment:
-                if self._unsure:
-                    self._break()
-                    self._unsure = False
-                return
-            self._close_archive()
-        broken = self._unsure or self._segment == gop.segment or part.index > 0
-        self._segment, self._unsure = gop.segment, False
+        assert self.track is not None  # nothing is placed before its track was applied
         key = SegmentKey(self.room, self.session, self.name, gop.segment)
-        assert track is not None  # nothing is placed before its track was applied
-        self._open = _OpenSegment(
-            gop.segment,
-            gop.run,
-            part.program_time_ms,
-            track.init,
-            key,
-            broken=broken or not self.may_record(key),
-        )
-
-    def _break(self) -> None:
-        """Something of the open archive segment is missing: it is left to who fetches it whole."""
-        if self._open is not None:
-            self._open.broken = True
+        if self.tape.holds_other(key):
+            self._close_archive()
+        self.tape.open(key, gop.run, part.program_time_ms, self.track.init, part.index)
 
     def _close_archive(self) -> None:
-        opened, self._open = self._open, None
-        packed = self._packer.end_segment()
-        if opened is None or packed is None or opened.broken:
-            return
-        rendition: Rendition = self._window().rendition
-        segment = ArchiveSegment(
-            number=opened.number,
-            session=self.session,
-            run=opened.run,
-            program_time_ms=opened.program_time_ms,
-            duration_ms=round(opened.ticks * 1000 / rendition.timescale),
-            cid=packed.cid,
-            size=packed.size,
-            init=opened.init,
-        )
-        record = SegmentRecord.of(opened.key, segment, rendition)
-        self.recorder.close(packed.nodes, record)
+        if self.live is not None:
+            self.tape.close(self.live.rendition)
 
     # -- details --
 
     async def _woken(self) -> None:
         await self._wake.wait()
         self._wake = trio.Event()
+
+
+def _window_of(track: Track) -> LiveTrack:
+    return LiveTrack(
+        track.rendition,
+        target_s=track.target_s,
+        part_target_ms=track.part_target_ms,
+        window_s=track.window_ms / 1000,
+    )

@@ -190,7 +190,7 @@ class Rooms:
         await room.stop()
         shape = self.shape(room.id)
         del self._rooms[room.id], self._shown[room.id]
-        room.leave()
+        await room.leave()
         await trio.to_thread.run_sync(self._parts.records.delete, room.id)
         self._parts.store.rate(room.id, None)
         log.info("room-unfollowed", room=room.id)

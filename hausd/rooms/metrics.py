@@ -35,3 +35,6 @@ FILLS_FAILED = Counter(
     "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
 )
 CARDS = Counter("hausd_rooms_cards", "Room cards heard, by what became of them", ["fate"])
+FOLLOWING_FAILED = Counter(
+    "hausd_room_following_failed", "Times a followed room's tasks failed and began anew"
+)

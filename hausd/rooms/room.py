@@ -94,6 +94,7 @@ class Room(ABC):
         self._save_failed = False
         self._stopping = False
         self._scope = trio.CancelScope()
+        self._over = trio.Event()
         if record.state in (RoomState.LIVE, RoomState.WAITING):
             record.state = RoomState.WAITING
         parts.store.rate(self.id, RoomRating(state=record.state))
@@ -103,21 +104,25 @@ class Room(ABC):
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Owns the room until cancelled; ``stop`` first, so that nothing is lost."""
-        async with trio.open_nursery() as nursery:
-            self._scope = nursery.cancel_scope
-            nursery.start_soon(self.recorder.run)
-            nursery.start_soon(self._keep_saving)
-            self._begin(nursery)
-            task_status.started()
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                nursery.start_soon(self.recorder.run)
+                nursery.start_soon(self._keep_saving)
+                self._begin(nursery)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._over.set()
 
     @abstractmethod
     def _begin(self, nursery: trio.Nursery) -> None:
         """Starts what the role needs, in the room's own nursery."""
 
-    def leave(self) -> None:
-        """Ends ``run``; ``stop`` comes first."""
+    async def leave(self) -> None:
+        """Ends ``run`` and waits for that; ``stop`` comes first."""
         self._scope.cancel()
+        await self._over.wait()
 
     @abstractmethod
     async def stop(self) -> None:

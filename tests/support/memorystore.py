@@ -25,6 +25,7 @@ from hausd.core.storage import (
 @dataclass
 class _File:
     leaves: list[tuple[CID, bytes]] = field(default_factory=list)
+    size: int = 0
     nodes: dict[CID, bytes] = field(default_factory=dict)
     record: bytes | None = None
 
@@ -39,6 +40,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.files: dict[SegmentKey, _File] = {}
         self.small: dict[CID, bytes] = {}
+        self._blocks: dict[CID, bytes] = {}
+        self._places: dict[CID, FileRange] = {}
         self.ratings: dict[RoomId, RoomRating | None] = {}
         self.full = False
 
@@ -51,13 +54,20 @@ class MemoryStore:
             if file.record is not None:
                 raise ValueError(f"{change.key} is closed")
             if isinstance(change, Append):
-                at = len(file.content)
-                file.leaves += [(cid, bytes(leaf)) for cid, leaf in change.leaves]
-                places.append(FileRange(_path(change.key), at, len(file.content) - at))
+                at = file.size
+                for cid, leaf in change.leaves:
+                    self._places[cid] = FileRange(_path(change.key), file.size, len(leaf))
+                    self._blocks[cid] = bytes(leaf)
+                    file.leaves.append((cid, self._blocks[cid]))
+                    file.size += len(leaf)
+                places.append(FileRange(_path(change.key), at, file.size - at))
             else:
                 file.nodes = dict(change.nodes)
                 file.record = change.record
-                places.append(FileRange(_path(change.key), 0, len(file.content)))
+                self._blocks |= file.nodes
+                places.append(FileRange(_path(change.key), 0, file.size))
+                for cid in list(file.nodes)[-1:]:
+                    self._places[cid] = places[-1]
         return places
 
     async def put(self, blocks: Sequence[tuple[CID, bytes]], room: RoomId) -> None:
@@ -69,14 +79,8 @@ class MemoryStore:
         return self._find(cid) is not None
 
     def locate(self, cid: CID) -> FileRange | None:
-        for key, file in self.files.items():
-            at = 0
-            for leaf, data in file.leaves:
-                if leaf == cid:
-                    return FileRange(_path(key), at, len(data))
-                at += len(data)
-            if list(file.nodes)[-1:] == [cid]:
-                return FileRange(_path(key), 0, at)
+        if cid in self._places:
+            return self._places[cid]
         block = self.small.get(cid)
         return FileRange(str(cid), 0, len(block)) if block is not None else None
 
@@ -107,21 +111,16 @@ class MemoryStore:
 
     async def discard(self, keys: Sequence[SegmentKey]) -> None:
         for key in keys:
-            self.files.pop(key, None)
+            file = self.files.pop(key, None)
+            for cid in [*(cid for cid, _ in file.leaves), *file.nodes] if file else ():
+                self._blocks.pop(cid, None)
+                self._places.pop(cid, None)
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         self.ratings[room] = rating
 
     def _find(self, cid: CID) -> bytes | None:
-        if cid in self.small:
-            return self.small[cid]
-        for file in self.files.values():
-            if cid in file.nodes:
-                return file.nodes[cid]
-            for leaf, data in file.leaves:
-                if leaf == cid:
-                    return data
-        return None
+        return self.small.get(cid) or self._blocks.get(cid)
 
 
 def _path(key: SegmentKey) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import msgspec
+import pytest
 import trio
 from support.follower import comparable
 from support.memorystore import MemoryStore
+from support.store import LIMITS
 from support.swarm import Node, Swarm
 
+from hausd.blocks.store import Store, open_store
+from hausd.core.cid import CID
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange, Media
-from hausd.core.manifest import Manifest, decode_record
+from hausd.core.manifest import Manifest, decode_record, verify
 from hausd.core.media import LEAF_BYTES, Kind
 from hausd.core.publishing import Publisher
 from hausd.core.storage import SegmentKey
@@ -36,6 +42,7 @@ from hausd.wire.worker import (
     WorkerConfig,
 )
 
+T = TypeVar("T")
 TIMESCALES = {"source": 90_000, "720p": 90_000, "audio": 48_000}
 GOP_S, PART_S, GOPS_A_SEGMENT = 2.0, 0.4, 5
 SIZES = [99, 5_000, LEAF_BYTES, LEAF_BYTES * 2 + 1]
@@ -107,9 +114,10 @@ class ScriptedWorkers:
 
 @dataclass
 class Home:
-    """What of a node outlives its process."""
+    """What of a node outlives its process. ``folder``: its store is a real one, there."""
 
-    store: MemoryStore = field(default_factory=MemoryStore)
+    store: MemoryStore | Store = field(default_factory=MemoryStore)
+    folder: Path | None = None
     records: MemoryRecords = field(default_factory=MemoryRecords)
 
 
@@ -138,6 +146,11 @@ class Peer:
         return b"".join(media.body)
 
 
+async def _at_once(function: Callable[..., T], *args: object, **how: object) -> T:
+    await trio.lowlevel.checkpoint()
+    return function(*args)
+
+
 SETTINGS = RoomSettings(
     worker=WorkerConfig(),
     reconnect_s=20.0,
@@ -148,14 +161,21 @@ SETTINGS = RoomSettings(
 
 
 class Stage:
-    """Nodes by name. Entering starts them, leaving stops them; ``kill`` leaves no time to."""
+    """Nodes by name, under a virtual clock. ``kill`` leaves a node no time to end anything.
 
-    def __init__(self, seed: int = 0) -> None:
+    A virtual clock does not wait for threads: what would be done in one is done at once.
+    """
+
+    def __init__(self, seed: int = 0, folder: Path | None = None) -> None:
         self.random = Random(seed)
+        self._folder = folder
         self._homes: dict[str, Home] = {}
         self._stacks: dict[str, trio.CancelScope] = {}
 
     async def __aenter__(self) -> Stage:
+        self._patch = pytest.MonkeyPatch()
+        self._patch.setattr(trio.to_thread, "run_sync", _at_once)
+        self._patch.setattr(trio.from_thread, "run_sync", lambda function, *args: function(*args))
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
         self.swarm = Swarm(self._nursery, self.random)
@@ -163,24 +183,18 @@ class Stage:
 
     async def __aexit__(self, *fault: object) -> None:
         self._nursery.cancel_scope.cancel()
-        await self._manager.__aexit__(*fault)  # type: ignore[arg-type] # as it came
+        try:
+            await self._manager.__aexit__(*fault)  # type: ignore[arg-type] # as it came
+        finally:
+            self._patch.undo()
 
     async def node(self, name: str) -> Peer:
         """Starts a node, with what it kept if it ran before."""
-        home = self._homes.setdefault(name, Home())
+        folder = self._folder / name if self._folder is not None else None
+        home = self._homes.setdefault(name, Home(folder=folder))
         node = self.swarm.nodes.get(name) or self.swarm.node(name)  # type: ignore[call-overload]
         workers = ScriptedWorkers()
-        parts = RoomParts(
-            settings=SETTINGS,
-            workers=workers,
-            store=home.store,
-            records=home.records,  # type: ignore[arg-type] # the same methods, in memory
-            clock=Wall(),
-            random_bytes=self.random.randbytes,
-            network=node,
-        )
-        rooms = Rooms(parts)
-        await self._nursery.start(self._run, name, node, rooms)
+        rooms = await self._nursery.start(self._run, name, node, home, workers)
         return Peer(node, rooms, home, workers)
 
     def kill(self, name: str) -> None:
@@ -188,18 +202,49 @@ class Stage:
         self._stacks[name].cancel()
 
     async def _run(
-        self, name: str, node: Node, rooms: Rooms, *, task_status: trio.TaskStatus[None]
+        self,
+        name: str,
+        node: Node,
+        home: Home,
+        workers: ScriptedWorkers,
+        *,
+        task_status: trio.TaskStatus[Rooms],
     ) -> None:
         with trio.CancelScope() as scope:
             self._stacks[name] = scope
             async with AsyncExitStack() as stack:
+                opened: list[Rooms] = []
+                if home.folder is not None:
+                    home.store = await stack.enter_async_context(
+                        open_store(home.folder, LIMITS, clock=Wall(), evicted=_tell(opened))
+                    )
+                rooms = Rooms(
+                    RoomParts(
+                        settings=SETTINGS,
+                        workers=workers,
+                        store=home.store,
+                        records=home.records,  # type: ignore[arg-type] # the same, in memory
+                        clock=Wall(),
+                        random_bytes=self.random.randbytes,
+                        network=node,
+                    )
+                )
+                opened.append(rooms)
                 await stack.enter_async_context(killed_rooms(rooms))
                 node.rooms = rooms
-                task_status.started()
+                task_status.started(rooms)
                 try:
                     await trio.sleep_forever()
                 finally:
                     node.rooms = None
+
+
+def _tell(opened: list[Rooms]) -> Callable[[Sequence[SegmentKey]], None]:
+    def evicted(keys: Sequence[SegmentKey]) -> None:
+        for rooms in opened:
+            rooms.evicted(keys)
+
+    return evicted
 
 
 @asynccontextmanager
@@ -287,12 +332,20 @@ class Show:
         self._say.send_nowait((message, body))
 
 
-async def same_live(origin: Peer, follower: Peer, room: str) -> None:
-    """Playlists and media of the live edge are the same here and there."""
+async def same_live(origin: Peer, follower: Peer, room: str, *, late: bool = False) -> None:
+    """Playlists and media of the live edge are the same here and there.
+
+    ``late``: the follower joined in the middle, so that bit rates are those it was told last.
+    """
     ours, theirs = origin.room(room), follower.room(room)
     assert set(theirs.tracks) == set(ours.tracks)
     assert theirs.state is ours.state
-    assert theirs.variants() == ours.variants()
+    if late:
+        assert [one.rendition for one in theirs.variants()] == [
+            one.rendition for one in ours.variants()
+        ]
+    else:
+        assert theirs.variants() == ours.variants()
     for name, track in ours.tracks.items():
         other = theirs.tracks[name]
         assert comparable(other.playlist()) == comparable(track.playlist())
@@ -338,12 +391,18 @@ async def same_archive(origin: Peer, follower: Peer, room: str) -> None:
         assert playlist.segments == reference.segments
         assert playlist.ended == reference.ended
         for segment in playlist.segments:
-            key = SegmentKey(theirs.id, segment.session, name, segment.number)
-            file, other = follower.home.store.files[key], origin.home.store.files[key]
-            assert file.content == other.content
-            assert file.nodes == other.nodes
-            assert list(file.nodes)[-1:] == list(other.nodes)[-1:]
-            assert file.record == other.record
+            for cid in (segment.cid, segment.init):
+                here, there = theirs.archive_media(name, cid), ours.archive_media(name, cid)
+                assert here is not None
+                assert there is not None
+                assert await follower.bytes_of(here) == await origin.bytes_of(there)
+    if ours.record.manifest:
+        counts = await verify(CID.parse(theirs.record.manifest), follower.home.store.block)
+        assert sum(counts.values()) > 0
+    here, there = [await peer.home.store.segments(ours.id) for peer in (follower, origin)]
+    assert [(one.key, one.size, one.record) for one in here] == [
+        (one.key, one.size, one.record) for one in there
+    ]
     assert await rebuilt(follower, room) == await rebuilt(origin, room)
 
 

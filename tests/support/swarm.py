@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ from hausd.rooms.manager import Rooms
 from hausd.rooms.ports import Topic
 
 T = TypeVar("T")
+_HEDGE_S = 0.15
+"""Who told of a block has so long before others are asked too."""
 _TRY_S = 0.4
 """A neighbour that has not answered for so long is left for the next."""
 
@@ -182,17 +185,26 @@ class Node:
         deadline_s: float,
         priority: Priority,
     ) -> bytes:
-        waiting = told_by is not None and priority is Priority.LIVE
-        peers = self.swarm.neighbours(self.id)
-        if told_by in peers:
-            peers.remove(told_by)
-            peers.insert(0, told_by)
-        for peer in peers:
-            may_wait = waiting and peer == told_by
+        answers: list[bytes] = []
+
+        async def ask(peer: PeerId, *, may_wait: bool) -> None:
             with trio.move_on_after(2.0 if may_wait else _TRY_S):
                 found = await self._ask_block(room, cid, peer, priority, may_wait=may_wait)
                 if found is not None and cid.matches(found) and len(found) <= max_bytes:
-                    return found
+                    answers.append(found)
+                    nursery.cancel_scope.cancel()
+
+        peers = self.swarm.neighbours(self.id)
+        async with trio.open_nursery() as nursery:
+            if told_by in peers:
+                peers.remove(told_by)
+                may_wait = priority is Priority.LIVE
+                nursery.start_soon(partial(ask, told_by, may_wait=may_wait))
+                await trio.sleep(_HEDGE_S)
+            for peer in peers:
+                await ask(peer, may_wait=False)
+        if answers:
+            return answers[0]
         raise LeafMissing(cid)
 
     async def _ask_block(

@@ -92,7 +92,7 @@ async def test_in_a_chain_of_three_the_origin_sends_one_copy(
 
 @pytest.mark.parametrize("loss", [0.0, 0.1])
 @settings(
-    max_examples=15,
+    max_examples=8,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -9,6 +9,7 @@ from hausd.core.ids import SessionId
 from hausd.core.live import FileRange, LivePart, Media
 from hausd.core.media import Kind, Rendition
 from hausd.rooms.live import LiveTrack, Span, StoredPart
+from hausd.wire.hls_live import live_media_playlist
 
 SESSION = SessionId(4, 1)
 VIDEO = Rendition("source", Kind.VIDEO, "avc1.64001f", 1000, bandwidth_bps=1_000_000)
@@ -129,3 +130,20 @@ def test_measured_bandwidth_is_that_of_the_segments() -> None:
     )
     assert live.peak_bps() == 16_000
     assert live.average_bps() == 10_667
+
+
+def test_a_part_that_never_came_keeps_the_numbers_of_what_follows_and_is_not_served() -> None:
+    live = track()
+    add(live, 0)
+    live.add_missing(span(0), 500, ends_segment=False)
+    third = add(live, 0, ends=True)
+    add(live, 1)
+    text = live_media_playlist(live.playlist())
+    assert '.1.m4s",GAP=YES' in text
+    assert text.count("#EXT-X-GAP") == 1
+    assert live.playlist().edge() == (1, 1)
+    assert live.part(4, 0, 1) is None
+    assert live.segment(4, 0) is None
+    found = live.part(4, 0, 2)
+    assert found is not None
+    assert found.cid == third.cid

@@ -7,6 +7,8 @@ from support.stage import Show, Stage, same_archive, same_live
 
 from hausd.core.following import Priority
 from hausd.core.live import RoomState
+from hausd.rooms.archivist import FILLS_AT_ONCE
+from hausd.rooms.fetching import LEAVES_AT_ONCE
 
 NAMES = ("source", "720p", "audio")
 
@@ -59,10 +61,51 @@ async def test_who_joins_late_is_live_at_once_and_gets_the_rest_behind_it(
             }
             assert set(edges) == set(NAMES)
             assert all(here == there for here, there in edges.values()), edges
+            shown = [len(track.playlist().segments) for track in late.room(room).tracks.values()]
+            assert shown == [2, 2, 2], "a whole GOP and the open one: nothing old goes first"
             await show.play(12)
             await trio.sleep(0.3)
-            await same_live(origin, late, room)
+            await same_live(origin, late, room, late=True)
         await trio.sleep(60)
         for peer in (early, late):
             await same_archive(origin, peer, room)
         assert not late.room(room).notices
+
+
+async def test_a_long_archive_is_fetched_a_little_at_a_time_and_live_goes_first(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(3) as stage:
+        origin, late = await stage.node("origin"), await stage.node("late")
+        stage.swarm.link(origin.node, late.node, delay_s=0.1)
+        room = (await origin.rooms.create("A room")).id
+        under_way = dict.fromkeys(Priority, 0)
+        most = dict(under_way)
+        fetch = late.node.fetch
+
+        async def counted(*what: object, priority: Priority, **more: object) -> bytes:
+            under_way[priority] += 1
+            most[priority] = max(most[priority], under_way[priority])
+            try:
+                return await fetch(*what, priority=priority, **more)  # type: ignore[arg-type]
+            finally:
+                under_way[priority] -= 1
+
+        late.node.fetch = counted  # type: ignore[method-assign,assignment] # the same, counted
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(60)
+            await late.rooms.follow(room)
+            await trio.sleep(0.9)
+            behind = []
+            for _ in range(10):
+                await show.play(1)
+                await trio.sleep(0.39)
+                behind += [
+                    track.playlist().edge() != late.room(room).tracks[name].playlist().edge()
+                    for name, track in origin.room(room).tracks.items()
+                ]
+            assert not any(behind)
+        await trio.sleep(60)
+        await same_archive(origin, late, room)
+        manifest = 1
+        assert 0 < most[Priority.ARCHIVE] <= FILLS_AT_ONCE * LEAVES_AT_ONCE + manifest
