@@ -190,10 +190,12 @@ class LiveTrack:
             return None
         return segment.duration / self.rendition.timescale
 
-    def program_time_of(self, msn: int) -> int:
-        """Program time (ms) at which a segment in the window begins; 0 where it is not there."""
+    def span_of(self, msn: int) -> Span | None:
+        """Where a segment in the window stands."""
         segment = self._find(msn)
-        return segment.program_time_ms if segment is not None else 0
+        if segment is None:
+            return None
+        return Span(msn, segment.session, segment.run, segment.program_time_ms)
 
     def peak_bps(self) -> int:
         """Highest bit rate of a segment, measured; what was declared where nothing was yet."""
