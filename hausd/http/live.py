@@ -30,6 +30,13 @@ _START_WAIT_S = 8.0
 """For the first parts of a room whose encoder has just connected."""
 _COMPLETE_WAIT_S = 2.0
 """For the slowest rendition's first part, before players choose without it."""
+_WHOLE_SEGMENT_TARGETS = 1.5
+_WHOLE_SEGMENT_MAX_S = 9.0
+"""For the first whole segment, in target durations, and at most: players (hls.js) give up a
+playlist that is not there after 10 s."""
+_RETURN_TARGETS = 0.6
+"""In target durations, for an encoder that is gone. hls.js (1.7) takes a playlist that was held
+for 0.8 of them for lost."""
 _LOOK_AGAIN_S = 0.25
 _RETRY = (b"retry-after", b"2")
 _MAX_TRACKS = 1024
@@ -106,7 +113,7 @@ class LiveAnswers:
             return self._first_part(view, playlist, sharing)
         query = request.query
         if not query:
-            return track.response(playlist, delta=False, held=False)
+            return self._whole(track, view, playlist)
         directives = parse_directives(query)
         if isinstance(directives, BadDirectives):
             hint = "See RFC 8216bis, section 6.2.5."
@@ -127,6 +134,27 @@ class LiveAnswers:
             )
         return Fetch(lambda: self._held(track, view, playlist, directives, sharing))
 
+    def _whole(self, track: _Track, view: LiveView, playlist: LivePlaylist) -> Answer:
+        """The playlist for who has none yet: with one whole segment at least.
+
+        hls.js (1.7) takes a playlist that has nothing but parts for an empty one: an error, after
+        which it takes the least quality.
+        """
+        if _has_whole(playlist):
+            return track.response(playlist, delta=False, held=False)
+
+        async def whole() -> Response:
+            now = playlist
+            with trio.move_on_after(
+                min(_WHOLE_SEGMENT_TARGETS * playlist.target_s, _WHOLE_SEGMENT_MAX_S)
+            ):
+                while not _has_whole(now):
+                    await view.changed(now.version)
+                    now = view.playlist()
+            return track.response(view.playlist(), delta=False, held=False)
+
+        return Fetch(whole)
+
     async def _held(
         self,
         track: _Track,
@@ -138,13 +166,14 @@ class LiveAnswers:
         """The playlist as soon as it holds what was asked for.
 
         When the run ends meanwhile, players are told at once (hls.js needs to know before the
-        next run begins). While nobody publishes, the unchanged playlist comes after the usual
-        time: the stream may go on any moment, and players give up after a few 503.
+        next run begins). While nobody publishes, the unchanged playlist comes before they take
+        it for lost: the stream may go on any moment, and players give up after a few 503.
         """
         assert directives.msn is not None
         msn, part = directives.msn, directives.part
         told = playlist.between_runs
-        with trio.move_on_after(BLOCK_TARGETS * playlist.target_s):
+        patience = _RETURN_TARGETS if told else BLOCK_TARGETS
+        with trio.move_on_after(patience * playlist.target_s):
             while not is_reached(playlist, msn, part) and (told or not playlist.between_runs):
                 told = playlist.between_runs
                 await view.changed(playlist.version)
@@ -317,6 +346,10 @@ class _Track:
         names = sorted(_names(self._room.variants()) - {self._rendition})
         views = (self._room.live(name) for name in names)
         return [view for view in views if view is not None]
+
+
+def _has_whole(playlist: LivePlaylist) -> bool:
+    return any(segment.complete for segment in playlist.segments)
 
 
 def _names(variants: Sequence[Variant]) -> frozenset[str]:
