@@ -14,7 +14,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
-from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media
+from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media, Variant
 from hausd.core.media import Kind, Rendition
 
 _IN_MEMORY_SEGMENTS = 3
@@ -93,7 +93,8 @@ class LiveTrack:
         self._gone: deque[_Segment] = deque()
         """Segments that left the playlist: still to be had from disk for as long as a playlist
         that named them may be in a player's hands (RFC 8216bis, section 6.2.2)."""
-        self._inits: dict[tuple[int, int], Media] = {}
+        self._inits: dict[tuple[int, int], tuple[Media, Rendition]] = {}
+        """Init segments of the runs in the window, and what the rendition was in them."""
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW)
         self._between_runs = True
         self._ended = False
@@ -111,7 +112,7 @@ class LiveTrack:
         self.rendition = rendition
         self.active = True
         self._ended = False
-        self._inits[session.counter, run] = init
+        self._inits[session.counter, run] = init, rendition
         self._touch()
 
     def add_part(
@@ -210,6 +211,13 @@ class LiveTrack:
             return round(sum(size for size, _ in self._rates) * 8 / seconds)
         return self._first_rate() or self.rendition.bandwidth_bps
 
+    def variant(self) -> Variant:
+        """What the multivariant playlist says of this rendition."""
+        shown = {(s.session.counter, s.run) for s in self._segments if not s.gap}
+        forms = (form for key, (_, form) in reversed(self._inits.items()) if key in shown)
+        earlier = dict.fromkeys(form for form in forms if form != self.rendition)
+        return Variant(self.rendition, self.peak_bps(), self.average_bps(), tuple(earlier))
+
     # -- what viewers ask --
 
     def playlist(self) -> LivePlaylist:
@@ -260,7 +268,8 @@ class LiveTrack:
         return Media(segment.cid, self._content_type, segment.size, body)
 
     def init(self, session: int, run: int) -> Media | None:
-        return self._inits.get((session, run))
+        found = self._inits.get((session, run))
+        return found[0] if found is not None else None
 
     # -- details --
 

@@ -407,7 +407,7 @@ class Room:
 
     def variants(self) -> Sequence[Variant]:
         made = [
-            Variant(track.live.rendition, track.live.peak_bps(), track.live.average_bps())
+            track.live.variant()
             for track in self.origin.tracks.values()
             if track.live.active and track.live.last_msn is not None
         ]
