@@ -135,11 +135,11 @@ async def _mp4(room: Room, store: Store, path: Path, progress: Progress) -> Expo
 
 async def _runs(playlist: ArchivePlaylist, store: Store) -> list[RunMedia]:
     runs: list[RunMedia] = []
-    for (number, init_cid), group in groupby(
-        playlist.segments, lambda segment: (segment.run, segment.init)
-    ):
-        init = await store.block(init_cid)
-        places = [store.locate(segment.cid) for segment in group]
+    for number, group in groupby(playlist.segments, lambda segment: segment.run):
+        segments = list(group)
+        # An encoder that was made cheaper within a run has parameter sets in its pictures too.
+        init = await store.block(segments[0].init)
+        places = [store.locate(segment.cid) for segment in segments]
         if init is None or None in places:
             raise Problem(
                 "incomplete",

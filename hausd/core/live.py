@@ -139,20 +139,43 @@ class ArchiveSegment:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveGap:
+    """A span that the room has and this rendition has not."""
+
+    run: int
+    program_time_ms: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArchivePlaylist:
-    """A rendition from its first segment on. ``segments`` only ever grows while not ended."""
+    """A rendition from the room's first segment on. ``entries`` only ever grow while not ended."""
 
     rendition: Rendition
     target_s: int
-    segments: tuple[ArchiveSegment, ...]
+    entries: tuple[ArchiveSegment | ArchiveGap, ...]
     ended: bool
     version: int
+
+    @property
+    def segments(self) -> tuple[ArchiveSegment, ...]:
+        """The entries that are no gaps."""
+        return tuple(entry for entry in self.entries if isinstance(entry, ArchiveSegment))
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A rendition as the multivariant playlist offers it, with what was measured of it."""
+    """A rendition as the multivariant playlist offers it, with what was measured of it.
+
+    ``earlier``: what else the rendition was, in runs whose segments are still in its playlist.
+    """
 
     rendition: Rendition
     peak_bps: int
     average_bps: int
+    earlier: tuple[Rendition, ...] = ()
+
+    @property
+    def forms(self) -> tuple[Rendition, ...]:
+        """Everything that the rendition's playlist holds, the newest first."""
+        return (self.rendition, *self.earlier)

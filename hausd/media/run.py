@@ -25,7 +25,7 @@ from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
 from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
 from hausd.policy.ladder import rungs_for, source_rung
 from hausd.policy.timeline import FrameClock, SampleClock
-from hausd.wire.audio import AudioFormat, opus_samples
+from hausd.wire.audio import AudioFormat, opus_samples, silence
 from hausd.wire.fmp4_init import audio_init, video_init
 from hausd.wire.nal import PictureFormat, av1_sample, avcc_parameter_sets, has_captions
 from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
@@ -35,6 +35,8 @@ SOURCE = "source"
 _MOST_HELD_FRAMES = 1024
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 _MOST_KEPT_FRAMES = 1000
+_MOST_SILENCE_S = 2
+"""Sound that is missing for longer is lost, not late."""
 _FLUSH_S = 4.0
 """How long encoders may take over what is left: less than the node waits for a worker's end."""
 
@@ -267,6 +269,7 @@ class Run:
             for later_ms, coded in track.transcoder.flush():
                 self._place_audio(later_ms, track.sound.frame_samples, coded)
         self._release_audio(everything=True)
+        self._end_with_silence()
         for packager in (self._source, self._audio):
             if packager is not None:
                 packager.flush(ends_gop=True)
@@ -417,15 +420,34 @@ class Run:
                 cut = self._cutter.clock(at * scale // rate, samples * scale // rate)
                 if cut is not None:
                     self._cuts.append(cut)
-            while self._cuts and at * scale >= self._cuts[0].pts * rate:
-                cut = self._cuts.popleft()
-                # Where sound is missing before the cut, nothing is stretched past it.
-                cut_at = -(-cut.pts * rate // scale)
-                audio.begin(cut, at if at < cut_at + samples else cut_at)
-            ends_at = None
-            if self._cuts:
-                ends_at = -(-self._cuts[0].pts * rate // scale)
-            audio.add(at, at, at + samples, True, data, ends_at)
+            self._add_audio(audio, at, samples, data)
+
+    def _add_audio(self, audio: Packager, at: int, samples: int, data: bytes) -> None:
+        rate, scale = self._audio_rate, VIDEO_TIMESCALE
+        while self._cuts and at * scale >= self._cuts[0].pts * rate:
+            cut = self._cuts.popleft()
+            # Where sound is missing before the cut, nothing is stretched past it.
+            cut_at = -(-cut.pts * rate // scale)
+            audio.begin(cut, at if at < cut_at + samples else cut_at)
+        ends_at = None
+        if self._cuts:
+            ends_at = -(-self._cuts[0].pts * rate // scale)
+        audio.add(at, at, at + samples, True, data, ends_at)
+
+    def _end_with_silence(self) -> None:
+        """Sound that ends a few frames before its picture, as where an encoder is cut off, goes on
+        in silence until the picture ends: players stall where the sound has a hole before the
+        next run (hls.js 1.7 in Chromium: from one frame on)."""
+        audio, track = self._audio, self.plan.audio
+        silent = silence(track.sound) if track is not None else None
+        if audio is None or audio.end is None or self.plan.video is None or silent is None:
+            return
+        samples, frame = silent
+        until = self.shown_until * self._audio_rate // VIDEO_TIMESCALE
+        if until - audio.end > _MOST_SILENCE_S * self._audio_rate:
+            return
+        while audio.end < until:
+            self._add_audio(audio, audio.end, samples, frame)
 
     def _release_audio_only(self, audio: Packager) -> None:
         while self._held:

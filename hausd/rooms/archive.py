@@ -5,42 +5,53 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hausd.core.cid import CID
-from hausd.core.ids import SessionId
-from hausd.core.live import ArchivePlaylist, ArchiveSegment, Variant
+from hausd.core.live import ArchiveGap, ArchivePlaylist, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
+from hausd.policy.stretches import Stretches
 
-_CONTINUOUS_MS = 500
-"""Segments of one run further apart than this have a hole between them (a recording that had
-stopped): players are told by a discontinuity."""
+
+@dataclass(slots=True)
+class _Init:
+    """What the rendition was under an init segment, and how many segments have it."""
+
+    rendition: Rendition
+    segments: int = 0
 
 
 @dataclass(slots=True)
 class _Track:
     rendition: Rendition
-    segments: list[ArchiveSegment] = field(default_factory=list)
+    entries: list[ArchiveSegment | ArchiveGap] = field(default_factory=list)
+    last: ArchiveSegment | None = None
+    count: int = 0
     by_cid: dict[CID, ArchiveSegment] = field(default_factory=dict)
-    inits: set[CID] = field(default_factory=set)
-    last_run: int = -1
-    """Run of the last segment as its origin counted it; ``segments`` hold the stretch."""
-    holes: int = 0
-    """Holes within the last run."""
+    inits: dict[CID, _Init] = field(default_factory=dict)
     peak_bps: int = 0
     size: int = 0
     duration_ms: int = 0
     snapshot: ArchivePlaylist | None = None
 
+    @property
+    def earlier(self) -> tuple[Rendition, ...]:
+        """What else the rendition was in what is recorded of it."""
+        forms = dict.fromkeys(init.rendition for init in reversed(self.inits.values()))
+        forms.pop(self.rendition, None)
+        return tuple(forms)
+
 
 class Archive:
     """What was recorded, by rendition. Only the room's task changes it.
 
-    The ``run`` of the segments given out counts stretches without a discontinuity.
+    The ``run`` of the segments given out counts stretches without a discontinuity. What a video
+    has not of them are gaps, so that players take another quality. Sound has no other one, and
+    hls.js (1.7) asks for a gap in it for ever: there, what is missing is just not listed.
     """
 
     def __init__(self, *, target_s: int) -> None:
         self._target_s = target_s
         self._tracks: dict[str, _Track] = {}
-        self._stretches: dict[tuple[SessionId, int, int], int] = {}
+        self._stretches = Stretches(target_s * 1000)
         self._ended = True
         self._version = 1
 
@@ -60,24 +71,18 @@ class Archive:
         track = self._tracks.get(rendition.name)
         if track is None:
             track = self._tracks[rendition.name] = _Track(rendition)
-        if track.segments:
-            last = track.segments[-1]
-            hole_ms = segment.program_time_ms - last.program_time_ms - last.duration_ms
-            if (last.session, track.last_run) != (segment.session, segment.run):
-                track.holes = 0
-            elif hole_ms > _CONTINUOUS_MS or last.init != segment.init:
-                track.holes += 1
-        # the same stretch has the same number in every rendition
-        stretch = (segment.session, segment.run, track.holes)
-        number = self._stretches.setdefault(stretch, len(self._stretches))
         # an origin elsewhere may cut longer segments than this node would
         self._target_s = max(self._target_s, round(segment.duration_ms / 1000))
         track.rendition = rendition
-        track.last_run = segment.run
-        placed = replace(segment, run=number)
-        track.segments.append(placed)
+        placed = replace(segment, run=self._stretches.place(segment))
+        if rendition.kind is Kind.VIDEO:
+            track.entries += self._stretches.gaps(track.last, placed)
+        track.entries.append(placed)
+        track.last = placed
+        track.count += 1
         track.by_cid[segment.cid] = placed
-        track.inits.add(segment.init)
+        init = track.inits.setdefault(segment.init, _Init(rendition))
+        init.segments += 1
         track.size += segment.size
         track.duration_ms += segment.duration_ms
         if segment.duration_ms:
@@ -90,10 +95,17 @@ class Archive:
         track = self._tracks.get(key.rendition)
         if track is None:
             return
-        for index, segment in enumerate(track.segments):
+        for index, segment in enumerate(track.entries):
+            if isinstance(segment, ArchiveGap):
+                continue
             if (segment.session, segment.number) == (key.session, key.number):
-                del track.segments[index]
+                del track.entries[index]
+                track.count -= 1
                 track.by_cid.pop(segment.cid, None)
+                init = track.inits[segment.init]
+                init.segments -= 1
+                if not init.segments:
+                    del track.inits[segment.init]
                 track.size -= segment.size
                 track.duration_ms -= segment.duration_ms
                 track.snapshot = None
@@ -106,10 +118,13 @@ class Archive:
         if track is None:
             return None
         if track.snapshot is None:
+            # What was missing when it ended players learn then: before, it may still come.
+            finished = self._ended and track.rendition.kind is Kind.VIDEO
+            after = self._stretches.gaps(track.last) if finished else ()
             track.snapshot = ArchivePlaylist(
                 rendition=track.rendition,
                 target_s=self._target_s,
-                segments=tuple(track.segments),
+                entries=(*track.entries, *after),
                 ended=self._ended,
                 version=self._version,
             )
@@ -122,6 +137,7 @@ class Archive:
                 track.rendition,
                 track.peak_bps,
                 track.size * 8000 // track.duration_ms if track.duration_ms else track.peak_bps,
+                track.earlier,
             )
             for track in self._tracks.values()
         ]
@@ -139,7 +155,7 @@ class Archive:
 
     @property
     def segments(self) -> int:
-        return max((len(track.segments) for track in self._tracks.values()), default=0)
+        return max((track.count for track in self._tracks.values()), default=0)
 
     @property
     def duration_s(self) -> float:

@@ -7,6 +7,7 @@ the live edge. What is missing for too long is given up; nothing waits for it an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 import trio
@@ -352,9 +353,11 @@ def authority_of(record: RoomRecord) -> PublicKey:
 
 def _variant(lane: Lane, live: LiveTrack) -> Variant:
     """As the origin offers it. Who joined late measured too little, and says what it was told."""
+    variant = live.variant()
     if lane.joined_late and lane.track is not None:
-        return Variant(live.rendition, lane.track.peak_bps, lane.track.average_bps)
-    return Variant(live.rendition, live.peak_bps(), live.average_bps())
+        told = lane.track
+        return replace(variant, peak_bps=told.peak_bps, average_bps=told.average_bps)
+    return variant
 
 
 def _place(said: Statement) -> str:

@@ -14,7 +14,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
-from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media
+from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media, Variant
 from hausd.core.media import Kind, Rendition
 
 _IN_MEMORY_SEGMENTS = 3
@@ -94,7 +94,8 @@ class LiveTrack:
         self._gone: deque[_Segment] = deque()
         """Segments that left the playlist: still to be had from disk for as long as a playlist
         that named them may be in a player's hands (RFC 8216bis, section 6.2.2)."""
-        self._inits: dict[tuple[int, int], Media] = {}
+        self._inits: dict[tuple[int, int], tuple[Media, Rendition]] = {}
+        """Init segments of the runs in the window, and what the rendition was in them."""
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RATE_WINDOW)
         self._between_runs = True
         self._ended = False
@@ -112,7 +113,7 @@ class LiveTrack:
         self.rendition = rendition
         self.active = True
         self._ended = False
-        self._inits[session.counter, run] = init
+        self._inits[session.counter, run] = init, rendition
         self._touch()
 
     def add_part(
@@ -208,10 +209,12 @@ class LiveTrack:
             return None
         return segment.duration / self.rendition.timescale
 
-    def program_time_of(self, msn: int) -> int:
-        """Program time (ms) at which a segment in the window begins; 0 where it is not there."""
+    def span_of(self, msn: int) -> Span | None:
+        """Where a segment in the window stands."""
         segment = self._find(msn)
-        return segment.program_time_ms if segment is not None else 0
+        if segment is None:
+            return None
+        return Span(msn, segment.session, segment.run, segment.program_time_ms)
 
     def peak_bps(self) -> int:
         """Highest bit rate of a segment, measured; what was declared where nothing was yet."""
@@ -225,6 +228,13 @@ class LiveTrack:
             seconds = sum(s for _, s in self._rates)
             return round(sum(size for size, _ in self._rates) * 8 / seconds)
         return self._first_rate() or self.rendition.bandwidth_bps
+
+    def variant(self) -> Variant:
+        """What the multivariant playlist says of this rendition."""
+        shown = {(s.session.counter, s.run) for s in self._segments if not s.gap}
+        forms = (form for key, (_, form) in reversed(self._inits.items()) if key in shown)
+        earlier = dict.fromkeys(form for form in forms if form != self.rendition)
+        return Variant(self.rendition, self.peak_bps(), self.average_bps(), tuple(earlier))
 
     # -- what viewers ask --
 
@@ -279,7 +289,8 @@ class LiveTrack:
         return Media(segment.cid, self._content_type, segment.size, body)
 
     def init(self, session: int, run: int) -> Media | None:
-        return self._inits.get((session, run))
+        found = self._inits.get((session, run))
+        return found[0] if found is not None else None
 
     # -- details --
 

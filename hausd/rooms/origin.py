@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from hausd.core.cid import CID
@@ -243,13 +243,13 @@ class Origin:
             self._gap(track, msn, span)
 
     def _gap(self, track: _Track, msn: int, like: Span) -> None:
-        seconds, program_ms = float(self._target_s), like.program_time_ms
+        seconds, span = float(self._target_s), replace(like, msn=msn)
         for other in self.tracks.values():
-            found = other.live.duration_of(msn)
-            if found is not None and other is not track:
-                seconds, program_ms = found, other.live.program_time_of(msn)
+            found, there = other.live.duration_of(msn), other.live.span_of(msn)
+            if found is not None and there is not None and other is not track:
+                # With its run: discontinuities have the same numbers in all (RFC 8216bis, 6.2.4).
+                seconds, span = found, there
                 break
-        span = Span(msn, like.session, like.run, program_ms)
         duration = track.live.add_gap(span, seconds)
         self._announcer.gap(track.live.rendition.name, span, duration)
 

@@ -319,7 +319,7 @@ class OriginRoom(Room):
 
     def variants(self) -> Sequence[Variant]:
         made = [
-            Variant(live.rendition, live.peak_bps(), live.average_bps())
+            live.variant()
             for live in self.tracks.values()
             if live.active and live.last_msn is not None
         ]

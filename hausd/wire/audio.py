@@ -114,6 +114,23 @@ def opus_samples(untrusted_packet: bytes) -> int:
     return samples if samples <= 5760 else 0
 
 
+_SILENT_AAC = {1: bytes.fromhex("01182007"), 2: bytes.fromhex("211004608c1c")}
+"""What FFmpeg's AAC-LC encoder makes of silence, by the number of channels."""
+_SILENT_OPUS = {1: b"\xf8\xff\xfe", 2: b"\xfc\xff\xfe"}
+"""20 ms of CELT, fullband, without any coded band (RFC 6716, 3.1 and 4.3)."""
+
+
+def silence(sound: AudioFormat) -> tuple[int, bytes] | None:
+    """A frame without a sound, and its samples; None where none is known for this format."""
+    frame: bytes | None = None
+    samples = sound.frame_samples or _OPUS_SAMPLES[-1]
+    if sound.codec == "opus":
+        frame = _SILENT_OPUS.get(sound.channels)
+    elif sound.codecs == "mp4a.40.2" and samples == 1024:
+        frame = _SILENT_AAC.get(sound.channels)
+    return None if frame is None else (samples, frame)
+
+
 def read_mp3(untrusted_frame: bytes) -> Mp3Format:
     """Reads the header of an MPEG audio layer III frame; raises BadRecord."""
     if len(untrusted_frame) < 4:

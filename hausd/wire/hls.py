@@ -39,11 +39,11 @@ def multivariant_playlist(
         lines.append("#EXT-X-INDEPENDENT-SEGMENTS")
     if not videos:
         for sound in sounds:
-            lines += [_stream_inf(sound, [], sound.rendition.codecs, ""), uri(sound.rendition.name)]
+            lines += [_stream_inf(sound, [], ""), uri(sound.rendition.name)]
         return "\n".join(lines) + "\n"
     for place, sound in enumerate(sounds):
         lines.append(_audio_media(sound, default=place == 0, uri=uri(sound.rendition.name)))
-    captions = any(video.rendition.closed_captions for video in videos)
+    captions = any(map(_has_captions, videos))
     if captions:
         lines.append(
             '#EXT-X-MEDIA:TYPE=CLOSED-CAPTIONS,GROUP-ID="cc",NAME="CC1",'
@@ -51,21 +51,21 @@ def multivariant_playlist(
         )
     for video in _in_order(videos):
         rendition = video.rendition
-        codecs = ",".join([rendition.codecs, *sorted({s.rendition.codecs for s in sounds})])
         attributes = ""
         if rendition.width and rendition.height:
             attributes += f",RESOLUTION={rendition.width}x{rendition.height}"
-        if rendition.frame_rate is not None:
-            attributes += f",FRAME-RATE={float(rendition.frame_rate):.3f}"
+        rates = [form.frame_rate for form in video.forms if form.frame_rate is not None]
+        if rates:
+            attributes += f",FRAME-RATE={float(max(rates)):.3f}"
         if sounds:
             attributes += ',AUDIO="audio"'
         if not captions:
             attributes += ",CLOSED-CAPTIONS=NONE"
-        elif rendition.closed_captions:
+        elif _has_captions(video):
             attributes += ',CLOSED-CAPTIONS="cc"'
         # NONE may stand at all variants or at none, so one without captions beside others with
         # them says nothing.
-        lines += [_stream_inf(video, sounds, codecs, attributes), uri(rendition.name)]
+        lines += [_stream_inf(video, sounds, attributes), uri(rendition.name)]
     return "\n".join(lines) + "\n"
 
 
@@ -80,12 +80,23 @@ def _in_order(videos: Sequence[Variant]) -> list[Variant]:
     return [first, *(video for video in videos if video is not first)]
 
 
-def _stream_inf(variant: Variant, sounds: Sequence[Variant], codecs: str, attributes: str) -> str:
+def _has_captions(video: Variant) -> bool:
+    return any(form.closed_captions for form in video.forms)
+
+
+def _codecs(variant: Variant, sounds: Sequence[Variant]) -> str:
+    """Every format that a segment in the playlists has, also of earlier runs (4.4.6.2)."""
+    own = [form.codecs for form in variant.forms]
+    theirs = sorted({form.codecs for sound in sounds for form in sound.forms})
+    return ",".join(dict.fromkeys([*own, *theirs]))
+
+
+def _stream_inf(variant: Variant, sounds: Sequence[Variant], attributes: str) -> str:
     peak = _peak_bps(variant) + max(map(_peak_bps, sounds), default=0)
     average = _average_bps(variant) + max(map(_average_bps, sounds), default=0)
     return (
         f"#EXT-X-STREAM-INF:BANDWIDTH={max(peak, average)},AVERAGE-BANDWIDTH={average},"
-        f"CODECS={quoted(codecs)}{attributes}"
+        f"CODECS={quoted(_codecs(variant, sounds))}{attributes}"
     )
 
 
@@ -95,8 +106,9 @@ def _audio_media(sound: Variant, *, default: bool, uri: str) -> str:
         f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="audio",NAME={quoted(rendition.name)},'
         f"DEFAULT={'YES' if default else 'NO'},AUTOSELECT=YES"
     )
-    if rendition.channels:
-        text += f',CHANNELS="{rendition.channels}"'
+    channels = max(form.channels for form in sound.forms)
+    if channels:
+        text += f',CHANNELS="{channels}"'
     return text + f",URI={quoted(uri)}"
 
 

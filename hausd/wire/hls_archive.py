@@ -8,11 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hausd.core.cid import CID
-from hausd.core.live import ArchivePlaylist, ArchiveSegment
+from hausd.core.live import ArchiveGap, ArchivePlaylist, ArchiveSegment
 from hausd.wire.hls_text import date_text, millis_text, quoted
 
 SKIP_TARGETS = 6
 """CAN-SKIP-UNTIL in target durations (4.4.3.8)."""
+
+_Entry = ArchiveSegment | ArchiveGap
+
+
+def gap_uri(gap: ArchiveGap) -> str:
+    """What stands in the place of a segment that is not there; none is to ask for it (4.4.4.7)."""
+    return f"gap-{gap.program_time_ms}.m4s"
 
 
 def segment_uri(segment: ArchiveSegment) -> str:
@@ -48,7 +55,10 @@ class ArchiveRenderer:
         self._uri = uri
         self._init = init
         self._texts: list[str] = []
-        self._last: ArchiveSegment | None = None
+        self._last: _Entry | None = None
+        self._mapped: tuple[int, CID] | None = None
+        """Stretch and init that the newest EXT-X-MAP is for."""
+        self._gaps = False
 
     def render(self, playlist: ArchivePlaylist, *, delta: bool = False) -> str:
         """The playlist's text; with ``delta`` what is old is skipped, while it is not ended."""
@@ -56,7 +66,7 @@ class ArchiveRenderer:
         skipped = _skippable(playlist) if delta else 0
         lines = [
             "#EXTM3U",
-            f"#EXT-X-VERSION:{6 if playlist.ended else 9}",
+            f"#EXT-X-VERSION:{9 if not playlist.ended else 8 if self._gaps else 6}",
             f"#EXT-X-TARGETDURATION:{playlist.target_s}",
             f"#EXT-X-PLAYLIST-TYPE:{'VOD' if playlist.ended else 'EVENT'}",
         ]
@@ -76,23 +86,32 @@ class ArchiveRenderer:
         return "\n".join(lines) + "\n"
 
     def _append(self, playlist: ArchivePlaylist) -> None:
-        segments, kept = playlist.segments, len(self._texts)
-        if kept > len(segments) or (kept and segments[kept - 1] is not self._last):
-            self._texts, self._last, kept = [], None, 0
-        last = self._last
-        for segment in segments[kept:]:
-            self._texts.append(self._text(segment, last))
-            last = segment
-        self._last = last
+        entries, kept = playlist.entries, len(self._texts)
+        if kept > len(entries) or (kept and entries[kept - 1] is not self._last):
+            self._texts, self._last, self._mapped, kept = [], None, None, 0
+            self._gaps = False
+        for entry in entries[kept:]:
+            self._texts.append(self._text(entry))
+            self._last = entry
 
-    def _text(self, segment: ArchiveSegment, last: ArchiveSegment | None) -> str:
-        new_run = last is not None and (last.run != segment.run or last.session != segment.session)
-        head = "#EXT-X-DISCONTINUITY\n" if new_run else ""
-        if last is None or new_run or last.init != segment.init:
-            head += f"#EXT-X-MAP:URI={quoted(self._init(segment.init))}\n"
+    def _text(self, entry: _Entry) -> str:
+        last = self._last
+        # One tag for each stretch, so that a discontinuity has one number in all renditions. None
+        # before the first entry: hls.js (1.7) never begins where sound does so in a later stretch
+        # than the picture.
+        head = "#EXT-X-DISCONTINUITY\n" * (entry.run - last.run if last is not None else 0)
+        if isinstance(entry, ArchiveGap):
+            self._gaps = True
+            name = gap_uri(entry)
+        else:
+            name = self._uri(entry)
+            if self._mapped != (entry.run, entry.init):
+                self._mapped = entry.run, entry.init
+                head += f"#EXT-X-MAP:URI={quoted(self._init(entry.init))}\n"
+        gap = "#EXT-X-GAP\n" if isinstance(entry, ArchiveGap) else ""
         return (
-            f"{head}#EXT-X-PROGRAM-DATE-TIME:{date_text(segment.program_time_ms)}\n"
-            f"#EXTINF:{millis_text(segment.duration_ms)},\n{self._uri(segment)}"
+            f"{head}#EXT-X-PROGRAM-DATE-TIME:{date_text(entry.program_time_ms)}\n"
+            f"{gap}#EXTINF:{millis_text(entry.duration_ms)},\n{name}"
         )
 
 
@@ -101,8 +120,8 @@ def _skippable(playlist: ArchivePlaylist) -> int:
         return 0
     limit_ms = SKIP_TARGETS * playlist.target_s * 1000
     behind_ms = 0
-    for place in range(len(playlist.segments) - 1, -1, -1):
+    for place in range(len(playlist.entries) - 1, -1, -1):
         if behind_ms > limit_ms:
             return place + 1
-        behind_ms += playlist.segments[place].duration_ms
+        behind_ms += playlist.entries[place].duration_ms
     return 0

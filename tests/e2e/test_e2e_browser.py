@@ -19,21 +19,34 @@ from support.rtmp import read_flv
 
 from hausd.media.demo import Shape, write
 
-# timing on a shared machine decides over these: they run with scripts/test --slow
+# Minutes of real time. What is measured are the media's own time and numbers of frames, so that a
+# busy machine, which shows frames late, does not look like a stream that stalls.
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 SETS = ("media.ladder=[[90,120000]]", "media.segment_seconds=2", "ingest.reconnect_s=6")
 LATENCY_S = 3.0
-FRAME_S = 1 / 30
+RATE = 30
 UNSEEN_S = 0.5
 """A picture that stands still for longer is a stall that people see."""
+START = {"bufferSeekOverHole"}
+"""What hls.js may report when it begins: sound and picture begin at different parts."""
+AWAY = {"bufferStalledError"}
+"""What hls.js may report while there is no encoder: the picture stands still."""
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """20 s of the test picture, 320x180."""
     path = tmp_path_factory.mktemp("browser") / "film.flv"
-    write(str(path), Shape(320, 180, Fraction(30), 2.0, 0, 700_000), seconds=20)
+    write(str(path), Shape(320, 180, Fraction(RATE), 2.0, 0, 700_000), seconds=20)
+    return path
+
+
+@pytest.fixture(scope="module")
+def larger_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 s of the test picture, 480x270."""
+    path = tmp_path_factory.mktemp("browser") / "larger.flv"
+    write(str(path), Shape(480, 270, Fraction(RATE), 2.0, 0, 900_000), seconds=20)
     return path
 
 
@@ -47,13 +60,25 @@ def wait_for_gops(one: Node, room: str, count: int) -> None:
 
 
 def longest_still_s(frames: Sequence[Frame]) -> float:
-    """For how long one picture stood, at most."""
-    return max(now.now_s - before.now_s for before, now in pairwise(frames))
+    """For how long the media's clock stood, at most. A frame that is shown late does not count:
+    the clock went on."""
+    return max(
+        (now.now_s - before.now_s) - (now.media_s - before.media_s)
+        for before, now in pairwise(frames)
+    )
 
 
 def longest_leap_s(frames: Sequence[Frame]) -> float:
     """How much of the media was left out between two pictures, at most."""
-    return max(now.media_s - before.media_s for before, now in pairwise(frames))
+    return max(
+        (now.media_s - before.media_s) - (now.now_s - before.now_s)
+        for before, now in pairwise(frames)
+    )
+
+
+def said(seen: Watching) -> set[str]:
+    """What hls.js reported, by its names."""
+    return {str(fault["details"]) for fault in seen.faults}
 
 
 def test_the_page_plays_live_with_little_delay_and_changes_quality_without_a_stall(
@@ -67,21 +92,19 @@ def test_the_page_plays_live_with_little_delay_and_changes_quality_without_a_sta
             seen.plays(2.0)
             assert seen.colours > 8, "there is a picture"
             seen.forget()
-            (dropped, total), began = seen.dropped, time.monotonic()
-            start_s = seen.at_s
+            total, start_s = seen.dropped[1], seen.at_s
             seen.watches(6)
-            took_s = time.monotonic() - began
-            assert seen.at_s - start_s == pytest.approx(took_s, rel=0.2)
-            assert 0 < seen.behind_s < LATENCY_S
+            played_s, decoded = seen.at_s - start_s, seen.dropped[1] - total
+            assert played_s > 4
+            assert decoded > RATE * played_s * 0.9, "no frame is missing"
             assert seen.waits == 0
-            late, shown = seen.dropped[0] - dropped, seen.dropped[1] - total
-            assert shown > 30 * took_s * 0.8
-            assert late < 0.1 * shown
             assert longest_still_s(seen.frames) < UNSEEN_S
+            assert longest_leap_s(seen.frames) < UNSEEN_S
+            seen.until(lambda: 0 < seen.behind_s < LATENCY_S)
             for height in (90, 180):
                 changes_quality(seen, height)
-            assert 0 < seen.behind_s < LATENCY_S
-            assert not [fault for fault in seen.faults if fault["fatal"]]
+            seen.until(lambda: 0 < seen.behind_s < LATENCY_S)
+            assert not said(seen)
         seen.require_quiet()
 
 
@@ -123,9 +146,11 @@ def test_a_slow_line_gets_the_small_quality_and_the_large_one_without_a_stall_wh
         seen.require_quiet()
 
 
+@pytest.mark.parametrize("returns", ["film", "larger_film"])
 def test_the_page_goes_on_by_itself_when_the_encoder_returns_and_plays_what_was_recorded(
-    tmp_path: Path, film: Path
+    tmp_path: Path, film: Path, returns: str, request: pytest.FixtureRequest
 ) -> None:
+    second: Path = request.getfixturevalue(returns)
     with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
         room = one.room("A show")
         page = f"{one.http}/?room={room['id']}"
@@ -140,12 +165,17 @@ def test_the_page_goes_on_by_itself_when_the_encoder_returns_and_plays_what_was_
             gone.result(30)
         one.wait_state(room["id"], "waiting")
         seen.until(lambda: seen.text("badge") == "Reconnecting")
-        with publishing(film, url):
+        assert said(seen) <= START | AWAY
+        seen.forget()
+        with publishing(second, url):
             one.wait_state(room["id"], "live")
-            seen.plays(2.0, seconds=10)
+            seen.plays(2.0)
             seen.until(lambda: seen.text("badge") == "Live")
             seen.until(lambda: seen.text("curtain") == "")
-            seen.until(lambda: 0 < seen.behind_s < LATENCY_S, 10)
+            seen.until(lambda: 0 < seen.behind_s < LATENCY_S)
+            assert seen.waits == 0, "once it plays again, it plays on"
+            assert longest_still_s(seen.frames[1:]) < UNSEEN_S
+            assert said(seen) == set()
             assert seen.hls("seen.players.length") == 1, "the player was not begun anew"
             seen.plays(6.0)  # so that all of the encoder's first stay is far from the live edge
             plays_from_the_start(seen, finished=False)
@@ -174,17 +204,20 @@ def plays_from_the_start(seen: Watching, *, finished: bool) -> None:
     assert not [fault for fault in seen.faults if fault["fatal"]]
 
 
+@pytest.mark.parametrize("opens", ["before", "at once"])
 def test_viewers_who_are_there_when_the_stream_begins_get_the_best_quality_too(
-    tmp_path: Path, film: Path
+    tmp_path: Path, film: Path, opens: str
 ) -> None:
     with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
         room = one.room("A show")
         seen.page.goto(f"{one.http}/?room={room['id']}")
         with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
             one.wait_state(room["id"], "live")
-            seen.page.reload()
-            seen.plays(2.0, seconds=12)
-            seen.until(lambda: seen.frames[-1].height == 180, 10)
-            assert "levelEmptyError" not in [fault["details"] for fault in seen.faults]
-            assert 0 < seen.behind_s < LATENCY_S
+            if opens == "at once":
+                seen.page.reload()
+            seen.plays(4.0)
+            assert said(seen) <= START
+            assert {frame.height for frame in seen.frames} == {180}
+            assert longest_still_s(seen.frames[1:]) < UNSEEN_S
+            seen.until(lambda: 0 < seen.behind_s < LATENCY_S)
         seen.require_quiet()

@@ -344,9 +344,7 @@ class StudioRoom:
 
     def variants(self) -> Sequence[Variant]:
         made = [
-            Variant(line.live.rendition, line.live.peak_bps(), line.live.average_bps())
-            for line in self._lines.values()
-            if line.live.last_msn is not None
+            line.live.variant() for line in self._lines.values() if line.live.last_msn is not None
         ]
         return sorted(made, key=rank)
 

@@ -33,10 +33,14 @@ RATES = [
 ]
 
 
+SILENT = [bytes.fromhex("01182007"), bytes.fromhex("211004608c1c")]
+
+
 def indices(track: Track) -> list[int]:
-    """Which of the synthetic frames are in a rendition, in its order."""
+    """Which of the synthetic frames are in a rendition, in its order; silence is none of them."""
     if track.started.rendition == "audio":
-        return [int.from_bytes(sample.data[:4]) for sample in track.samples]
+        sent = (sample.data for sample in track.samples if sample.data not in SILENT)
+        return [int.from_bytes(data[:4]) for data in sent]
     return [int.from_bytes(sample.data[-4:]) for sample in track.samples]
 
 
@@ -331,6 +335,40 @@ def test_what_was_sent_last_is_played_to_its_last_frame() -> None:
         made.check()
         assert indices(made.only["source"]) == list(range(frames))
         assert indices(made.only["audio"]) == list(range(1 + frames * 3 // 2))
+
+
+@pytest.mark.parametrize("short_ms", [0, 1, 15, 30, 60, 400, 1900])
+@pytest.mark.parametrize("sample_rate", [44_100, 48_000])
+def test_sound_that_ends_before_the_picture_goes_on_in_silence_to_its_end(
+    short_ms: int, sample_rate: int
+) -> None:
+    sounds = (5000 - short_ms) * sample_rate // 1000 // 1024
+    tags = synthetic(
+        grid_ms(30, 150),
+        every=60,
+        rate=30.0,
+        audio_stamps_ms=audio_grid_ms(sample_rate, sounds),
+        sample_rate=sample_rate,
+    )
+    made = through_pipeline(tags, PASS)
+    made.check()
+    check_same_spans(made)
+    audio = made.only["audio"]
+    assert indices(audio) == list(range(sounds))
+    assert [sample.data for sample in audio.samples][sounds:] == SILENT[1:] * (
+        len(audio.samples) - sounds
+    )
+    end = audio.samples[-1].dts + audio.samples[-1].duration
+    assert 5 * sample_rate <= end < 5 * sample_rate + 1024, "its end is the picture's"
+
+
+def test_sound_that_was_lost_is_not_made_up_for() -> None:
+    tags = synthetic(
+        grid_ms(30, 450), every=60, rate=30.0, audio_stamps_ms=audio_grid_ms(48_000, 150)
+    )
+    made = through_pipeline(tags, PASS)
+    assert indices(made.runs[0].tracks["audio"]) == list(range(150))
+    assert len(made.runs[0].tracks["audio"].samples) == 150
 
 
 def test_a_replaced_worker_goes_on_counting_and_keeps_the_part_target() -> None:

@@ -86,7 +86,7 @@ async def test_further_files_stand_beside_the_playlist() -> None:
 async def test_a_rendition_without_segments_is_left_out() -> None:
     room = recorded_room(2)
     variant, playlist = room.tracks[1]
-    room.tracks[1] = (variant, replace(playlist, segments=()))
+    room.tracks[1] = (variant, replace(playlist, entries=()))
     made = await exported(room)
     with pytest.raises(unixfs.NotFound):
         await unixfs.resolve(made.root, ["audio"], room.box.get)
@@ -99,7 +99,7 @@ async def test_what_cannot_be_exported_says_why() -> None:
         await export_directory([], room.box.get)
     variant, playlist = room.tracks[0]
     wrong = replace(playlist.segments[0], size=1)
-    bent = replace(playlist, segments=(wrong, *playlist.segments[1:]))
+    bent = replace(playlist, entries=(wrong, *playlist.segments[1:]))
     with pytest.raises(ValueError, match="its playlist says 1"):
         await export_directory([(variant, bent)], room.box.get)
     del room.box.blocks[playlist.segments[1].cid]

@@ -147,3 +147,25 @@ def test_a_part_that_never_came_keeps_the_numbers_of_what_follows_and_is_not_ser
     found = live.part(4, 0, 2)
     assert found is not None
     assert found.cid == third.cid
+
+
+def test_every_format_in_the_window_is_said_and_none_that_left_it() -> None:
+    live = track(window_s=4.0)
+    for msn in range(3):
+        add(live, msn, ends=True)
+    assert live.variant().forms == (VIDEO,)
+    live.end_run()
+    other = Rendition("source", Kind.VIDEO, "av01.0.05M.08", 1000)
+    live.start_run(other, SESSION, 1, Media(CID.of(b"2"), "video/mp4", 1, (b"2",)))
+    for msn in range(3, 24):
+        data = b"%d" % msn
+        live.add_part(
+            span(msn, 1),
+            LivePart(1000, True, 1),
+            StoredPart(CID.of(data), 1, None, FileRange("/store/x", 0, 1)),
+            ends_segment=True,
+        )
+        runs = {segment.run for segment in live.playlist().segments}
+        assert live.variant().rendition == other
+        assert live.variant().earlier == ((VIDEO,) if 0 in runs else ())
+    assert live.variant().earlier == ()

@@ -46,7 +46,7 @@ def test_it_is_valid_at_every_length_and_after_the_end(count: int, seed: int) ->
     renderer, series = ArchiveRenderer(), Series()
     known = None
     for length in sorted({1, count // 3 + 1, count // 2 + 1, count}):
-        part = replace(whole, segments=whole.segments[:length])
+        part = replace(whole, entries=whole.segments[:length])
         text = renderer.render(part)
         assert text == archive_media_playlist(part), "what a renderer keeps must not show"
         read, faults = check_archive(text)
@@ -83,7 +83,7 @@ def test_names_are_addresses_unless_somebody_wants_others() -> None:
 def test_a_break_is_told_with_a_new_init_even_where_that_is_the_same() -> None:
     playlist = recording(2, breaks=0)
     second = replace(playlist.segments[1], run=1)
-    text = archive_media_playlist(replace(playlist, segments=(playlist.segments[0], second)))
+    text = archive_media_playlist(replace(playlist, entries=(playlist.segments[0], second)))
     assert text.count("#EXT-X-DISCONTINUITY\n#EXT-X-MAP:") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import given
@@ -111,3 +112,20 @@ def test_it_is_always_valid(videos: list[tuple[int, int, bool]], sound: bool) ->
     assert not faults
     assert found.independent
     assert len(found.streams) == (len(videos) or 1)
+
+
+def test_formats_of_earlier_runs_are_said_too() -> None:
+    """CODECS is every format, FRAME-RATE the highest one (RFC 8216bis, 4.4.6.2)."""
+    now = video("source", 720, 3_000_000, rate=Fraction(30), codecs="avc1.64001f")
+    was = video("source", 1080, 3_000_000, rate=Fraction(60), codecs="av01.0.08M.08", captions=True)
+    opus = Rendition("audio", Kind.AUDIO, "opus", 48_000, channels=6)
+    text = multivariant_playlist(
+        [replace(now, earlier=(was.rendition,)), replace(AUDIO, earlier=(opus,))]
+    )
+    assert 'CODECS="avc1.64001f,av01.0.08M.08,mp4a.40.2,opus"' in text
+    assert "RESOLUTION=1280x720,FRAME-RATE=60.000," in text
+    assert 'CLOSED-CAPTIONS="cc"' in text
+    assert 'CHANNELS="6"' in text
+    assert check_multivariant(text)[1] == []
+    alone = multivariant_playlist([replace(AUDIO, earlier=(opus,))])
+    assert 'CODECS="mp4a.40.2,opus"' in alone

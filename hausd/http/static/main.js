@@ -2,6 +2,7 @@
 import { Player } from "./player.js";
 
 const LOOK_AGAIN_MS = 4000;
+const LOOK_SOON_MS = 1000; // while viewers wait for a picture
 const byId = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search).get("room");
 
@@ -28,20 +29,24 @@ function showFault(fault) {
   if (fault) place.textContent = fault.status ? fault.message : "The node does not answer. Trying again…";
 }
 
+// Does the action again and again; it may say after how many milliseconds.
 function every(action) {
   let busy = false;
+  let timer = 0;
   const run = async () => {
     if (busy || document.hidden) return;
     busy = true;
+    clearTimeout(timer);
+    let wait = LOOK_AGAIN_MS;
     try {
-      await action();
+      wait = (await action()) ?? LOOK_AGAIN_MS;
       showFault(null);
     } catch (fault) {
       showFault(fault);
     }
     busy = false;
+    timer = setTimeout(run, wait);
   };
-  setInterval(run, LOOK_AGAIN_MS);
   document.addEventListener("visibilitychange", run);
   return run();
 }
@@ -192,6 +197,8 @@ async function openRoom() {
     if (mode === null && onAir) choose("live");
     else if (mode === null && recorded) choose("start");
     player.roomIs(room.state, { recorded });
+    const awaited = room.state === "created" || room.state === "waiting";
+    return awaited ? LOOK_SOON_MS : LOOK_AGAIN_MS;
   });
 }
 
