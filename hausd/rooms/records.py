@@ -150,8 +150,10 @@ class RoomRecords:
             if version > VERSION:
                 raise RecordIsNewer(f"{path} was written by a newer hausd (version {version})")
             record = msgspec.json.decode(content, type=RoomRecord)
-            authority = open_room_authority(parse_room_id(record.id))
             signs = record.role is Role.ORIGIN
+            if signs and not (record.seed and record.stream_key):
+                raise RecordError(f"the room's file {path} is damaged: it lacks the room's keys")
+            authority = open_room_authority(parse_room_id(record.id))
             if signs and authority not in (None, SigningKey(record.seed).public):
                 raise RecordError(f"{path.name} holds a key that is not the room's")
         except OSError as fault:
@@ -160,8 +162,6 @@ class RoomRecords:
             raise RecordError(f"the room's file {path} is damaged ({fault})") from fault
         if path.stem.partition(".")[0] != record.id:
             raise RecordError(f"{path} holds another room than its name says ({record.id})")
-        if record.role is Role.ORIGIN and not (record.seed and record.stream_key):
-            raise RecordError(f"the room's file {path} is damaged: it lacks the room's keys")
         record.version = VERSION
         return record
 

@@ -75,6 +75,10 @@ class MemoryStore:
             assert cid.matches(block)
             self.small[cid] = block
 
+    def rooms(self) -> list[RoomId]:
+        """Rooms of which something is here."""
+        return sorted({key.room for key in self.files})
+
     def has(self, cid: CID) -> bool:
         return self._find(cid) is not None
 

@@ -17,7 +17,7 @@ from typing import TypeVar
 import trio
 
 from hausd.core.cid import CID
-from hausd.core.following import Ask, LeafMissing, Priority, Told
+from hausd.core.following import Ask, LeafMissing, Place, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.peers import Heard, PeerId, Validator, Verdict
 from hausd.rooms.manager import Rooms
@@ -164,6 +164,9 @@ class Node:
     def sync(self) -> Node:
         return self
 
+    def place(self, room: RoomId) -> Place:
+        return Place(hops=None, parent=None, copies=0, neighbours=len(self.topics))
+
     def join(self, room: RoomId, validator: Validator) -> AbstractAsyncContextManager[Topic]:
         @asynccontextmanager
         async def joined() -> AsyncIterator[Topic]:
@@ -215,7 +218,8 @@ class Node:
         if not await swarm.pass_over(self.id, peer) or there.rooms is None:
             await trio.sleep_forever()
         assert there.rooms is not None
-        found = await there.rooms.leaf(room, cid, may_wait=may_wait)
+        asked = there.rooms.get(room)
+        found = await asked.leaves.get(cid, may_wait=may_wait) if asked is not None else None
         if found is not None:
             given = there.lie(cid, bytes(found))
             if given is None:
@@ -236,7 +240,8 @@ class Node:
                 if not await self.swarm.pass_over(self.id, peer):
                     await trio.sleep_forever()
                 there = self.swarm.nodes[peer]
-                told = there.rooms.tell(room, ask) if there.rooms is not None else None
+                asked = there.rooms.get(room) if there.rooms is not None else None
+                told = asked.tell(ask) if asked is not None else None
                 if not await self.swarm.pass_over(peer, self.id):
                     await trio.sleep_forever()
                 if told is not None:

@@ -148,7 +148,7 @@ async def test_two_statements_for_one_place_are_kept_as_evidence(
         async with Show(stage, origin, room, NAMES).on() as show:
             await show.play(6)
             await trio.sleep(0.3)
-            told = origin.rooms.tell(RoomId(room), follower.node.asked[0])
+            told = origin.rooms.find(room).tell(follower.node.asked[0])
             assert told is not None
             true = follower.followed(room)._door.verified(told.untrusted_ticks[-1])
             head = follower.followed(room)._follower.head

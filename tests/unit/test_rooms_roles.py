@@ -13,7 +13,8 @@ from support.stage import Show, Stage
 from hausd.core.errors import Problem
 from hausd.core.publishing import FeedOver, Publisher, Refused
 from hausd.core.storage import RoomRating
-from hausd.rooms.records import Role, RoomRecord, RoomRecords
+from hausd.rooms.records import RecordIsNewer, Role, RoomRecord, RoomRecords
+from hausd.rooms.shared import SharedRooms
 
 
 async def test_a_followed_room_is_there_after_a_restart_and_gone_after_unfollowing(
@@ -80,11 +81,16 @@ async def test_other_nodes_are_told_of_rooms_that_are_here_only(
             assert ask is None
             await node.rooms.follow(room)
             await show.play(1)
-            told = node.rooms.tell(node.room(room).id, node.node.asked[0])
+            shared = SharedRooms()
+            shared.rooms = node.rooms
+            here = shared.shared(node.room(room).id)
+            assert here is not None
+            assert not here.is_origin
+            told = here.tell(node.node.asked[0])
             assert told is not None
             assert told.untrusted_tracks
             assert told.untrusted_ticks
-            assert node.rooms.tell(OTHER_ROOM, node.node.asked[0]) is None
+            assert shared.shared(OTHER_ROOM) is None
         assert isinstance(node.home.store.ratings[node.room(room).id], RoomRating)
 
 
@@ -115,6 +121,5 @@ def test_an_origins_file_without_its_keys_is_damaged_and_a_newer_one_refused(
     assert "keys" in faults[0]
     newer = RoomRecord(id=ROOM, title="", created_ms=7, role=Role.FOLLOWER, version=99)
     records.save(newer)
-    found, faults = records.load()
-    assert not found
-    assert "newer" in faults[0]
+    with pytest.raises(RecordIsNewer, match="newer"):
+        records.load()
