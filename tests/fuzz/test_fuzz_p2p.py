@@ -14,13 +14,12 @@ from support.hosts import seed_of
 from hausd.core.keys import SigningKey
 from hausd.core.peers import parse_endpoint
 from hausd.p2p.mdns import endpoints
+from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import _rpcs
-from hausd.p2p.rpc import RpcFault
-from hausd.p2p.stock import identify
-from hausd.p2p.stock import rpc as codec
-from hausd.p2p.stock.noise import Noise
 from hausd.p2p.upgrade import UpgradeFailed, upgrade
-from hausd.wire import multistream, yamux
+from hausd.wire import gossip_rpc as codec
+from hausd.wire import identify, multistream, yamux
+from hausd.wire.gossip_rpc import RpcFault
 
 frames = st.builds(
     lambda kind, flags, stream, length, body: (
