@@ -27,6 +27,7 @@ _PROTOCOL = re.compile(r"/[!-~]{1,127}")
 _IDENTITY, _SHA2_256 = 0x00, 0x12
 _ED25519_PREFIX = bytes((_IDENTITY, 36, 0x08, 0x01, 0x12, PUBLIC_BYTES))
 _MAX_MULTIADDR = 512
+_MAX_PEER_ID_BYTES = 44
 
 
 def parse_peer_id(untrusted: str) -> PeerId:
@@ -42,6 +43,18 @@ def parse_peer_id(untrusted: str) -> PeerId:
 def peer_id_of(key: PublicKey) -> PeerId:
     """The id of the node that holds this Ed25519 key. Source: libp2p peer ids."""
     return PeerId(_to_base58(_ED25519_PREFIX + key.raw))
+
+
+def peer_id_from_bytes(untrusted: bytes) -> PeerId:
+    """Checks a peer id in binary, which is a multihash; raises ValueError."""
+    if len(untrusted) > _MAX_PEER_ID_BYTES:
+        raise ValueError("a peer id has at most 44 bytes")
+    return parse_peer_id(_to_base58(untrusted))
+
+
+def peer_id_bytes(peer: PeerId) -> bytes:
+    """A peer id in binary."""
+    return _from_base58(peer)
 
 
 def key_of(peer: PeerId) -> PublicKey | None:

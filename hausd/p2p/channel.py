@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import trio
+
+from hausd.wire.noise import Cipher
 
 MAX_PLAINTEXT_BYTES = 65535 - 16
 _RECEIVE_BYTES = 256 * 1024
-
-
-class Cipher(Protocol):
-    """Both directions' keys; each message counts up a nonce."""
-
-    def encrypt(self, data: bytes) -> bytes: ...
-
-    def decrypt(self, data: bytes) -> bytes: ...
 
 
 class ChannelBroken(Exception):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hausd.core.peers import PeerId
-from hausd.p2p.rpc import Message, Rpc
+from hausd.wire.gossip_rpc import Message, Rpc
 
 D, D_LOW, D_HIGH, D_LAZY = 6, 4, 12, 6
 GOSSIP_FACTOR = 0.25

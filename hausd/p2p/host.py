@@ -37,9 +37,9 @@ from hausd.p2p.gossip import Gossip
 from hausd.p2p.identify import Identify
 from hausd.p2p.mdns import local_peers
 from hausd.p2p.network import Network
+from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import Pubsub, Topic
 from hausd.p2p.redial import Redial
-from hausd.p2p.stock.noise import Noise
 
 log = structlog.get_logger("hausd.p2p")
 

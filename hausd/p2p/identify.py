@@ -21,7 +21,7 @@ from hausd.core.peers import (
     StreamBroken,
 )
 from hausd.p2p.network import Connection, Network
-from hausd.p2p.stock import identify as codec
+from hausd.wire import identify as codec
 from hausd.wire.multistream import lengthened
 
 log = structlog.get_logger("hausd.p2p")

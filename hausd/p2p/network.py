@@ -27,9 +27,9 @@ from hausd.p2p import metrics, negotiate
 from hausd.p2p.bans import Bans
 from hausd.p2p.channel import SecureChannel
 from hausd.p2p.mux import Mux, MuxStream
+from hausd.p2p.noise import Noise
 from hausd.p2p.places import ConnectionRefused, Places
 from hausd.p2p.rate import Bucket
-from hausd.p2p.stock.noise import Noise
 from hausd.p2p.upgrade import UpgradeFailed, upgrade
 from hausd.telemetry import count_swallowed
 from hausd.wire.multistream import MultistreamError

@@ -33,10 +33,10 @@ from hausd.p2p import metrics, scores
 from hausd.p2p.gossip import Gossip
 from hausd.p2p.network import Network
 from hausd.p2p.rate import Bucket
-from hausd.p2p.rpc import Message, Rpc, RpcFault
 from hausd.p2p.scores import Consequence, Scores
-from hausd.p2p.stock import rpc as codec
 from hausd.telemetry import count_swallowed
+from hausd.wire import gossip_rpc as codec
+from hausd.wire.gossip_rpc import Message, Rpc, RpcFault
 from hausd.wire.multistream import lengthened
 
 log = structlog.get_logger("hausd.p2p")

@@ -7,9 +7,9 @@ import trio
 from hausd.core.peers import PeerId, ProtocolRefused, StreamBroken
 from hausd.p2p import negotiate
 from hausd.p2p.channel import ChannelBroken, SecureChannel
-from hausd.p2p.stock.noise import PROTOCOL as NOISE
-from hausd.p2p.stock.noise import HandshakeFailed, Noise, RawBytes
+from hausd.p2p.noise import HandshakeFailed, Noise, RawBytes
 from hausd.wire.multistream import MultistreamError
+from hausd.wire.noise import PROTOCOL as NOISE
 
 YAMUX = "/yamux/1.0.0"
 

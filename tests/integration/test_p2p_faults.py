@@ -26,8 +26,8 @@ from support.rawpeer import RST, SYN, WINDOW, RawPeer, frame, lives, raw_peer, r
 from hausd.core.keys import SigningKey
 from hausd.core.peers import HostSettings, PeerId, PeerStream, Verdict
 from hausd.p2p import Host
-from hausd.p2p.rpc import Rpc
-from hausd.p2p.stock import rpc as codec
+from hausd.wire import gossip_rpc as codec
+from hausd.wire.gossip_rpc import Rpc
 
 STOCK = [sys.executable, "-P", str(Path(__file__).parents[1] / "support" / "stock_libp2p.py")]
 MESHSUB = "/meshsub/1.1.0"

@@ -13,7 +13,7 @@ import trio
 from hausd.core.keys import SigningKey
 from hausd.core.peers import parse_endpoint
 from hausd.p2p.channel import ChannelBroken, SecureChannel
-from hausd.p2p.stock.noise import Noise
+from hausd.p2p.noise import Noise
 from hausd.p2p.upgrade import upgrade
 from hausd.wire.multistream import HEADER, lengthened, token
 

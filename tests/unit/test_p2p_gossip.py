@@ -12,9 +12,9 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerId, peer_id_of
 from hausd.p2p import gossip
 from hausd.p2p.gossip import Gossip
-from hausd.p2p.rpc import Message, Rpc, RpcFault
 from hausd.p2p.scores import BAN_BELOW, DROP_BELOW, REJECTED, Consequence, Scores
-from hausd.p2p.stock import rpc as codec
+from hausd.wire import gossip_rpc as codec
+from hausd.wire.gossip_rpc import Message, Rpc, RpcFault
 
 
 def message(number: int, topic: str = "t", author: str = "author") -> Message:

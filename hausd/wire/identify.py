@@ -1,4 +1,7 @@
-"""identify 1.0: what a peer tells of itself, as bytes."""
+"""identify 1.0: what a peer tells of itself, as bytes.
+
+Source: libp2p's identify specification.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
-from libp2p.identity.identify.pb.identify_pb2 import Identify
-from multiaddr import Multiaddr as StockMultiaddr
 
 from hausd.core.keys import PublicKey
 from hausd.core.peers import Endpoint, Multiaddr, parse_endpoint
+from hausd.wire import libp2p_pb2 as pb
+from hausd.wire import multiaddr, peer_keys
 
 PROTOCOL = "/ipfs/id/1.0.0"
 MAX_BYTES = 64 * 1024
 MAX_ADDRESSES = 16
 """Of one peer; further ones are left out."""
-_ED25519 = bytes((0x08, 0x01, 0x12, 32))
+_MAX_LOOKED_AT = 64
+_MAX_AGENT_CHARS = 128
 
 
 class IdentifyFault(Exception):
@@ -39,34 +43,35 @@ def encode(
     agent: str,
 ) -> bytes:
     """What this node tells a peer that it sees at ``observed``."""
-    return Identify(
-        protocol_version="ipfs/0.1.0",
-        agent_version=agent,
-        public_key=_ED25519 + key.raw,
-        listen_addrs=[StockMultiaddr(address).to_bytes() for address in addresses],
-        observed_addr=StockMultiaddr(str(observed)).to_bytes(),
-        protocols=protocols,
+    return pb.Identify(
+        protocol_version=b"ipfs/0.1.0",
+        agent_version=agent.encode(),
+        public_key=peer_keys.encode(key),
+        listen_addrs=[multiaddr.encode(parse_endpoint(address)) for address in addresses],
+        observed_addr=multiaddr.encode(observed),
+        protocols=[protocol.encode() for protocol in protocols],
     ).SerializeToString()
 
 
 def decode(untrusted: bytes) -> Told:
     """Reads what a peer tells; raises IdentifyFault. Addresses that we can't dial are left out."""
     try:
-        packed = Identify.FromString(untrusted)
-        # protobuf gives bytes where it isn't UTF-8
-        agent = packed.agent_version if isinstance(packed.agent_version, str) else ""
-    except (DecodeError, UnicodeDecodeError) as error:
+        packed = pb.Identify.FromString(untrusted)
+    except DecodeError as error:
         raise IdentifyFault("it is no identify message") from error
     addresses: dict[Endpoint, None] = {}
-    for raw in packed.listen_addrs[:64]:
-        endpoint = _endpoint(raw)
-        if endpoint is not None and len(addresses) < MAX_ADDRESSES:
+    for raw in packed.listen_addrs[:_MAX_LOOKED_AT]:
+        try:
+            endpoint = multiaddr.decode(raw)
+        except ValueError:
+            continue  # QUIC, WebSocket and the like
+        if len(addresses) < MAX_ADDRESSES:
             addresses[endpoint] = None
-    return Told(tuple(addresses), agent[:128])
+    return Told(tuple(addresses), _agent(packed.agent_version))
 
 
-def _endpoint(untrusted: bytes) -> Endpoint | None:
+def _agent(untrusted: bytes) -> str:
     try:
-        return parse_endpoint(str(StockMultiaddr(untrusted)))
-    except Exception:  # noqa: BLE001 the library raises kinds of its own for each kind of address
-        return None
+        return untrusted.decode()[:_MAX_AGENT_CHARS]
+    except UnicodeDecodeError:
+        return ""
