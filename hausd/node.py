@@ -41,6 +41,7 @@ from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.connection import Limits as RtmpLimits
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
+from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
@@ -126,6 +127,7 @@ async def _run(
                 records=RoomRecords(home.path / "rooms"),
                 clock=SystemClock(),
                 random_bytes=os.urandom,
+                workload=Workload(cores=cores()),
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
@@ -312,6 +314,13 @@ def room_settings(config: Config) -> RoomSettings:
         live_window_s=config.live.window_s,
         archive_target_s=max(1, round(media.segment_seconds)),
     )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def http_limits(config: Config) -> HttpLimits:

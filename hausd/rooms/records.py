@@ -27,6 +27,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
     has for each rendition of the run that goes on a segment record (``core.manifest``) of no
     length whose time is that of the run's media time 0: what a crash cuts short is told by it.
+    ``live_target_s`` is the next session's, where the source needs a longer one than is
+    configured; else 0.
     """
 
     version: int = 1
@@ -42,6 +44,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_run: int = 0
     next_segment: int = 0
     manifest: str = ""
+    live_target_s: int = 0
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -29,6 +29,7 @@ from hausd.core.storage import RoomRating
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import Archive, rank
 from hausd.rooms.audience import RoomAudience
+from hausd.rooms.gops import LongGops, Targets, Workload
 from hausd.rooms.images import JPEG, Images
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import NOTICES, SEGMENTS_RECORDED
@@ -85,6 +86,7 @@ class RoomParts:
     records: RoomRecords
     clock: Clock
     random_bytes: Callable[[int], bytes]
+    workload: Workload = field(default_factory=Workload)
 
 
 class Room:
@@ -121,6 +123,8 @@ class Room:
             now_ms=parts.clock.now_ms,
             announcer=self.announcer,
         )
+        targets = Targets(settings.live_target_s, settings.archive_target_s)
+        self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._changed = trio.Event()
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
@@ -206,6 +210,7 @@ class Room:
         if self.stint is stint:
             self.origin.end_run()
             self.stats = None
+            self._gops.over()
             self.bitrate_in = 0
             if self.record.state is RoomState.LIVE:
                 self._set_state(RoomState.WAITING)
@@ -228,6 +233,7 @@ class Room:
         values["first_run"] = timeline.next_run if timeline is not None else 0
         values["part_target_ms"] = self.origin.part_target_ms
         values["first_time_ms"] = self.origin.media_end_ms
+        values |= self._gops.configure(base)
         return WorkerConfig(**values)
 
     async def _begin_session(self) -> None:
@@ -236,6 +242,7 @@ class Room:
         record.next_msn += _SPARE_MSN
         record.next_run += _SPARE_RUNS
         record.started_ms = record.started_ms or self._parts.clock.now_ms()
+        target_s = self._gops.begin_session()
         session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
         record.begun = {}
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
@@ -246,8 +253,9 @@ class Room:
             next_msn=record.next_msn,
             next_run=record.next_run,
             next_segment=record.next_segment,
+            target_s=target_s,
         )
-        self.announcer.begin_session(session)
+        self.announcer.begin_session(session, target_s)
         log.info("session-began", room=self.id, session=str(session))
 
     # -- a worker's words --
@@ -296,6 +304,8 @@ class Room:
                 self.notice(message.code, message.text)
             case WorkerStats():
                 self.stats = message
+                if self._gops.look(message, self._parts.settings.worker.gop_target_ms):
+                    self._save()
             case Sandboxed():
                 self.sandbox = message
 
