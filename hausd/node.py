@@ -44,6 +44,7 @@ from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_network
 from hausd.p2p import ListenFailed
 from hausd.rooms.directory import Directory
+from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts, RoomSettings
@@ -152,6 +153,7 @@ async def _run(
                 clock=SystemClock(),
                 random_bytes=os.urandom,
                 network=network.exchange if network is not None else None,
+                workload=Workload(cores=cores()),
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
@@ -355,6 +357,13 @@ def room_settings(config: Config) -> RoomSettings:
         live_window_s=config.live.window_s,
         archive_target_s=max(1, round(media.segment_seconds)),
     )
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def http_limits(config: Config) -> HttpLimits:

@@ -18,8 +18,9 @@ from pydantic import ValidationError
 
 from hausd.config.checks import contradictions
 from hausd.config.faults import ConfigError, Fault, nearest, words
+from hausd.config.options import Section
 from hausd.config.positions import key_lines
-from hausd.config.schema import Config, Section
+from hausd.config.schema import Config
 
 CONFIG_NAME = "hausd.toml"
 ENVIRONMENT_PREFIX = "HAUSD_"

@@ -15,6 +15,7 @@ from hausd.media.run import Outcome, Plan, Run, slowest_frame_ms
 from hausd.media.source import Source
 from hausd.media.units import VIDEO_TIMESCALE
 from hausd.policy.cut import part_target_ms
+from hausd.policy.gops import KeyframeGaps
 from hausd.wire import flv, nal
 from hausd.wire.worker import FromWorker, Notice, WorkerConfig
 
@@ -78,6 +79,7 @@ class Pipeline:
         self._audio_gone = False
         self._long_gops = False
         self._captions = False
+        self._gaps = KeyframeGaps()
         self._told: dict[tuple[str, str], None] = {}
         self.frames_in = 0
         self.frames_dropped = 0
@@ -87,6 +89,11 @@ class Pipeline:
     def run(self) -> Run | None:
         """The run that is being made, if one is."""
         return self._run
+
+    @property
+    def gop_ms(self) -> int:
+        """The source's longest GOP; 0 until it is known."""
+        return self._gaps.longest_ms(self._config.gop_target_ms)
 
     def push(self, tag: flv.Tag) -> None:
         """Takes the next tag, untrusted. Every part that it completes is emitted before return."""
@@ -150,6 +157,8 @@ class Pipeline:
             elif self._audio_is_lost(ms):
                 self._restart = self._restart or "audio-lost"
         self.media_ms = max(self.media_ms, ms)
+        if frame.keyframe:
+            self._gaps.keyframe(ms)
         pts_ms = ms + max(_LEAST_OFFSET_MS, min(frame.composition_ms, _MOST_OFFSET_MS))
         run = self._run
         if run is not None and frame.keyframe and (self._restart or run.plan.video is None):
@@ -209,6 +218,7 @@ class Pipeline:
 
     def _break(self, reason: str) -> None:
         """What came so far, waiting or not, is over: what comes next is another run's."""
+        self._gaps.broken()
         first = self._first_picture()
         if first is not None:
             self._start(first)

@@ -1,12 +1,11 @@
 """One run: from a discontinuity to the next. Frames in, parts out.
 
-Belongs to the worker's main thread. Audio waits until no video cut can come before it, which with
-a constant frame rate is hardly ever; ladder renditions come from the ladder's threads.
+Belongs to the worker's main thread. The sound has its own class; ladder renditions come from the
+ladder's threads.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -16,27 +15,22 @@ from math import ceil
 from av.video.frame import VideoFrame
 
 from hausd.core.media import Kind
-from hausd.media.audio import AudioTranscoder
 from hausd.media.encoded import EncodedTracks
 from hausd.media.images import Images
 from hausd.media.ladder import Ladder, LadderFailed
 from hausd.media.packager import Packager
+from hausd.media.sound import AudioTrack, Place, Sound
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
 from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
 from hausd.policy.ladder import rungs_for, source_rung
-from hausd.policy.timeline import FrameClock, SampleClock
-from hausd.wire.audio import AudioFormat, opus_samples, silence
-from hausd.wire.fmp4_init import audio_init, video_init
+from hausd.policy.timeline import FrameClock
+from hausd.wire.fmp4_init import video_init
 from hausd.wire.nal import PictureFormat, av1_sample, avcc_parameter_sets, has_captions
 from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
 
-AUDIO = "audio"
 SOURCE = "source"
-_MOST_HELD_FRAMES = 1024
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 _MOST_KEPT_FRAMES = 1000
-_MOST_SILENCE_S = 2
-"""Sound that is missing for longer is lost, not late."""
 _FLUSH_S = 4.0
 """How long encoders may take over what is left: less than the node waits for a worker's end."""
 
@@ -49,15 +43,6 @@ class VideoTrack:
     picture: PictureFormat
     encode: bool
     """Whether browsers can't play it, or not in time: ``source`` is encoded then."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioTrack:
-    """The publisher's audio; ``transcoder`` makes AAC of what browsers can't play."""
-
-    sound: AudioFormat
-    bandwidth_bps: int = 0
-    transcoder: AudioTranscoder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +83,13 @@ class Run:
         self.plan = plan
         self._config = config
         self._emit = emit
-        self.frames_dropped = 0
         video, audio = plan.video, plan.audio
-        self._audio_rate = audio.sound.sample_rate_hz if audio else 1
-        main_rate = VIDEO_TIMESCALE if video else self._audio_rate
+        main_rate = VIDEO_TIMESCALE
+        if video is None and audio is not None:
+            main_rate = audio.sound.sample_rate_hz
         self._cutter = Cutter(config.gop_target_ms, config.segment_ms, main_rate)
-        self._cuts: deque[Cut] = deque(maxlen=_MOST_HELD_FRAMES)
         self._first_pts: int | None = None
         self._last_pts = 0
-        self._due = 0
         self._usual = VIDEO_TIMESCALE // 30
         self._regular = RegularGops()
         self.tag_ms = 0
@@ -117,13 +100,11 @@ class Run:
         self._kept_bytes = 0
         self.captions = plan.captions
         """Whether captions were seen; those that begin later are announced by the next run."""
-        self._held: deque[tuple[int, int, bytes]] = deque()
         self._ladder: Ladder | None = None
         self._images: Images | None = None
         self._source: Packager | None = None
-        self._audio: Packager | None = None
+        self._sound: Sound | None = None
         self._clock = FrameClock(video.source.frame_rate if video else None, VIDEO_TIMESCALE)
-        self._samples = SampleClock(self._audio_rate)
         emit(RunStarted(plan.run, plan.reason, plan.part_target_ms), b"")
         part_ticks = self._part_ticks
         base = plan.base_ms * VIDEO_TIMESCALE // 1000
@@ -146,10 +127,13 @@ class Run:
                 self._images = Images(plan.run, emit)
             self._start_ladder(video)
         if audio is not None:
-            self._announce_audio(audio)
-            target = plan.part_target_ms * self._audio_rate // 1000
-            base = plan.base_ms * self._audio_rate // 1000
-            self._audio = Packager(AUDIO, plan.run, target, emit, reorders=False, base=base)
+            place = Place(plan.run, plan.part_target_ms, plan.base_ms, alone=video is None)
+            self._sound = Sound(audio, place, self._cutter, emit)
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames that have no place in this run."""
+        return self._sound.frames_dropped if self._sound is not None else 0
 
     @property
     def ladder(self) -> Ladder | None:
@@ -212,7 +196,6 @@ class Run:
             self._new_cut(cut, at)
         part_left = False
         self._last_pts = max(self._last_pts, pts)
-        self._due = at + 1 if due is None else due
         if video.source.codec == "av1":
             data = av1_sample(data)
         if self._source is not None:
@@ -233,24 +216,18 @@ class Run:
         self._to_ladder(at, pts, keyframe, cut is not None, data)
         if keyframe and self._images is not None:
             self._images.offer_keyframe(video.source, data, pts * 1000 // VIDEO_TIMESCALE)
-        self._release_audio()
-        if part_left and self._audio is not None:
-            # One tick, one part of each: who waits for them wakes up once. At the end of a GOP
-            # there may be more to come, which the next keyframe closes.
-            self._audio.flush_full()
+        if self._sound is not None:
+            self._sound.release(at + 1 if due is None else due)
+            if part_left:
+                # One tick, one part of each: who waits for them wakes up once. At the end of a GOP
+                # there may be more to come, which the next keyframe closes.
+                self._sound.flush_full()
         return Outcome.TAKEN
 
     def audio(self, at_ms: int, data: bytes) -> None:
         """Takes the next audio frame."""
-        track = self.plan.audio
-        if track is None:
-            return
-        if track.transcoder is None:
-            samples = track.sound.frame_samples or opus_samples(data)
-            self._place_audio(at_ms, samples, data)
-        else:
-            for later_ms, coded in track.transcoder.push(at_ms, data):
-                self._place_audio(later_ms, track.sound.frame_samples, coded)
+        if self._sound is not None:
+            self._sound.push(at_ms, data)
 
     @property
     def end_ms(self) -> int:
@@ -258,21 +235,16 @@ class Run:
         ends = [Fraction(self._encoded.end, VIDEO_TIMESCALE)]
         if self._source is not None:
             ends.append(Fraction(self._source.end or 0, VIDEO_TIMESCALE))
-        if self._audio is not None:
-            ends.append(Fraction(self._audio.end or 0, self._audio_rate))
+        if self._sound is not None:
+            ends.append(Fraction(self._sound.end, self._sound.rate))
         return self.plan.base_ms + ceil(max(ends) * 1000)
 
     def finish(self) -> str | None:
         """Sends everything that is left, and the run's end. Gives why the ladder failed, if so."""
-        track = self.plan.audio
-        if track is not None and track.transcoder is not None:
-            for later_ms, coded in track.transcoder.flush():
-                self._place_audio(later_ms, track.sound.frame_samples, coded)
-        self._release_audio(everything=True)
-        self._end_with_silence()
-        for packager in (self._source, self._audio):
-            if packager is not None:
-                packager.flush(ends_gop=True)
+        if self._sound is not None:
+            self._sound.finish(self.shown_until)
+        if self._source is not None:
+            self._source.flush(ends_gop=True)
         failure = None
         if self._ladder is not None:
             try:
@@ -353,8 +325,8 @@ class Run:
         if self._source is not None:
             self._source.begin(cut, at)
         self._encoded.cut(cut)
-        self._cuts.append(cut)
-        self._close_audio()
+        if self._sound is not None:
+            self._sound.cut(cut)
 
     def _to_ladder(self, at: int, pts: int, keyframe: bool, cut: bool, data: bytes) -> None:
         video = self.plan.video
@@ -371,98 +343,6 @@ class Run:
             if len(self._kept) < _MOST_KEPT_FRAMES and self._kept_bytes < _MOST_KEPT_BYTES:
                 self._kept.append(unit)
                 self._kept_bytes += len(data)
-
-    # Audio
-
-    def _announce_audio(self, audio: AudioTrack) -> None:
-        sound = audio.sound
-        self._emit(
-            TrackStarted(
-                rendition=AUDIO,
-                run=self.plan.run,
-                kind=Kind.AUDIO,
-                codecs=sound.codecs,
-                timescale=sound.sample_rate_hz,
-                bandwidth_bps=audio.bandwidth_bps,
-                sample_rate_hz=sound.sample_rate_hz,
-                channels=sound.channels,
-            ),
-            audio_init(sound),
-        )
-
-    def _place_audio(self, at_ms: int, samples: int, data: bytes) -> None:
-        at = self._samples.place(at_ms, samples) if samples else None
-        if at is None or at < 0 or len(self._held) >= _MOST_HELD_FRAMES:
-            self.frames_dropped += 1
-            return
-        self._held.append((at, samples, data))
-        self._release_audio()
-
-    def _release_audio(self, everything: bool = False) -> None:
-        """Hands on the audio before which no cut can come any more."""
-        audio, held, rate = self._audio, self._held, self._audio_rate
-        if audio is None:
-            return
-        scale = VIDEO_TIMESCALE
-        if self.plan.video is None:
-            self._release_audio_only(audio)
-            return
-        while held:
-            at, samples, data = held[0]
-            if at * scale >= self._due * rate and not everything:
-                return
-            held.popleft()
-            if self._first_pts is None or at * scale < self._first_pts * rate:
-                self.frames_dropped += 1
-                continue
-            if at * scale >= self._due * rate:
-                # The picture has ended before the sound: the clock cuts what is left.
-                cut = self._cutter.clock(at * scale // rate, samples * scale // rate)
-                if cut is not None:
-                    self._cuts.append(cut)
-            self._add_audio(audio, at, samples, data)
-
-    def _add_audio(self, audio: Packager, at: int, samples: int, data: bytes) -> None:
-        rate, scale = self._audio_rate, VIDEO_TIMESCALE
-        while self._cuts and at * scale >= self._cuts[0].pts * rate:
-            cut = self._cuts.popleft()
-            # Where sound is missing before the cut, nothing is stretched past it.
-            cut_at = -(-cut.pts * rate // scale)
-            audio.begin(cut, at if at < cut_at + samples else cut_at)
-        ends_at = None
-        if self._cuts:
-            ends_at = -(-self._cuts[0].pts * rate // scale)
-        audio.add(at, at, at + samples, True, data, ends_at)
-
-    def _end_with_silence(self) -> None:
-        """Sound that ends a few frames before its picture, as where an encoder is cut off, goes on
-        in silence until the picture ends: players stall where the sound has a hole before the
-        next run (hls.js 1.7 in Chromium: from one frame on)."""
-        audio, track = self._audio, self.plan.audio
-        silent = silence(track.sound) if track is not None else None
-        if audio is None or audio.end is None or self.plan.video is None or silent is None:
-            return
-        samples, frame = silent
-        until = self.shown_until * self._audio_rate // VIDEO_TIMESCALE
-        if until - audio.end > _MOST_SILENCE_S * self._audio_rate:
-            return
-        while audio.end < until:
-            self._add_audio(audio, audio.end, samples, frame)
-
-    def _release_audio_only(self, audio: Packager) -> None:
-        while self._held:
-            at, samples, data = self._held.popleft()
-            cut = self._cutter.clock(at, samples)
-            if cut is not None:
-                audio.begin(cut, at)
-            ends_at = at + samples if self._cutter.cuts_clock(at + samples, samples) else None
-            audio.add(at, at, at + samples, True, data, ends_at)
-
-    def _close_audio(self) -> None:
-        """No more audio comes before the next cut once the next frame would begin after it."""
-        if self._audio is not None and self._cuts and not self._held:
-            cut_at = -(-self._cuts[0].pts * self._audio_rate // VIDEO_TIMESCALE)
-            self._audio.close_before(cut_at)
 
 
 def slowest_frame_ms(video: VideoTrack | None, audio: AudioTrack | None) -> Fraction:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from hausd.media.audio import AudioTranscoder
-from hausd.media.run import AudioTrack, VideoTrack
+from hausd.media.run import VideoTrack
+from hausd.media.sound import AudioTrack
 from hausd.media.units import SourceVideo
 from hausd.policy.timeline import observed_rate, standard_rate
 from hausd.wire import flv, nal

@@ -155,6 +155,7 @@ class _Meter:
             shed=shed,
             memory_bytes=self._memory_bytes(usage),
             cpu_s=round(usage.ru_utime + usage.ru_stime, 3),
+            gop_ms=pipeline.gop_ms,
         )
 
     def _memory_bytes(self, usage: resource.struct_rusage) -> int:

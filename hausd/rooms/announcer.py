@@ -103,8 +103,9 @@ class Announcer:
 
     # -- what the origin tells --
 
-    def begin_session(self, session: SessionId) -> None:
+    def begin_session(self, session: SessionId, target_s: int | None = None) -> None:
         """Everything signed from here on is numbered within this session."""
+        self._terms = replace(self._terms, target_s=target_s or self._terms.target_s)
         self._session = session
         self._ticks = self._tracks = self._heads = 0
         self._before = None

@@ -82,9 +82,16 @@ class Origin:
         self._leaves = leaves
 
     def begin_session(
-        self, session: SessionId, *, next_msn: int, next_run: int, next_segment: int
+        self,
+        session: SessionId,
+        *,
+        next_msn: int,
+        next_run: int,
+        next_segment: int,
+        target_s: int | None = None,
     ) -> None:
-        """A new session: fresh live windows, and its own part target."""
+        """A new session: fresh live windows, its own part target, and where given live target."""
+        self._target_s = target_s or self._target_s
         self.tracks = {}
         self.part_target_ms = self.media_end_ms = 0
         self.timeline = Timeline(session, next_msn, next_run, next_segment)

@@ -20,6 +20,7 @@ from hausd.core.manifest import SegmentRecord, encode_record
 from hausd.core.publishing import FeedOver, Publisher
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import rank
+from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
 from hausd.rooms.origin import Origin, UntrustedWorker
@@ -74,6 +75,8 @@ class OriginRoom(Room):
             announcer=self.announcer,
             leaves=self.leaves if parts.network is not None else None,
         )
+        targets = Targets(settings.live_target_s, settings.archive_target_s)
+        self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
         self._succession = Succession(self.notice)
@@ -161,6 +164,7 @@ class OriginRoom(Room):
         if self.stint is stint:
             self.origin.end_run()
             self.stats = None
+            self._gops.over()
             self.bitrate_in = 0
             if self.record.state is RoomState.LIVE:
                 self._set_state(RoomState.WAITING)
@@ -183,6 +187,7 @@ class OriginRoom(Room):
         values["first_run"] = timeline.next_run if timeline is not None else 0
         values["part_target_ms"] = self.origin.part_target_ms
         values["first_time_ms"] = self.origin.media_end_ms
+        values |= self._gops.configure(base)
         return WorkerConfig(**values)
 
     async def _begin_session(self) -> None:
@@ -191,6 +196,7 @@ class OriginRoom(Room):
         record.next_msn += _SPARE_MSN
         record.next_run += _SPARE_RUNS
         record.started_ms = record.started_ms or self._parts.clock.now_ms()
+        target_s = self._gops.begin_session()
         session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
         record.begun = {}
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
@@ -203,8 +209,9 @@ class OriginRoom(Room):
             next_msn=record.next_msn,
             next_run=record.next_run,
             next_segment=record.next_segment,
+            target_s=target_s,
         )
-        self.announcer.begin_session(session)
+        self.announcer.begin_session(session, target_s)
         log.info("session-began", room=self.id, session=str(session))
 
     # -- a worker's words --
@@ -253,6 +260,8 @@ class OriginRoom(Room):
                 self.notice(message.code, message.text)
             case WorkerStats():
                 self.stats = message
+                if self._gops.look(message, self._parts.settings.worker.gop_target_ms):
+                    self._save()
             case Sandboxed():
                 self.sandbox = message
 

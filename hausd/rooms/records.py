@@ -44,6 +44,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
     has for each rendition of the run that goes on a segment record (``core.manifest``) of no
     length whose time is that of the run's media time 0: what a crash cuts short is told by it.
+    ``live_target_s`` is the next session's, where the source needs a longer one than is
+    configured; else 0.
 
     A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
     it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
@@ -65,6 +67,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_run: int = 0
     next_segment: int = 0
     manifest: str = ""
+    live_target_s: int = 0
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
     head: bytes = b""
     listed: dict[str, int] = msgspec.field(default_factory=dict)

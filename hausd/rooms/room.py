@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import structlog
@@ -26,6 +26,7 @@ from hausd.core.shapes import NoticeShape
 from hausd.core.storage import RoomRating, SegmentKey
 from hausd.rooms.archive import Archive
 from hausd.rooms.audience import RoomAudience
+from hausd.rooms.gops import Workload
 from hausd.rooms.images import JPEG, Images
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack
@@ -67,6 +68,7 @@ class RoomParts:
     clock: Clock
     random_bytes: Callable[[int], bytes]
     network: Network | None = None
+    workload: Workload = field(default_factory=Workload)
 
 
 class Room(ABC):

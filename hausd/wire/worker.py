@@ -143,7 +143,8 @@ class WorkerStats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     """Once a second: how the worker fares.
 
     ``speed`` is media time made per wall time over the last seconds (1.0 keeps up);
-    ``behind_ms`` is how much media waits inside.
+    ``behind_ms`` is how much media waits inside. ``gop_ms`` is the longest time between keyframes
+    of the source, 0 until that is known.
     """
 
     frames_in: int
@@ -155,6 +156,7 @@ class WorkerStats(msgspec.Struct, frozen=True, tag="stats", kw_only=True):
     shed: tuple[str, ...]
     memory_bytes: int
     cpu_s: float
+    gop_ms: int = 0
 
 
 class Sandboxed(msgspec.Struct, frozen=True, tag="sandbox"):
@@ -320,6 +322,9 @@ def _check(message: FromWorker) -> None:
                 raise WorkerProtocolError("a track's timescale or size is out of range")
             if message.frame_rate is not None and min(message.frame_rate) <= 0:
                 raise WorkerProtocolError("a track's frame rate is not positive")
+        case WorkerStats():
+            if not 0 <= message.gop_ms < 1 << 40:
+                raise WorkerProtocolError("the time between keyframes is out of range")
         case ImageMade():
             if not 0 < message.tiles <= message.columns * message.rows:
                 raise WorkerProtocolError("an image has more tiles than places for them")

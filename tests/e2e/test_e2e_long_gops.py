@@ -1,0 +1,75 @@
+"""An encoder whose keyframes come too seldom, on a node that can't encode it anew: this stream
+goes on as it can, the next one is cut at its keyframes, and the artist reads what to set."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.hls_grammar import read_media
+from support.hls_validator import check_live
+from support.node import Node, node
+from support.pushing import push
+from support.rtmp import read_flv
+
+from hausd.media.demo import Shape, write
+from hausd.wire.flv import Tag
+
+pytestmark = pytest.mark.e2e
+
+SETS = ("media.ladder=[]", "media.images=false", "ingest.reconnect_s=0")
+SPEED = 4.0
+
+
+def film(path: Path, gop_s: float, seconds: float) -> list[Tag]:
+    write(str(path), Shape(320, 180, Fraction(30), gop_s, 0, 200_000), seconds=seconds)
+    return read_flv(path.read_bytes())
+
+
+def streams(one: Node, room: dict[str, Any], tags: list[Tag]) -> str:
+    """Publishes all of it; gives the live playlist at its end."""
+    push(f"{one.rtmp}/{room['stream_key']}", tags, speed=SPEED)
+    one.wait_state(room["id"], "ended")
+    text = one.get(f"/live/{room['id']}/source/index.m3u8").text
+    assert not check_live(text)[1]
+    return text
+
+
+def target_of(text: str) -> int:
+    found = re.search(r"#EXT-X-TARGETDURATION:(\d+)", text)
+    assert found is not None
+    return int(found[1])
+
+
+def notices(one: Node, room: dict[str, Any]) -> list[str]:
+    return [notice["code"] for notice in one.ctl("rooms", "show", room["id"])["notices"]]
+
+
+def test_the_next_session_is_cut_at_the_sources_keyframes_until_it_mends(tmp_path: Path) -> None:
+    seldom = film(tmp_path / "seldom.flv", 5.0, 21.0)
+    often = film(tmp_path / "often.flv", 2.0, 24.0)
+    home = tmp_path / "home"
+    with node(home, *SETS, "media.reencode_long_gops=false") as one:
+        room = one.room()
+        first = streams(one, room, seldom)
+        assert target_of(first) == 2
+        assert "#EXT-X-INDEPENDENT-SEGMENTS" not in first, "cut where there is no keyframe"
+        shown = one.ctl("rooms", "show", room["id"])["notices"]
+        assert [notice["code"] for notice in shown] == ["long-gop"]
+        assert "keyframe only every 5 s" in shown[0]["text"]
+        assert "keyframe interval to 2 s (OBS: Settings > Output" in shown[0]["text"]
+    with node(home, *SETS, "media.reencode_long_gops=false") as one:
+        second = streams(one, room, seldom)
+        assert target_of(second) == 5
+        assert "#EXT-X-INDEPENDENT-SEGMENTS" in second
+        whole = read_media(second)[0].segments[1:-1]
+        assert whole
+        assert all(segment.duration == 5 for segment in whole)
+        assert notices(one, room) == ["long-gop"], "told again, while it lasts"
+        third = streams(one, room, often)
+        assert target_of(third) == 5, "never changed within a session"
+        assert notices(one, room)[-1] == "gops-mended"
+        assert target_of(streams(one, room, often)) == 2
