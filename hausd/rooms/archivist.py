@@ -100,6 +100,15 @@ class Archivist:
             self._given_up.add(key)
             self._advance()
 
+    @property
+    def missing(self) -> int:
+        """Segments that the manifest names and that are yet to be fetched."""
+        return sum(
+            record.key not in self._stored and record.key not in self._given_up
+            for plan in self._plan.values()
+            for record in plan
+        )
+
     async def run(self) -> None:
         """Reads heads and fetches what is missing, until cancelled."""
         async with trio.open_nursery() as nursery:

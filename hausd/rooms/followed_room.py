@@ -283,6 +283,10 @@ class FollowedRoom(Room):
             else:
                 self._archivist.stored(record)
 
+    @property
+    def missing_segments(self) -> int:
+        return self._archivist.missing
+
     def evicted(self, key: SegmentKey) -> None:
         super().evicted(key)
         self._archivist.evicted(key)

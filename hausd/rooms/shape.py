@@ -35,6 +35,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         id=room.id,
         title=record.title,
         state=record.state,
+        role="origin" if origin is not None else "follower",
         created=_time(record.created_ms),
         ingest_url=urls.ingest if origin is not None else "",
         stream_key=record.stream_key if private and origin is not None else None,
@@ -53,6 +54,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
             bytes=room.archive_of.size,
             manifest=record.manifest or None,
             stopped_because=room.recorder.stopped_because,
+            missing=room.missing_segments,
         ),
         notices=list(room.notices) if private else [],
     )
