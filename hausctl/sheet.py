@@ -61,6 +61,8 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         pairs = [("holds", f"{held}, {span(recording.duration_s)}")]
         if recording.manifest:
             pairs.append(("manifest", recording.manifest))
+        if recording.missing:
+            pairs.append(("missing", count(recording.missing, "segment", "segments")))
         if recording.stopped_because:
             pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
         yield from _section("Recording", facts(pairs, 2))

@@ -87,13 +87,15 @@ class WorkerShape(Shape):
 
 
 class RecordingShape(Shape):
-    """What of a room is on disk. ``stopped_because`` is empty while it records."""
+    """What of a room is on disk. ``stopped_because`` is empty while it records; ``missing`` are
+    segments of a followed room that are yet to be fetched."""
 
     segments: int
     duration_s: float
     bytes: int
     manifest: str | None = None
     stopped_because: str = ""
+    missing: int = 0
 
 
 class RoomNetworkShape(Shape):
@@ -111,11 +113,13 @@ class RoomNetworkShape(Shape):
 
 
 class RoomShape(Shape):
-    """A room as one node runs it. ``stream_key`` is given only on the admin socket."""
+    """A room as one node runs it: as its ``origin`` or as a ``follower``. ``stream_key`` is given
+    only on the admin socket."""
 
     id: str
     title: str
     state: RoomState
+    role: Literal["origin", "follower"] = "origin"
     created: datetime
     ingest_url: str = ""
     stream_key: str | None = None

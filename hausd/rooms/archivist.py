@@ -17,10 +17,10 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing
-from hausd.core.manifest import ManifestError, SegmentRecord, read_root, records
+from hausd.core.manifest import FANOUT, ManifestError, SegmentRecord, read_root, records
 from hausd.core.peers import PeerId
 from hausd.core.storage import RecordingStopped, SegmentKey
-from hausd.core.unixfs import UnixFsError
+from hausd.core.unixfs import Getter, UnixFsError
 from hausd.rooms.fetching import Fetcher
 from hausd.rooms.metrics import FILLS_FAILED, SEGMENTS_FILLED
 from hausd.wire.announce import Signed
@@ -30,6 +30,8 @@ log = structlog.get_logger("hausd.rooms")
 
 FILLS_AT_ONCE = 2
 """Segments of one room that are fetched at a time."""
+MAX_PLANNED = 20_000
+"""Segments of a rendition that are known of and not listed yet (55 h); the rest is read later."""
 _AGAIN_S = 5.0
 _AGAIN_MAX_S = 160.0
 _GIVE_UP_AFTER = 5
@@ -69,6 +71,7 @@ class Archivist:
     _wrong: set[SegmentKey] = field(default_factory=set)
     """Closed in the store, and not what the manifest says."""
     _completed: Signed[Head] | None = None
+    _bad: Signed[Head] | None = None
     _work: trio.Event = field(default_factory=trio.Event)
 
     # -- what the room does --
@@ -100,6 +103,15 @@ class Archivist:
             self._given_up.add(key)
             self._advance()
 
+    @property
+    def missing(self) -> int:
+        """Segments that the manifest names and that are yet to be fetched."""
+        return sum(
+            record.key not in self._stored and record.key not in self._given_up
+            for plan in self._plan.values()
+            for record in plan
+        )
+
     async def run(self) -> None:
         """Reads heads and fetches what is missing, until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -120,28 +132,50 @@ class Archivist:
     async def _read_manifest(self, head: Signed[Head]) -> bool:
         """Plans what is new in a manifest; False where it is to be tried again."""
         manifest, told_by = head.statement.manifest, self._told_by
+        faults: list[Exception] = []
 
         async def get(cid: CID) -> bytes:
             return await self.fetcher.node(cid, told_by)
 
-        found: dict[str, list[SegmentRecord]] = {}
+        async def read(name: str, tree: tuple[int, CID]) -> None:
+            try:
+                if await self._read_tree(manifest, get, name):
+                    self._trees[name] = tree
+            except (LeafMissing, ManifestError) as fault:
+                faults.append(fault)
+
         try:
             root = await read_root(manifest, get)
             if root.room != self.fetcher.room:
                 raise ManifestError("it is another room's")
+        except (LeafMissing, ManifestError) as fault:
+            return self._unread(fault)
+        async with trio.open_nursery() as nursery:
             for name, tree in root.trees.items():
                 if self._trees.get(name) != tree:
-                    start = self._planned(name) + 1
-                    found[name] = [one async for one in records(manifest, get, name, start)]
-        except LeafMissing as fault:
-            log.info("manifest-unread", room=self.fetcher.room, because=str(fault))
-            return False
-        except ManifestError as fault:
+                    nursery.start_soon(read, name, tree)
+        if faults:
+            return self._unread(faults[0])
+        return all(self._trees.get(name) == tree for name, tree in root.trees.items())
+
+    def _unread(self, fault: Exception) -> bool:
+        """Whether there is no use in trying again."""
+        if isinstance(fault, ManifestError):
             self.notice("bad-manifest", f"The origin signed a manifest that is none: {fault}.")
+            self._bad = self._head
             return True
-        for name, new in found.items():
-            self._plan.setdefault(name, deque()).extend(new)
-        self._trees = dict(root.trees)
+        log.info("manifest-unread", room=self.fetcher.room, because=str(fault))
+        return False
+
+    async def _read_tree(self, manifest: CID, get: Getter, name: str) -> bool:
+        """Plans a rendition's new segments, as they are read; False where there are more."""
+        plan = self._plan.setdefault(name, deque())
+        async for record in records(manifest, get, name, self._planned(name) + 1):
+            plan.append(record)
+            if len(plan) % FANOUT == 0:
+                self._notify()
+            if len(plan) >= MAX_PLANNED:
+                return False
         return True
 
     def _planned(self, name: str) -> int:
@@ -162,7 +196,9 @@ class Archivist:
                     self.list_segment(record)
         self._notify()
         head = self._read
-        if head is not None and head is not self._completed and not any(self._plan.values()):
+        if head is None or head is self._completed or head is self._bad:
+            return
+        if not any(self._plan.values()):
             self._completed = head
             self.on_complete(head)
 

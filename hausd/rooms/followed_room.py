@@ -51,7 +51,8 @@ _ENDED_AFTER_S = 300.0
 """An origin that is silent for so long is held to be gone. It may come back all the same."""
 _BEGIN_AGAIN_S = 1.0
 _BEGIN_AGAIN_MAX_S = 60.0
-_EVIDENCE = 8
+_EVIDENCE = 4
+"""Pairs that are kept: a statement has up to 32 KiB, and a room's file 1 MiB."""
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
 _EVERYTHING = 1 << 53
 
@@ -290,6 +291,10 @@ class FollowedRoom(Room):
                 self.archive_of.add(record.rendition, record.segment)
             else:
                 self._archivist.stored(record)
+
+    @property
+    def missing_segments(self) -> int:
+        return self._archivist.missing
 
     def evicted(self, key: SegmentKey) -> None:
         super().evicted(key)

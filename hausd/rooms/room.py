@@ -143,6 +143,11 @@ class Room(ABC):
         for record in records:
             self.archive_of.add(record.rendition, record.segment)
 
+    @property
+    def missing_segments(self) -> int:
+        """Segments of the recording that are known of and not here yet."""
+        return 0
+
     def evicted(self, key: SegmentKey) -> None:
         """The store holds a segment no more."""
         self.archive_of.drop(key)

@@ -18,6 +18,7 @@ from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, decode_record
 from hausd.core.peers import PeerId, Verdict
 from hausd.rooms.manager import Rooms
+from hausd.rooms.origin_room import OriginRoom
 from hausd.wire.announce import pack, sign
 from hausd.wire.hls_live import live_media_playlist
 from hausd.wire.statements import End, Head, Tick
@@ -410,3 +411,31 @@ async def test_what_the_store_evicts_is_not_fetched_again(
         assert theirs is not None
         assert theirs.segments[0].number == keys[1].number
         assert keys[0] not in {one.key for one in await follower.home.store.segments(RoomId(room))}
+
+
+async def test_a_head_that_names_no_manifest_is_told_and_the_next_one_goes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(17) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        key = key_of(origin.rooms, room)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(6)
+            await trio.sleep(0.3)
+            true = follower.followed(room)._follower.head
+            assert true is not None
+            junk = b"\xa1\x61v\x01"
+            cid = CID.of(junk, Codec.DAG_CBOR)
+            await origin.home.store.put([(cid, junk)], RoomId(room))
+            bad = sign(replace(true.statement, n=1, manifest=cid), key)
+            follower.node.topics[RoomId(room)].arrived(pack(bad), ME)
+            await trio.sleep(1)
+            assert follower.room(room).record.manifest == str(true.statement.manifest)
+            origin_room = origin.room(room)
+            assert isinstance(origin_room, OriginRoom)
+            origin_room.announcer._heads = 2
+            await show.play(5)
+        await trio.sleep(60)
+        await same_archive(origin, follower, room)
+        codes = [notice.code for notice in follower.room(room).notices]
+        assert codes == ["bad-manifest"]

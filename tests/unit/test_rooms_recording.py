@@ -96,16 +96,22 @@ async def test_a_long_archive_is_fetched_a_little_at_a_time_and_live_goes_first(
             await show.play(60)
             await late.rooms.follow(room)
             await trio.sleep(0.9)
-            behind = []
+            behind, missing = [], []
             for _ in range(10):
                 await show.play(1)
                 await trio.sleep(0.39)
+                shown = late.rooms.shape(room)
+                assert shown.role == "follower"
+                assert shown.recording is not None
+                missing.append(shown.recording.missing)
                 behind += [
                     track.playlist().edge() != late.room(room).tracks[name].playlist().edge()
                     for name, track in origin.room(room).tracks.items()
                 ]
             assert not any(behind)
+            assert missing[0] > missing[-1], "it goes on meanwhile, and says how far it is"
         await trio.sleep(60)
         await same_archive(origin, late, room)
+        assert late.rooms.shape(room).recording.missing == 0  # type: ignore[union-attr]
         manifest = 1
         assert 0 < most[Priority.ARCHIVE] <= FILLS_AT_ONCE * LEAVES_AT_ONCE + manifest
