@@ -7,7 +7,6 @@ from collections.abc import Callable
 import psutil
 import pytest
 import trio
-from hausd.p2p.rpc import Rpc
 from support.hosts import host
 from support.rawpeer import RST, WINDOW, frame, lives, raw_peer
 
@@ -23,6 +22,7 @@ from hausd.core.peers import (
 from hausd.p2p import network, places
 from hausd.p2p.places import networks
 from hausd.p2p.stock import rpc as codec
+from hausd.wire.gossip_rpc import Rpc
 from hausd.wire.multistream import lengthened
 
 
