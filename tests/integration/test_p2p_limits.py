@@ -21,7 +21,7 @@ from hausd.core.peers import (
 )
 from hausd.p2p import network, places
 from hausd.p2p.places import networks
-from hausd.p2p.stock import rpc as codec
+from hausd.wire import gossip_rpc as codec
 from hausd.wire.gossip_rpc import Rpc
 from hausd.wire.multistream import lengthened
 
