@@ -442,18 +442,24 @@ async def test_a_head_that_names_no_manifest_is_told_and_the_next_one_goes_on(
         assert codes == ["bad-manifest"]
 
 
+@pytest.mark.parametrize(
+    ("heard", "lost"),
+    [
+        pytest.param(31, 4, id="in the middle of a GOP"),
+        pytest.param(25, 8, id="the first GOP of a segment"),
+    ],
+)
 async def test_ticks_that_nobody_can_tell_are_given_up_and_leave_gaps_of_their_size(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, heard: int, lost: int
 ) -> None:
     async with Stage(18) as stage:
         (origin, follower), room = await joined(stage, "follower")
         async with Show(stage, origin, room, NAMES).on() as show:
-            await show.play(6)
-            await show.parts(1)
+            await show.parts(heard)
             await trio.sleep(0.1)
             origin.node.lie_told = lambda told: replace(told, untrusted_ticks=())
             with stage.swarm.cut(origin.node, follower.node):
-                await show.parts(4)  # two are told again by the next tick
+                await show.parts(lost)  # the last two are told again by the next tick
             await show.play(4)
             await trio.sleep(0.3)
             for name, track in origin.room(room).tracks.items():
@@ -467,3 +473,4 @@ async def test_ticks_that_nobody_can_tell_are_given_up_and_leave_gaps_of_their_s
             await same_media(origin, follower, room)
         await trio.sleep(60)
         await same_archive(origin, follower, room)
+        assert not follower.room(room).notices, "what was recorded was never in doubt"
