@@ -345,9 +345,8 @@ async def same_live(origin: Peer, follower: Peer, room: str, *, late: bool = Fal
     assert set(theirs.tracks) == set(ours.tracks)
     assert theirs.state is ours.state
     if late:
-        assert [one.rendition for one in theirs.variants()] == [
-            one.rendition for one in ours.variants()
-        ]
+        here, there = [{one.rendition for one in room.variants()} for room in (theirs, ours)]
+        assert here == there
     else:
         assert theirs.variants() == ours.variants()
     for name, track in ours.tracks.items():
