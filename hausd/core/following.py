@@ -39,14 +39,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a follower wants to hear: all that is new, and ticks that it missed.
+    """What a follower wants to hear of a room, besides its newest tracks and head.
 
-    ``missing`` are numbers of ticks of ``session``. Where that is not the answerer's session, or
-    None, the answer has the newest ticks of the answerer's.
+    ``missing`` are numbers of ticks of ``session``; where that is not the answerer's session,
+    nothing is told of them. ``recent``: so many of the newest ticks, whatever their session.
     """
 
     session: SessionId | None
     missing: tuple[range, ...] = ()
+    recent: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the live edge. What is missing for too long is given up; nothing waits for it an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -17,7 +18,7 @@ from hausd.core.following import Ask, Told
 from hausd.core.ids import RoomId
 from hausd.core.keys import PublicKey, open_room_authority
 from hausd.core.live import RoomState, Variant
-from hausd.core.manifest import SegmentRecord, decode_record
+from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.rooms.archive import rank
@@ -54,7 +55,12 @@ _BEGIN_AGAIN_MAX_S = 60.0
 _EVIDENCE = 4
 """Pairs that are kept: a statement has up to 32 KiB, and a room's file 1 MiB."""
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
-_EVERYTHING = 1 << 53
+_RECENT = 64
+"""Ticks that are asked for when joining, and after a silence: 25 s."""
+_RANGES = 16
+"""Stretches of missing ticks that are asked for at a time."""
+_RUN_GRACE_S = 0.8
+"""A run that is over is followed at once by another, or the encoder is gone."""
 
 
 class FollowedRoom(Room):
@@ -125,9 +131,10 @@ class FollowedRoom(Room):
             await self.recorder.drained()
             self._assemble()
             for stored in await self._parts.store.segments(self.id):
-                record = decode_record(stored.record)
-                if not self._is_listed(record):
-                    self._archivist.stored(record)
+                with suppress(ManifestError):  # told when the node started
+                    record = decode_record(stored.record)
+                    if not self._is_listed(record):
+                        self._archivist.stored(record)
 
     async def _follow(self) -> None:
         announcements = self._network.announcements
@@ -137,8 +144,9 @@ class FollowedRoom(Room):
         ):
             self._nursery = nursery
             self._puller.begin(nursery)
+            self._ticked_at_s = trio.current_time()
             with trio.move_on_after(_JOIN_S):
-                await self._ask()
+                await self._ask(_RECENT)
             nursery.start_soon(self._archivist.run)
             nursery.start_soon(self._mend)
             nursery.start_soon(self._watch)
@@ -154,15 +162,12 @@ class FollowedRoom(Room):
     def tell(self, ask: Ask) -> Told:
         return self._follower.tell(ask)
 
-    async def _ask(self) -> bool:
-        """Asks others for what is missing and what is new; whether anyone answered."""
-        missing = tuple(self._chain.missing())
-        newest = range(self._chain.next, _EVERYTHING)
-        told = await self._network.sync.ask(self.id, Ask(self._chain.session, (*missing, newest)))
-        if told is None:
-            return False
-        self._follower.told(told)
-        return True
+    async def _ask(self, recent: int = 0) -> None:
+        """Asks others for what is missing, and for so many of the newest ticks."""
+        missing = tuple(self._chain.missing()[:_RANGES])
+        told = await self._network.sync.ask(self.id, Ask(self._chain.session, missing, recent))
+        if told is not None:
+            self._follower.told(told)
 
     async def _mend(self) -> None:
         """Gets what is missing; past the deadline goes on without it."""
@@ -196,7 +201,7 @@ class FollowedRoom(Room):
                 continue
             self._grow_silent(now_s - self._ticked_at_s)
             with trio.move_on_after(TICK_DEADLINE_S):
-                await self._ask()
+                await self._ask(_RECENT)
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, _SILENT_MAX_S)
 
@@ -240,15 +245,20 @@ class FollowedRoom(Room):
 
     def _ticked(self, said: Tick | End) -> None:
         self._ticked_at_s = trio.current_time()
-        state: RoomState
         if isinstance(said, End):
-            state = said.state
+            self._come_to(said.state)
         elif said.ends_run:
-            state = RoomState.WAITING
+            assert self._nursery is not None  # nothing is heard before
+            self._nursery.start_soon(self._wait_for_run, said)
         elif said.gops:
-            state = RoomState.LIVE
-        else:
-            return
+            self._come_to(RoomState.LIVE)
+
+    async def _wait_for_run(self, ended: Tick) -> None:
+        await trio.sleep(_RUN_GRACE_S)
+        if (self._chain.session, self._chain.next) == (ended.session, ended.n + 1):
+            self._come_to(RoomState.WAITING)
+
+    def _come_to(self, state: RoomState) -> None:
         if state is not self.state:
             if state is RoomState.LIVE:
                 self.archive_of.ended = False
@@ -266,14 +276,15 @@ class FollowedRoom(Room):
         self._save()
 
     def _contradiction(self, first: Signed[Statement], second: Signed[Statement]) -> None:
-        """Keeps the evidence, once for each pair."""
+        """Keeps the evidence, once for each pair, as far as there is room."""
         pair = (first.encoded, second.encoded)
         known = self.record.evidence
         if pair in known or pair[::-1] in known:
             return
-        known.append(pair)
-        del known[:-_EVIDENCE]
         CONTRADICTIONS.inc()
+        if len(known) >= _EVIDENCE:
+            return  # more of it says nothing more
+        known.append(pair)
         said = first.statement
         self.notice(
             "contradiction",

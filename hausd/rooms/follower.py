@@ -120,9 +120,14 @@ class Follower:
     def tell(self, ask: Ask) -> Told:
         """The newest tracks and head, and the ticks that were asked for."""
         chain = self._chain
-        ticks = chain.recent(max(0, chain.next - KEPT), chain.next)
+        first = chain.next if not ask.recent else max(0, chain.next - min(ask.recent, KEPT))
+        ticks = chain.recent(first, chain.next)
         if ask.session == chain.session:
-            ticks = [one for one in ticks if any(one.statement.n in r for r in ask.missing)]
+            earlier = chain.recent(max(0, chain.next - KEPT), first - 1)
+            missing = [
+                one for one in earlier if any(one.statement.n in span for span in ask.missing)
+            ]
+            ticks = [*missing, *ticks]
         return Told(
             tuple(one.encoded for one in self._tracks.values()),
             self.head.encoded if self.head is not None else None,

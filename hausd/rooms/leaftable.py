@@ -14,8 +14,8 @@ import trio
 from hausd.core.cid import CID
 from hausd.rooms.ports import BlockStore
 
-MAX_BYTES = 16 * 1024 * 1024
-"""Leaves kept in memory, the newest: some 10 s of a ladder. Older ones come from disk."""
+MAX_BYTES = 8 * 1024 * 1024
+"""Leaves kept in memory, the newest: some 10 s at 6 Mbit/s. Older ones come from disk."""
 _MAX_EXPECTED = 8192
 """Announced leaves that are not here yet; beyond it the oldest is not waited for."""
 

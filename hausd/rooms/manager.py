@@ -75,6 +75,7 @@ class Rooms:
         self._shown: dict[RoomId, ShownRoom] = {}
         self._urls = Urls("", "")
         self._nursery: trio.Nursery | None = None
+        self._following = trio.Lock()
         self.repaired: list[str] = []
 
     @asynccontextmanager
@@ -169,32 +170,34 @@ class Rooms:
             raise Problem(
                 "no-network", "this node takes part in no network", "set p2p.listen", status=409
             )
-        if id_ in self._rooms:
+        async with self._following:
+            if id_ in self._rooms:
+                return self.shape(id_)
+            if len(self._rooms) >= MAX_ROOMS:
+                raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
+            record = RoomRecord(
+                role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
+            )
+            authority_of(record)
+            await trio.to_thread.run_sync(self._parts.records.save, record)
+            await self._add(record)
+            log.info("room-followed", room=id_)
             return self.shape(id_)
-        if len(self._rooms) >= MAX_ROOMS:
-            raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
-        record = RoomRecord(
-            role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
-        )
-        authority_of(record)
-        await trio.to_thread.run_sync(self._parts.records.save, record)
-        await self._add(record)
-        log.info("room-followed", room=id_)
-        return self.shape(id_)
 
     async def unfollow(self, untrusted_room: str) -> RoomShape:
         """Leaves a followed room; what is recorded of it may be evicted. Raises Problem."""
-        room = self.find(untrusted_room)
-        if not isinstance(room, FollowedRoom):
-            raise Problem("not-followed", "this room's origin is this node", status=409)
-        await room.stop()
-        shape = self.shape(room.id)
-        del self._rooms[room.id], self._shown[room.id]
-        await room.leave()
-        await trio.to_thread.run_sync(self._parts.records.delete, room.id)
-        self._parts.store.rate(room.id, None)
-        log.info("room-unfollowed", room=room.id)
-        return shape
+        async with self._following:
+            room = self.find(untrusted_room)
+            if not isinstance(room, FollowedRoom):
+                raise Problem("not-followed", "this room's origin is this node", status=409)
+            await room.stop()
+            shape = self.shape(room.id)
+            del self._rooms[room.id], self._shown[room.id]
+            await room.leave()
+            await trio.to_thread.run_sync(self._parts.records.delete, room.id)
+            self._parts.store.rate(room.id, None)
+            log.info("room-unfollowed", room=room.id)
+            return shape
 
     def origins(self) -> Sequence[OriginRoom]:
         """The rooms that begin here."""

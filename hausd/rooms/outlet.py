@@ -14,7 +14,6 @@ from hausd.rooms.metrics import MESSAGES
 from hausd.rooms.ports import Announcements, Topic
 from hausd.rooms.records import RoomRecord
 from hausd.wire.announce import AnnounceError, Signed, pack, unpack
-from hausd.wire.follow import KEPT
 from hausd.wire.statements import End, Head, Statement, Tick
 
 log = structlog.get_logger("hausd.rooms")
@@ -53,14 +52,19 @@ class Outlet:
 
     def tell(self, ask: Ask) -> Told:
         """The newest tracks and head, and the ticks that were asked for."""
-        ticks = list(self._announcer.recent)
-        if ticks and ask.session == ticks[-1].statement.session:
-            ticks = [one for one in ticks if any(one.statement.n in r for r in ask.missing)]
+        recent = list(self._announcer.recent)
+        ticks = recent[-ask.recent :] if ask.recent else []
+        if recent and ask.session == recent[-1].statement.session:
+            ticks = [
+                one
+                for one in recent
+                if one in ticks or any(one.statement.n in span for span in ask.missing)
+            ]
         head = self._announcer.head
         return Told(
             tuple(one.encoded for one in self._announcer.tracks),
             head.encoded if head is not None else self._record.head or None,
-            tuple(one.encoded for one in ticks[-KEPT:]),
+            tuple(one.encoded for one in ticks),
         )
 
     def _publish(self, signed: Signed[Statement]) -> None:

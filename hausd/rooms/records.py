@@ -49,8 +49,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 
     A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
     it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
-    missing that could be had. ``evidence`` has pairs of statements that no honest authority signs
-    both, the newest.
+    missing that could be had. ``evidence`` has the first pairs of statements that no honest
+    authority signs both.
     """
 
     version: int = VERSION

@@ -32,6 +32,7 @@ small = st.integers(0, 6)
 wild = st.integers(0, 31).flatmap(
     lambda choice: st.integers(0, 2**53 - 1) if choice == 31 else st.just(choice % 7)
 )
+times = st.sampled_from([NOW_MS, NOW_MS, NOW_MS + 400, 2**53 - 1])
 runs = st.sampled_from([0, 0, 0, 0, 0, 1, 2])
 
 
@@ -52,7 +53,7 @@ def parts(draw: st.DrawFn, count: int) -> tuple[TickPart, ...]:
                 TickPart(
                     name,
                     min(index, 2**53 - 1 - count),
-                    NOW_MS + draw(wild) % 10**6,
+                    draw(times),
                     draw(st.integers(1, 2**20)),
                     len(LIBRARY[cid]),
                     (cid,),
@@ -69,7 +70,7 @@ def parts(draw: st.DrawFn, count: int) -> tuple[TickPart, ...]:
 def tick(draw: st.DrawFn) -> dict[str, object]:
     msns = sorted(draw(st.sets(wild, max_size=2)))
     gops = tuple(TickGop(msn, draw(runs), draw(wild), draw(parts(3))) for msn in msns)
-    gap = st.builds(TickGap, NAMES, wild, runs, st.just(NOW_MS), st.integers(1, 2**20))
+    gap = st.builds(TickGap, NAMES, wild, runs, times, st.integers(1, 2**20))
     return {"gops": gops, "gaps": tuple(draw(st.lists(gap, max_size=2)))}
 
 

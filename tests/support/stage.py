@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -44,7 +44,7 @@ from hausd.wire.worker import (
 
 T = TypeVar("T")
 TIMESCALES = {"source": 90_000, "720p": 90_000, "audio": 48_000}
-GOP_S, PART_S, GOPS_A_SEGMENT = 2.0, 0.4, 5
+GOP_S, PART_S, PARTS_A_GOP, GOPS_A_SEGMENT = 2.0, 0.4, 5, 5
 SIZES = [99, 5_000, LEAF_BYTES, LEAF_BYTES * 2 + 1]
 
 
@@ -265,7 +265,7 @@ class Show:
         self._peer = peer
         self._room = peer.room(room)
         self._names = list(names)
-        self._gop = 0
+        self._gop = self._at = 0
         self._run = 0
         self._shed: set[str] = set()
 
@@ -278,13 +278,13 @@ class Show:
             self._run = worker.config.first_run - 1
             self.begin_run()
             yield self
-            with trio.move_on_after(0):
+            with suppress(trio.ClosedResourceError):  # the room let the encoder go
                 self._say.send_nowait((RunEnded(self._run), b""))
 
     def begin_run(self) -> None:
         """A new run: what follows begins with a discontinuity."""
         self._run += 1
-        self._gop = 0
+        self._gop = self._at = 0
         self._tell(RunStarted(self._run, "start", 434))
         for name in self._names:
             self._start(name)
@@ -299,14 +299,18 @@ class Show:
 
     async def play(self, gops: int) -> None:
         """So many GOPs, in the time that they last."""
-        for _ in range(gops):
-            parts = round(GOP_S / PART_S)
-            for part in range(parts):
-                await trio.sleep(PART_S)
-                for name in reversed(self._names):  # the first closes the tick
-                    if name not in self._shed:
-                        self._part(name, part, part == parts - 1)
-            self._gop += 1
+        await self.parts(gops * PARTS_A_GOP)
+
+    async def parts(self, count: int) -> None:
+        """So many parts of every rendition."""
+        for _ in range(count):
+            await trio.sleep(PART_S)
+            ends = self._at == PARTS_A_GOP - 1
+            for name in reversed(self._names):  # the first closes the tick
+                if name not in self._shed:
+                    self._part(name, self._at, ends)
+            self._at = (self._at + 1) % PARTS_A_GOP
+            self._gop += ends
 
     def _part(self, name: str, part: int, ends: bool) -> None:
         scale = TIMESCALES[name]
@@ -341,9 +345,8 @@ async def same_live(origin: Peer, follower: Peer, room: str, *, late: bool = Fal
     assert set(theirs.tracks) == set(ours.tracks)
     assert theirs.state is ours.state
     if late:
-        assert [one.rendition for one in theirs.variants()] == [
-            one.rendition for one in ours.variants()
-        ]
+        here, there = [{one.rendition for one in room.variants()} for room in (theirs, ours)]
+        assert here == there
     else:
         assert theirs.variants() == ours.variants()
     for name, track in ours.tracks.items():

@@ -227,6 +227,7 @@ async def test_an_origin_that_vanishes_and_returns_is_followed_in_its_new_sessio
         await trio.sleep(60)
         for peer in (relay, follower):
             await same_archive(origin, peer, room)
+            assert not peer.home.store.unclosed(RoomId(room)), "what was cut short is gone"
 
 
 async def test_a_follower_that_was_killed_goes_on_with_what_its_store_holds(
@@ -439,3 +440,37 @@ async def test_a_head_that_names_no_manifest_is_told_and_the_next_one_goes_on(
         await same_archive(origin, follower, room)
         codes = [notice.code for notice in follower.room(room).notices]
         assert codes == ["bad-manifest"]
+
+
+@pytest.mark.parametrize(
+    ("heard", "lost"),
+    [
+        pytest.param(31, 4, id="in the middle of a GOP"),
+        pytest.param(25, 8, id="the first GOP of a segment"),
+    ],
+)
+async def test_ticks_that_nobody_can_tell_are_given_up_and_leave_gaps_of_their_size(
+    autojump_clock: trio.testing.MockClock, heard: int, lost: int
+) -> None:
+    async with Stage(18) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.parts(heard)
+            await trio.sleep(0.1)
+            origin.node.lie_told = lambda told: replace(told, untrusted_ticks=())
+            with stage.swarm.cut(origin.node, follower.node):
+                await show.parts(lost)  # the last two are told again by the next tick
+            await show.play(4)
+            await trio.sleep(0.3)
+            for name, track in origin.room(room).tracks.items():
+                ours, theirs = track.playlist(), follower.room(room).tracks[name].playlist()
+                assert theirs.edge() == ours.edge()
+                assert [one.msn for one in theirs.segments] == [one.msn for one in ours.segments]
+                assert [one.duration for one in theirs.segments] == [
+                    one.duration for one in ours.segments
+                ]
+                assert sum(one.gap for one in theirs.segments) == 1
+            await same_media(origin, follower, room)
+        await trio.sleep(60)
+        await same_archive(origin, follower, room)
+        assert not follower.room(room).notices, "what was recorded was never in doubt"

@@ -113,5 +113,23 @@ async def test_a_long_archive_is_fetched_a_little_at_a_time_and_live_goes_first(
         await trio.sleep(60)
         await same_archive(origin, late, room)
         assert late.rooms.shape(room).recording.missing == 0  # type: ignore[union-attr]
-        manifest = 1
+        manifest = len(NAMES)  # a node of each rendition's tree at a time
         assert 0 < most[Priority.ARCHIVE] <= FILLS_AT_ONCE * LEAVES_AT_ONCE + manifest
+
+
+async def test_a_room_that_is_closed_while_live_is_recorded_to_its_last_part(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(4) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = (await origin.rooms.create("A room")).id
+        await follower.rooms.follow(room)
+        await trio.sleep(1)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(7)
+            await origin.rooms.close(room)
+            await trio.sleep(10)
+            assert follower.room(room).state is RoomState.CLOSED
+            await same_live(origin, follower, room)
+            await same_archive(origin, follower, room)

@@ -41,7 +41,6 @@ ANSWER_S = 3.0
 """A neighbour that takes longer to answer is passed over."""
 _MOST_ASKED = 4
 _IDLE_S = 30.0
-_RECENT = 64
 
 
 class Syncing:
@@ -97,7 +96,7 @@ class Syncing:
         if room is None:
             return answerer.answer(None)
         hops = 0 if room.is_origin else self._hops(question.room)
-        told = room.tell(Ask(question.session, question.missing))
+        told = room.tell(Ask(question.session, question.missing, question.recent))
         head = (told.untrusted_head,) if told.untrusted_head is not None else ()
         statements = (*told.untrusted_tracks, *head, *told.untrusted_ticks)
         edge = Edge(room.state, hops=MAX_HOPS if hops is None else hops)
@@ -113,7 +112,7 @@ class Syncing:
     async def _converse(self, stream: PeerStream, room: RoomId, ask: Ask) -> Told | None:
         asker = RoomAsker()
         missing = _bounded(ask.missing)
-        recent = 0 if missing else _RECENT
+        recent = max(0, min(ask.recent, MAX_TICKS - sum(map(len, missing))))
         await stream.send_all(asker.ask(Question(room, ask.session, missing, recent)))
         statements: list[bytes] = []
         while True:
