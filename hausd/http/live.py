@@ -30,10 +30,8 @@ _START_WAIT_S = 8.0
 """For the first parts of a room whose encoder has just connected."""
 _COMPLETE_WAIT_S = 2.0
 """For the slowest rendition's first part, before players choose without it."""
-_WHOLE_SEGMENT_TARGETS = 1.5
-_WHOLE_SEGMENT_MAX_S = 9.0
-"""For the first whole segment, in target durations, and at most: players (hls.js) give up a
-playlist that is not there after 10 s."""
+_FIRST_SEGMENT_MAX_S = 9.0
+"""For a stream's first segment: hls.js (1.7) gives up a playlist that is not there after 10 s."""
 _RETURN_TARGETS = 0.6
 """In target durations, for an encoder that is gone. hls.js (1.7) takes a playlist that was held
 for 0.8 of them for lost."""
@@ -112,14 +110,16 @@ class LiveAnswers:
         if not playlist.segments:
             return self._first_part(view, playlist, sharing)
         query = request.query
-        if not query:
-            return self._whole(track, view, playlist)
+        if not query and _has_segment(playlist):
+            return track.response(playlist, delta=False, held=False)
         directives = parse_directives(query)
         if isinstance(directives, BadDirectives):
             hint = "See RFC 8216bis, section 6.2.5."
             return refusal(400, "bad-directive", directives.message, hint, sharing.errors())
         msn, part = directives.msn, directives.part
         if msn is None:
+            if not _has_segment(playlist):
+                return Fetch(lambda: self._first_segment(track, view))
             return track.response(playlist, delta=directives.skip, held=False)
         if is_reached(playlist, msn, part):
             return track.response(playlist, delta=directives.skip, held=not playlist.ended)
@@ -133,27 +133,6 @@ class LiveAnswers:
                 sharing.errors(),
             )
         return Fetch(lambda: self._held(track, view, playlist, directives, sharing))
-
-    def _whole(self, track: _Track, view: LiveView, playlist: LivePlaylist) -> Answer:
-        """The playlist for who has none yet: with one whole segment at least.
-
-        hls.js (1.7) takes a playlist that has nothing but parts for an empty one: an error, after
-        which it takes the least quality.
-        """
-        if _has_whole(playlist):
-            return track.response(playlist, delta=False, held=False)
-
-        async def whole() -> Response:
-            now = playlist
-            with trio.move_on_after(
-                min(_WHOLE_SEGMENT_TARGETS * playlist.target_s, _WHOLE_SEGMENT_MAX_S)
-            ):
-                while not (_has_whole(now) or now.ended or now.between_runs):
-                    await view.changed(now.version)
-                    now = view.playlist()
-            return track.response(view.playlist(), delta=False, held=False)
-
-        return Fetch(whole)
 
     async def _held(
         self,
@@ -189,6 +168,20 @@ class LiveAnswers:
                 (*sharing.errors(), (b"retry-after", b"1")),
             )
         return track.response(playlist, delta=directives.skip, held=reached and not playlist.ended)
+
+    async def _first_segment(self, track: _Track, view: LiveView) -> Response:
+        """What a player gets first, in the first seconds of a stream: not without a segment.
+
+        FFmpeg takes a playlist of parts alone for one of a stream that isn't there, hls.js for an
+        error. Who knows of parts asks for them by directives, and is not held back.
+        """
+        playlist = view.playlist()
+        longest_s = min(BLOCK_TARGETS * playlist.target_s, _FIRST_SEGMENT_MAX_S)
+        with trio.move_on_after(longest_s):
+            while not _has_segment(playlist):
+                await view.changed(playlist.version)
+                playlist = view.playlist()
+        return track.response(view.playlist(), delta=False, held=False)
 
     def _first_part(self, view: LiveView, playlist: LivePlaylist, sharing: Sharing) -> Answer:
         later = refusal(
@@ -348,8 +341,10 @@ class _Track:
         return [view for view in views if view is not None]
 
 
-def _has_whole(playlist: LivePlaylist) -> bool:
-    return any(segment.complete and not segment.gap for segment in playlist.segments)
+def _has_segment(playlist: LivePlaylist) -> bool:
+    """Whether players that know nothing of parts find something; or nothing more will come."""
+    complete = any(segment.complete and not segment.gap for segment in playlist.segments)
+    return complete or playlist.ended or playlist.between_runs
 
 
 def _names(variants: Sequence[Variant]) -> frozenset[str]:

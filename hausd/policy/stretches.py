@@ -20,6 +20,7 @@ CONTINUOUS_MS = 500
 @dataclass(slots=True)
 class _Stretch:
     number: int
+    run: int
     first_segment: int
     last_segment: int
     begin_ms: int
@@ -48,7 +49,7 @@ class Stretches:
         newest = found is not None and found is known[-1]
         if found is None or (newest and segment.number > found.last_segment + 1):
             number = segment.number
-            found = _Stretch(len(self._all), number, number, begin_ms, end_ms)
+            found = _Stretch(len(self._all), segment.run, number, number, begin_ms, end_ms)
             known.append(found)
             self._all.append(found)
         found.first_segment = min(found.first_segment, segment.number)
@@ -56,6 +57,10 @@ class Stretches:
         found.begin_ms = min(found.begin_ms, begin_ms)
         found.end_ms = max(found.end_ms, end_ms)
         return found.number
+
+    def run_of(self, placed: ArchiveSegment) -> int:
+        """The run of a segment that was placed, as its origin counted it."""
+        return self._all[placed.run].run
 
     def gaps(
         self, last: ArchiveSegment | None, until: ArchiveSegment | None = None

@@ -54,6 +54,8 @@ class Archive:
         self._stretches = Stretches(target_s * 1000)
         self._ended = True
         self._version = 1
+        self._evicted = False
+        """Whether something was, since the stretches were told."""
 
     @property
     def ended(self) -> bool:
@@ -68,19 +70,15 @@ class Archive:
 
     def add(self, rendition: Rendition, segment: ArchiveSegment) -> None:
         """Appends a recorded segment; segments come in the order of their numbers."""
+        self._tell_again_if_evicted()
         track = self._tracks.get(rendition.name)
         if track is None:
             track = self._tracks[rendition.name] = _Track(rendition)
         # an origin elsewhere may cut longer segments than this node would
         self._target_s = max(self._target_s, round(segment.duration_ms / 1000))
         track.rendition = rendition
-        placed = replace(segment, run=self._stretches.place(segment))
-        if rendition.kind is Kind.VIDEO:
-            track.entries += self._stretches.gaps(track.last, placed)
-        track.entries.append(placed)
-        track.last = placed
+        self._append(track, segment)
         track.count += 1
-        track.by_cid[segment.cid] = placed
         init = track.inits.setdefault(segment.init, _Init(rendition))
         init.segments += 1
         track.size += segment.size
@@ -100,6 +98,7 @@ class Archive:
                 continue
             if (segment.session, segment.number) == (key.session, key.number):
                 del track.entries[index]
+                self._evicted = True
                 track.count -= 1
                 track.by_cid.pop(segment.cid, None)
                 init = track.inits[segment.init]
@@ -108,18 +107,20 @@ class Archive:
                     del track.inits[segment.init]
                 track.size -= segment.size
                 track.duration_ms -= segment.duration_ms
-                track.snapshot = None
+                for each in self._tracks.values():
+                    each.snapshot = None
                 self._version += 1
                 return
 
     def playlist(self, rendition: str) -> ArchivePlaylist | None:
         """A rendition's snapshot; the same object until something is added."""
+        self._tell_again_if_evicted()
         track = self._tracks.get(rendition)
         if track is None:
             return None
         if track.snapshot is None:
             # What was missing when it ended players learn then: before, it may still come.
-            finished = self._ended and track.rendition.kind is Kind.VIDEO
+            finished = self._ended and track.count and track.rendition.kind is Kind.VIDEO
             after = self._stretches.gaps(track.last) if finished else ()
             track.snapshot = ArchivePlaylist(
                 rendition=track.rendition,
@@ -140,6 +141,7 @@ class Archive:
                 track.earlier,
             )
             for track in self._tracks.values()
+            if track.count
         ]
         return sorted(made, key=rank)
 
@@ -152,6 +154,28 @@ class Archive:
         if found is not None:
             return found.size
         return 0 if cid in track.inits else None
+
+    def _append(self, track: _Track, segment: ArchiveSegment) -> None:
+        placed = replace(segment, run=self._stretches.place(segment))
+        if track.rendition.kind is Kind.VIDEO:
+            track.entries += self._stretches.gaps(track.last, placed)
+        track.entries.append(placed)
+        track.last = placed
+        track.by_cid[segment.cid] = placed
+
+    def _tell_again_if_evicted(self) -> None:
+        """Stretches and gaps are of what is still there."""
+        if not self._evicted:
+            return
+        self._evicted = False
+        told, self._stretches = self._stretches, Stretches(self._target_s * 1000)
+        kept: list[tuple[int, int, _Track, ArchiveSegment]] = []
+        for place, track in enumerate(self._tracks.values()):
+            real = (entry for entry in track.entries if isinstance(entry, ArchiveSegment))
+            kept += [(one.number, place, track, one) for one in real]
+            track.entries, track.last = [], None
+        for _, _, track, one in sorted(kept, key=lambda each: each[:2]):
+            self._append(track, replace(one, run=told.run_of(one)))
 
     @property
     def segments(self) -> int:

@@ -108,5 +108,5 @@ class LongGops:
             "nothing for a moment when they come or change the quality. The next stream is cut at "
             f"its keyframes, which puts some players up to {3 * wanted_s} s behind. Better: set "
             f"its keyframe interval to {configured_ms / 1000:g} s (OBS: Settings > Output > "
-            "Streaming > Keyframe Interval)."
+            "Output Mode: Advanced > Keyframe Interval)."
         )

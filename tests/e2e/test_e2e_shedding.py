@@ -17,7 +17,8 @@ from typing import Any
 
 import m3u8
 import pytest
-from support.hls_grammar import read_media
+from support.hls_grammar import MediaPlaylist, read_media
+from support.hls_validator import check_archive
 from support.node import Node, node, running
 from support.pushing import for_ever, push
 from support.rtmp import read_flv
@@ -46,6 +47,7 @@ def test_a_machine_that_is_too_slow_sheds_qualities_visibly_and_takes_them_up_ag
     core = str(min(os.sched_getaffinity(0)))
     pinned = ("taskset", "-c", core)
     sets = (RUNG, "media.preset=slower", "media.worker_nice=10", "ingest.reconnect_s=1")
+    sets += ("media.segment_seconds=2",)
     with (
         node(tmp_path / "home", *sets, "media.images=false", wrap=pinned) as one,
         ThreadPoolExecutor(1) as pool,
@@ -59,6 +61,18 @@ def test_a_machine_that_is_too_slow_sheds_qualities_visibly_and_takes_them_up_ag
         finally:
             edge.over = True
         published.result(PATIENCE_S)
+        one.wait_state(room["id"], "ended", PATIENCE_S)
+        source, shed = recorded(one, room["id"], "source"), recorded(one, room["id"], "240p")
+    assert any(segment.gap for segment in shed.segments)
+    assert {segment.dseq for segment in (*source.segments, *shed.segments)} == {0}
+    lengths = [sum(segment.duration for segment in each.segments) for each in (source, shed)]
+    assert abs(lengths[0] - lengths[1]) < 1, "a quality that was given up lasts as long"
+
+
+def recorded(one: Node, room: str, rendition: str) -> MediaPlaylist:
+    found, faults = check_archive(one.get(f"/archive/{room}/{rendition}/index.m3u8").text)
+    assert not faults
+    return found
 
 
 def sheds_and_restores(one: Node, room: str, edge: Edge, pinned: tuple[str, ...]) -> None:

@@ -272,7 +272,7 @@ async def test_a_segment_that_is_long_in_coming_does_not_keep_players_waiting_fo
     answer = await Asked(room).get("/live/ROOM/source/index.m3u8")
     assert answer.status == 200
     assert "#EXT-X-PART:" in text(answer)
-    assert trio.current_time() == 3
+    assert trio.current_time() == 6
 
 
 async def test_players_that_block_get_each_part_also_before_a_segment_is_whole() -> None:

@@ -214,6 +214,38 @@ def test_a_recording_read_again_from_the_store_is_the_same() -> None:
         )
 
 
+@given(st.sets(st.integers(0, 11)))
+def test_what_is_left_after_an_eviction_is_as_if_nothing_else_had_been(gone: set[int]) -> None:
+    """The store evicts all renditions of a span together."""
+    made, left = Recording(), Recording()
+    for number in range(12):
+        having = {"source", "audio"} if number % 4 in (1, 2) else set(NAMES)
+        if number == 6:
+            made.new_run()
+            left.new_run()
+        made.segment(having)
+        left.segment(having if number not in gone else set())
+    for number in sorted(gone):
+        for name in NAMES:
+            made.archive.drop(SegmentKey(RoomId("x"), SessionId(1, 1), name, number))
+    for recording in (made, left):
+        recording.archive.ended = True
+    for name in NAMES:
+        ours, theirs = made.archive.playlist(name), left.archive.playlist(name)
+        entries = ours.entries if ours is not None else ()
+        assert entries == (theirs.entries if theirs is not None else ())
+    assert made.archive.segments == left.archive.segments
+    made.archive.ended = False
+    made.segment(set(NAMES))
+    left.archive.ended = False
+    left.segment(set(NAMES))
+    for name in NAMES:
+        ours, theirs = made.archive.playlist(name), left.archive.playlist(name)
+        assert ours is not None
+        assert theirs is not None
+        assert ours.entries == theirs.entries
+
+
 def codecs_of(variants: list[Variant]) -> list[str]:
     text = multivariant_playlist(variants)
     return [
