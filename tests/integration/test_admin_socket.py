@@ -77,7 +77,11 @@ async def test_rooms_are_created_shown_and_closed(tmp_path: Path) -> None:
     [
         ("GET", f"/v1/rooms/{ROOM}", None, 404, "not-found"),
         ("GET", "/v1/rooms/nonsense", None, 400, "bad-room-id"),
-        ("POST", f"/v1/rooms/{ROOM}/follow", None, 501, "not-yet"),
+        ("POST", f"/v1/rooms/{ROOM}/follow", None, 409, "no-network"),
+        ("POST", f"/v1/rooms/{ROOM}/unfollow", None, 409, "not-followed"),
+        ("POST", "/v1/peers", {"address": "/ip4/192.0.2.1/tcp/1"}, 502, "unreachable"),
+        ("POST", "/v1/peers/nobody/ban", {"for_s": 60}, 422, "bad-peer"),
+        ("POST", "/v1/peers/nobody/ban", {"for_s": -1}, 422, "bad-request"),
         ("POST", f"/v1/rooms/{ROOM}/export", {"format": "car"}, 400, "no-path"),
         ("POST", f"/v1/rooms/{ROOM}/export", {"format": "car", "path": "a"}, 400, "bad-path"),
         ("POST", f"/v1/rooms/{ROOM}/export", {"format": "avi"}, 422, "bad-request"),

@@ -133,7 +133,7 @@ async def test_a_refusal_of_the_node_is_told_with_its_hint(tmp_path: Path) -> No
         assert said.err == ("hausctl: the title is empty\n  1 to 200 characters on one line\n")
         told = await hausctl(tmp_path, "rooms", "follow", ROOM, "--json")
         assert told.code == 1
-        assert told.json["error"]["code"] == "not-yet"
+        assert told.json["error"]["code"] == "no-network"
 
 
 async def test_a_room_is_shown_with_everything_an_artist_has_to_know(tmp_path: Path) -> None:

@@ -19,12 +19,14 @@ from hausd.core.ids import RoomId, open_room_id
 from hausd.core.live import RoomState
 from hausd.core.media import Kind
 from hausd.core.shapes import (
+    CardShape,
     CheckShape,
     DiskShape,
     ExportShape,
     GcShape,
     NoticeShape,
     OptionShape,
+    PeerShape,
     PinShape,
     PublisherShape,
     RecordingShape,
@@ -178,11 +180,23 @@ class MemoryNode:
         self.known[room] = closed
         return closed
 
-    async def follow_room(self, room: RoomId) -> RoomShape:
-        raise Problem("not-yet", "following other nodes' rooms doesn't exist yet", "", 501)
+    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
+        raise Problem("no-network", "this node takes part in no network", "set p2p.listen", 409)
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
-        raise Problem("not-yet", "following other nodes' rooms doesn't exist yet", "", 501)
+        raise Problem("not-followed", "this room's origin is this node", "", 409)
+
+    async def peers(self) -> Sequence[PeerShape]:
+        return []
+
+    async def connect_peer(self, address: str) -> PeerShape:
+        raise Problem("unreachable", f"{address} can't be reached", "is it running?", 502)
+
+    async def ban_peer(self, peer: str, for_s: float) -> None:
+        raise Problem("bad-peer", f"{peer} is no peer id", "", 422)
+
+    async def cards(self, search: str) -> Sequence[CardShape]:
+        return []
 
     async def export_room(
         self, room: RoomId, form: str, path: Path | None, progress: Progress
