@@ -29,6 +29,7 @@ from hausd.config.options import (
     Text,
     option,
 )
+from hausd.policy.uploads import ORIGIN_COPIES
 
 
 class NodeConfig(Section):
@@ -387,7 +388,7 @@ class P2PConfig(Section):
         ge=1_000_000,
     )
     origin_copies: float = option(
-        3.0,
+        ORIGIN_COPIES,
         "How often a room that begins here is sent at once; whoever asks beyond is told whom to "
         "ask instead. 3 is what a home's uplink carries.",
         unit="copies",

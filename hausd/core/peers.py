@@ -260,7 +260,6 @@ Handler = Callable[[PeerStream], Awaitable[None]]
 
 MAX_ADDRESSES = 4
 """Most addresses of one peer that are told or taken."""
-MAX_ADDRESS_CHARS = 256
 
 _ADDRESS = re.compile(r"/[!-~]{1,255}")
 

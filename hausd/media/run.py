@@ -22,13 +22,12 @@ from hausd.media.packager import Packager
 from hausd.media.sound import AudioTrack, Place, Sound
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
 from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
-from hausd.policy.ladder import rungs_for, source_rung
+from hausd.policy.ladder import SOURCE, rungs_for, source_rung
 from hausd.policy.timeline import FrameClock
 from hausd.wire.fmp4_init import video_init
 from hausd.wire.nal import PictureFormat, av1_sample, avcc_parameter_sets, has_captions
 from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
 
-SOURCE = "source"
 _MOST_KEPT_BYTES = 32 * 1024 * 1024
 _MOST_KEPT_FRAMES = 1000
 _FLUSH_S = 4.0

@@ -22,9 +22,6 @@ class Bans:
         if len(self._until_s) > _MAX_BANS:
             self._until_s.popitem(last=False)
 
-    def lift(self, peer: PeerId) -> None:
-        self._until_s.pop(peer, None)
-
     def banned(self, peer: PeerId, now_s: float) -> bool:
         until_s = self._until_s.get(peer)
         if until_s is None:

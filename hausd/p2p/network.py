@@ -117,9 +117,6 @@ class Network:
         """Hands streams of this protocol to ``handler`` from now on."""
         self._handlers[protocol] = handler
 
-    def stop_handling(self, protocol: str) -> None:
-        self._handlers.pop(protocol, None)
-
     def protocols(self) -> list[str]:
         return list(self._handlers)
 

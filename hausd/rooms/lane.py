@@ -79,7 +79,6 @@ class Lane:
     """The newest statement that was applied."""
     newest: Track | None = None
     """The newest statement that was heard."""
-    lost_parts: int = 0
     waits_for_track: bool = False
     joined_late: bool = False
     """Whether the session had begun before."""
@@ -176,7 +175,6 @@ class Lane:
             if self._place(gop, part):
                 self._add(gop, part, pull if data is not None else None)
         else:
-            self.lost_parts += 1
             PARTS_LOST.inc()
             self.tape.lost()
         if pull is not None:
@@ -306,7 +304,6 @@ class Lane:
             self.on_change()
 
     def _lose(self, span: Span, duration: int, *, ends: bool) -> None:
-        self.lost_parts += 1
         PARTS_LOST.inc()
         self._spoiled = True
         self.tape.spoil()

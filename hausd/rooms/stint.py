@@ -14,6 +14,7 @@ import trio
 
 from hausd.core.errors import WorkerCrashed
 from hausd.core.publishing import FeedOver, Publisher
+from hausd.policy.ladder import SOURCE
 from hausd.rooms.metrics import WORKER_CRASHES
 from hausd.rooms.ports import MediaWorker, MediaWorkers
 from hausd.wire.flv import Tag, is_header
@@ -169,7 +170,7 @@ class Stint:
                 self._set_worker(worker)
                 tasks.start_soon(self._finish_when_left, worker)
                 async for message, body in worker.messages():
-                    if isinstance(message, PartMade) and message.rendition == "source":
+                    if isinstance(message, PartMade) and message.rendition == SOURCE:
                         self.next_tag_ms = message.next_tag_ms
                     self.on_message(message, body)
                 tasks.cancel_scope.cancel()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 HEADER = "/multistream/1.0.0"
 NOT_AVAILABLE = "na"
-LIST = "ls"
 MAX_TOKEN_BYTES = 1024
 """As in go-libp2p; protocol names are far shorter."""
 

@@ -9,6 +9,7 @@ from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
+from hausd.policy.uploads import ORIGIN_COPIES
 
 
 class SharedRoom(Protocol):
@@ -43,7 +44,10 @@ class Shared(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UploadSettings:
-    """What may be sent. ``copies``: of a room that begins here; followers send what they can."""
+    """What may be sent, in bytes a second, all rooms together.
+
+    ``copies``: the most of a room that begins here; of others as many as the bytes allow.
+    """
 
     bytes_per_s: float = 125_000_000.0
-    copies: float = 3.0
+    copies: float = ORIGIN_COPIES

@@ -6,11 +6,12 @@ import math
 import random
 from dataclasses import dataclass
 
+from hausd.policy.uploads import ORIGIN_COPIES as ORIGIN_COPIES
+
 STREAM_BPS = 3_000_000
 PART_S = 0.4
 PART_BYTES = int(STREAM_BPS * PART_S / 8)
 ORIGIN_UPLINK_BPS = 20_000_000
-ORIGIN_COPIES = 3
 
 UPLINKS: tuple[tuple[float, float], ...] = (
     (0.15, 2e6),
