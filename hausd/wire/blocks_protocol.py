@@ -151,6 +151,10 @@ class BlocksAsker:
         """How many blocks are asked for and not answered, cancelled ones among them."""
         return self._blocks
 
+    def is_open(self, number: int) -> bool:
+        """Whether answers to this want can still come."""
+        return number in self._open
+
     def room_for(self, blocks: int) -> bool:
         """Whether a want of so many blocks may be sent now."""
         return (

@@ -51,12 +51,15 @@ WRONG_BAN_S = 600.0
 _MAX_LINES = 64
 _MAX_ADDRESSES_KNOWN = 1024
 _DIAL_S = 5.0
+_NOBODY_S = 0.1
+"""Where there is nobody to ask, who asks again and again must not keep the loop busy."""
 
 
 @dataclass(slots=True, eq=False)
 class _Sought:
     """A block that somebody here waits for."""
 
+    priority: Priority
     done: trio.Event = field(default_factory=trio.Event)
     data: bytes | None = None
     asked: dict[PeerId, Asked] = field(default_factory=dict)
@@ -70,12 +73,12 @@ class _Search:
     live: bool
     pull: Pull[CID]
     sought: dict[CID, _Sought] = field(default_factory=dict)
-    priority: Priority = Priority.LIVE
+    """Every block that ``pull`` wants, and no other."""
     stirred: trio.Event = field(default_factory=trio.Event)
 
 
 class Asking:
-    """All that this node seeks. ``run`` owns the streams and the clock."""
+    """All that this node seeks. ``open`` owns the streams; ``follow`` each room's clock."""
 
     def __init__(self, host: Host, gives: Callable[[RoomId], Gives]) -> None:
         self._host = host
@@ -104,7 +107,7 @@ class Asking:
         """Seeks blocks of a room while the context is open, among these neighbours and others."""
         # estimates are a search's own: a peer that is busy with one room may serve another
         live = _Search(room, True, Pull(Estimates()))
-        behind = _Search(room, False, Pull(Estimates()), priority=Priority.ARCHIVE)
+        behind = _Search(room, False, Pull(Estimates()))
         async with trio.open_nursery() as nursery:
             for search in (live, behind):
                 self._searches[room, search.live] = search
@@ -134,13 +137,11 @@ class Asking:
             raise LeafMissing(cid)
         sought = search.sought.get(cid)
         if sought is None:
-            sought = search.sought[cid] = _Sought()
             first = told_by or search.pull.parent or self._anyone(search)
             if first is None:
-                del search.sought[cid]
-                await trio.sleep(0.1)
+                await trio.sleep(_NOBODY_S)
                 raise LeafMissing(cid)
-            search.priority = priority
+            sought = search.sought[cid] = _Sought(priority)
             search.pull.neighbour(first)
             now_s = trio.current_time()
             self._act(search, search.pull.heard([(cid, max_bytes)], first, now_s, deadline_s))
@@ -216,7 +217,7 @@ class Asking:
                 cids,
                 min(int(wait_s * 1000), MAX_WAIT_MS),
                 hops,
-                search.priority,
+                min(search.sought[cid].priority for cid in cids),
                 gives if search.live else GIVES_NOTHING,
             )
             metrics.LEAVES_ASKED.labels("wait" if wait_s else "now").inc(len(cids))

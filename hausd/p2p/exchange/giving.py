@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 import trio
@@ -16,6 +15,7 @@ from hausd.core.ids import RoomId
 from hausd.core.peers import MAX_ADDRESSES, MAX_HOPS, Gives, PeerAddress, PeerId, PeerStream
 from hausd.p2p import metrics
 from hausd.p2p.exchange.asking import Asking
+from hausd.p2p.exchange.outbox import Outbox
 from hausd.p2p.exchange.ports import Shared, SharedRoom, UploadSettings
 from hausd.p2p.host import Host
 from hausd.policy.sharing import (
@@ -44,12 +44,7 @@ class _Guest:
 
     peer: PeerId
     answerer: BlocksAnswerer = field(default_factory=BlocksAnswerer)
-    out: deque[bytes | memoryview] = field(default_factory=deque)
-    wake: trio.Event = field(default_factory=trio.Event)
-
-    def write(self, *pieces: bytes | memoryview) -> None:
-        self.out.extend(pieces)
-        self.wake.set()
+    outbox: Outbox = field(default_factory=Outbox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +106,7 @@ class Giving:
         """Answers a peer until it closes the stream."""
         guest = _Guest(stream.peer)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write_all, guest, stream)
+            nursery.start_soon(guest.outbox.run, stream)
             try:
                 while data := await stream.receive_some():
                     for request in guest.answerer.feed(data):
@@ -119,7 +114,7 @@ class Giving:
                             case Wanted():
                                 self._wanted(guest, request, nursery)
                             case Cancelled(reply=reply):
-                                guest.write(reply)
+                                guest.outbox.write(reply)
             except ProtocolError:
                 metrics.STREAMS_REFUSED.labels("protocol").inc()
                 stream.reset()
@@ -131,7 +126,7 @@ class Giving:
         room = self._shared.shared(wanted.want.room)
         if room is None:
             for index in range(len(wanted.want.cids)):
-                guest.write(guest.answerer.none(wanted.id, index, MAX_HOPS))
+                guest.outbox.write(guest.answerer.none(wanted.id, index, MAX_HOPS))
             return
         self._open(wanted.want.room, room)
         for index in range(len(wanted.want.cids)):
@@ -145,21 +140,22 @@ class Giving:
             return
         now_s = trio.current_time()
         live = want.priority is Priority.LIVE
-        may_wait = live and want.wait_ms > 0 and self._admits(want.room, cid, want.hops)
+        waits = live and want.wait_ms > 0
+        may_wait = waits and self._admits(want.room, cid, want.hops)
         if data is None and not may_wait:
             if live and self._uploads.full(want.room, guest.peer, now_s):
                 self._busy(guest, wanted, index)
             else:
                 self._none(guest, wanted, index, room)
             return
-        hedged = data is not None and not (live and want.wait_ms)
+        # only who waits is given a slot; all else has what slots leave
         if not self._uploads.ask(
             want.room,
             guest.peer,
             want.gives,
             now_s,
             dialable=bool(self._addresses(guest.peer)),
-            hedge_bytes=len(data) if hedged and data is not None else 0,
+            hedge_bytes=0 if waits or data is None else len(data),
         ):
             self._busy(guest, wanted, index)
             return
@@ -186,7 +182,7 @@ class Giving:
         self._uploads.sent(ready.room, ready.guest.peer, len(ready.data), now_s)
         metrics.LEAVES_SENT.inc()
         metrics.LEAF_BYTES_SENT.inc(len(ready.data))
-        ready.guest.write(
+        ready.guest.outbox.write(
             *ready.guest.answerer.block(ready.number, ready.index, ready.data, ready.hops)
         )
 
@@ -194,12 +190,12 @@ class Giving:
         metrics.LEAVES_REFUSED.labels("busy").inc()
         named = self._uploads.names(wanted.want.room, guest.peer, trio.current_time())
         peers = [PeerAddress(peer, self._addresses(peer)) for peer in named]
-        guest.write(guest.answerer.busy(wanted.id, [index], peers))
+        guest.outbox.write(guest.answerer.busy(wanted.id, [index], peers))
 
     def _none(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
         metrics.LEAVES_REFUSED.labels("none").inc()
         hops = self._hops(wanted.want.room, room)
-        guest.write(guest.answerer.none(wanted.id, index, hops))
+        guest.outbox.write(guest.answerer.none(wanted.id, index, hops))
 
     # -- what is known --
 
@@ -221,11 +217,3 @@ class Giving:
             if view.id == peer:
                 return tuple(view.addresses[:MAX_ADDRESSES])
         return ()
-
-
-async def _write_all(guest: _Guest, stream: PeerStream) -> None:
-    while True:
-        while guest.out:
-            await stream.send_all(guest.out.popleft())
-        guest.wake = trio.Event()
-        await guest.wake.wait()

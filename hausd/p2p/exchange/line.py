@@ -10,14 +10,13 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.peers import PeerId, PeerStream, PeerUnreachable, ProtocolRefused, StreamBroken
-from hausd.wire.blocks_protocol import MAX_OPEN_WANTS, PROTOCOL, Answer, BlocksAsker, Want
+from hausd.p2p.exchange.outbox import Outbox
+from hausd.wire.blocks_protocol import PROTOCOL, Answer, BlocksAsker, Want
 from hausd.wire.frames import ProtocolError
 
 OPEN_S = 5.0
 """A peer that takes longer to take a stream is of no use for the live edge."""
 _MAX_PENDING = 4096
-_MOST_KEPT = 2 * MAX_OPEN_WANTS
-"""Wants kept to know whose an answer is; only MAX_OPEN_WANTS of them can be open."""
 
 Opens = Callable[[PeerId, str], Awaitable[PeerStream]]
 
@@ -45,8 +44,7 @@ class Line:
         self._asker = BlocksAsker()
         self._pending: deque[Asked] = deque()
         self._sent: dict[int, Asked] = {}
-        self._out = bytearray()
-        self._wake = trio.Event()
+        self._outbox = Outbox()
 
     def ask(self, want: Want, on_answer: Callable[[Answer], None]) -> Asked | None:
         """Asks; every block is answered once, unless withdrawn. None where too much waits."""
@@ -61,7 +59,7 @@ class Line:
         """Has no more use for a block that was asked for."""
         asked.withdrawn.add(cid)
         if asked.number is not None:
-            self._write(self._asker.cancel(asked.number, [cid]))
+            self._outbox.write(self._asker.cancel(asked.number, [cid]))
 
     async def run(self, open_stream: Opens) -> None:
         """Speaks with the peer until the stream ends; raises LineBroken, always in the end."""
@@ -74,7 +72,7 @@ class Line:
             raise LineBroken(f"it took no stream within {OPEN_S:g} s") from None
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write_all, stream)
+                nursery.start_soon(self._outbox.run, stream)
                 await self._read_all(stream)
                 nursery.cancel_scope.cancel()
         except* StreamBroken as faults:
@@ -92,20 +90,12 @@ class Line:
             self._send_pending()
         self._asker.finish()
 
-    async def _write_all(self, stream: PeerStream) -> None:
-        while True:
-            while self._out:
-                data, self._out = self._out, bytearray()
-                await stream.send_all(data)
-            self._wake = trio.Event()
-            await self._wake.wait()
-
     def _answered(self, answer: Answer) -> None:
         asked = self._sent.get(answer.id)
         if asked is not None:
             asked.on_answer(answer)
-        while len(self._sent) > _MOST_KEPT:
-            del self._sent[next(iter(self._sent))]
+        if not self._asker.is_open(answer.id):
+            self._sent.pop(answer.id, None)
 
     def _send_pending(self) -> None:
         while self._pending:
@@ -120,9 +110,4 @@ class Line:
                     Want(want.room, cids, want.wait_ms, want.hops, want.priority, want.gives)
                 )
                 self._sent[asked.number] = asked
-                self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        if data:
-            self._out += data
-            self._wake.set()
+                self._outbox.write(data)
