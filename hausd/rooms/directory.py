@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import structlog
 import trio
 
 from hausd.core.clock import Clock
@@ -28,8 +27,6 @@ from hausd.rooms.ports import Events, Topic
 from hausd.wire.cards import Card, CardError, SignedCard, UnknownAuthority, replaces, sign_card
 from hausd.wire.cards import verify_card as verified
 
-log = structlog.get_logger("hausd.rooms")
-
 MAX_CARDS = 1024
 """Rooms that are known of; beyond it, who was heard of longest ago is forgotten."""
 _AGAIN_S = 20.0
@@ -39,7 +36,7 @@ _FORGET_S = 3600.0
 
 @dataclass(slots=True)
 class _Heard:
-    signed: SignedCard
+    card: Card
     heard_s: float
     heard_ms: int
 
@@ -57,13 +54,12 @@ class Directory:
     async def open(self, events: Events) -> AsyncIterator[Directory]:
         """Hears and tells until the context is left."""
         async with events.join_events(self.judge) as topic, trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, topic)
             nursery.start_soon(self._tell, topic)
             yield self
             nursery.cancel_scope.cancel()
 
     def judge(self, peer: PeerId, untrusted: bytes) -> Verdict:
-        """Whether a message is passed on."""
+        """The one door: whether a message is passed on, and then its card is kept."""
         try:
             card = verified(untrusted).card
         except UnknownAuthority:
@@ -71,10 +67,9 @@ class Directory:
         except CardError:
             verdict = Verdict.REJECT
         else:
-            known = self._heard.get(card.room)
-            newer = replaces(known.signed.card if known is not None else None, card)
-            ours = isinstance(self._rooms.get(card.room), OriginRoom)
-            verdict = Verdict.ACCEPT if newer and not ours else Verdict.IGNORE
+            verdict = Verdict.ACCEPT if self._is_news(card) else Verdict.IGNORE
+            if verdict is Verdict.ACCEPT:
+                self._keep(card)
         CARDS.labels(verdict.value).inc()
         return verdict
 
@@ -83,26 +78,21 @@ class Directory:
         words = search.casefold().split()
         found = []
         for room, heard in reversed(self._heard.items()):
-            card = heard.signed.card
+            card = heard.card
             text = f"{card.title} {card.artist} {room}".casefold()
             if all(word in text for word in words):
                 found.append(_shape(heard, followed=self._rooms.get(room) is not None))
         return sorted(found, key=lambda card: card.state is not RoomState.LIVE)
 
-    async def _hear(self, topic: Topic) -> None:
-        async for message in topic.heard():
-            try:
-                self._keep(verified(message.data))
-            except CardError as fault:
-                log.debug("card-not-kept", because=str(fault))
+    def _is_news(self, card: Card) -> bool:
+        known = self._heard.get(card.room)
+        ours = isinstance(self._rooms.get(card.room), OriginRoom)
+        return not ours and replaces(known.card if known is not None else None, card)
 
-    def _keep(self, signed: SignedCard) -> None:
-        card = signed.card
-        known = self._heard.pop(card.room, None)
-        if known is not None and not replaces(known.signed.card, card):
-            signed = known.signed
+    def _keep(self, card: Card) -> None:
+        self._heard.pop(card.room, None)
         now_s = trio.current_time()
-        self._heard[card.room] = _Heard(signed, now_s, self._clock.now_ms())
+        self._heard[card.room] = _Heard(card, now_s, self._clock.now_ms())
         while self._heard:
             oldest = next(iter(self._heard.values()))
             if len(self._heard) <= MAX_CARDS and now_s - oldest.heard_s < _FORGET_S:
@@ -110,7 +100,7 @@ class Directory:
             self._heard.popitem(last=False)
         room = self._rooms.get(card.room)
         if isinstance(room, FollowedRoom):
-            room.call(signed.card.title)
+            room.call(card.title)
 
     async def _tell(self, topic: Topic) -> None:
         """Tells of each room that begins here: at once when it changes, else now and then."""
@@ -144,7 +134,7 @@ def _says(room: OriginRoom) -> tuple[object, ...]:
 
 
 def _shape(heard: _Heard, *, followed: bool) -> CardShape:
-    card = heard.signed.card
+    card = heard.card
     return CardShape(
         id=card.room,
         title=card.title,

@@ -81,9 +81,9 @@ class FollowedRoom(Room):
         network, store = self._network, self._parts.store
         self._chain = TickChain()
         self._door = Door(self.id, self._authority, self._chain, self.leaves, self._contradiction)
-        self._puller = Puller(self.id, network.leaves, self.leaves, store)
+        self._puller = Puller(self.id, network, self.leaves, store)
         self._archivist = Archivist(
-            Fetcher(self.id, store, network.leaves, self.leaves, self.recorder),
+            Fetcher(self.id, store, network, self.leaves, self.recorder),
             self.record.listed,
             recording=self._recording,
             list_segment=self._list_segment,
@@ -137,9 +137,8 @@ class FollowedRoom(Room):
                         self._archivist.stored(record)
 
     async def _follow(self) -> None:
-        announcements = self._network.announcements
         async with (
-            announcements.join(self.id, self._door.judge) as topic,
+            self._network.join(self.id, self._door.judge) as topic,
             trio.open_nursery() as nursery,
         ):
             self._nursery = nursery
@@ -165,7 +164,7 @@ class FollowedRoom(Room):
     async def _ask(self, recent: int = 0) -> None:
         """Asks others for what is missing, and for so many of the newest ticks."""
         missing = tuple(self._chain.missing()[:_RANGES])
-        told = await self._network.sync.ask(self.id, Ask(self._chain.session, missing, recent))
+        told = await self._network.ask(self.id, Ask(self._chain.session, missing, recent))
         if told is not None:
             self._follower.told(told)
 

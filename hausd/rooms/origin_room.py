@@ -87,7 +87,7 @@ class OriginRoom(Room):
         self._nursery = nursery
         nursery.start_soon(self._measure)
         if self._parts.network is not None:
-            nursery.start_soon(self.outlet.run, self._parts.network.announcements)
+            nursery.start_soon(self.outlet.run, self._parts.network)
         if self.record.state is RoomState.WAITING:
             nursery.start_soon(self._end_unless_back)
 

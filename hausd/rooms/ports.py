@@ -141,17 +141,8 @@ class Events(Protocol):
         """Takes part in the topic of room cards."""
 
 
-class Network(Protocol):
+class Network(Announcements, Leaves, RoomSync, Protocol):
     """What rooms need of other nodes."""
-
-    @property
-    def announcements(self) -> Announcements: ...
-
-    @property
-    def leaves(self) -> Leaves: ...
-
-    @property
-    def sync(self) -> RoomSync: ...
 
     def place(self, room: RoomId) -> Place:
         """Where this node stands in a room."""

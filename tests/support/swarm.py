@@ -152,18 +152,6 @@ class Node:
         """What it gives when it is asked for a block: None is to be silent."""
         self.lie_told: Callable[[Told], Told] = lambda told: told
 
-    @property
-    def announcements(self) -> Node:
-        return self
-
-    @property
-    def leaves(self) -> Node:
-        return self
-
-    @property
-    def sync(self) -> Node:
-        return self
-
     def place(self, room: RoomId) -> Place:
         return Place(hops=None, parent=None, copies=0, neighbours=len(self.topics))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -28,7 +28,7 @@ def segments_topic(room: RoomId) -> str:
 
 
 class Exchange:
-    """Implements ``rooms.ports.Network``: announcements, leaves and sync at once."""
+    """Implements ``rooms.ports.Network`` and ``Events``."""
 
     def __init__(self, host: Host, asking: Asking, giving: Giving, syncing: Syncing) -> None:
         self._host = host
@@ -39,21 +39,17 @@ class Exchange:
 
     # -- rooms.ports.Network --
 
-    @property
-    def announcements(self) -> Exchange:
-        return self
-
-    @property
-    def leaves(self) -> Exchange:
-        return self
-
-    @property
-    def sync(self) -> Exchange:
-        return self
-
-    def join(self, room: RoomId, validator: Validator) -> AbstractAsyncContextManager[RoomTopic]:
+    @asynccontextmanager
+    async def join(self, room: RoomId, validator: Validator) -> AsyncIterator[RoomTopic]:
         """See ``rooms.ports.Announcements``."""
-        return self._join(room, validator)
+        async with self._host.topic(segments_topic(room), validator) as topic:
+            self._topics[room] = topic
+            try:
+                async with self._asking.follow(room, topic.peers):
+                    yield RoomTopic(topic)
+            finally:
+                del self._topics[room]
+                self._giving.close(room)
 
     @asynccontextmanager
     async def join_events(self, validator: Validator) -> AsyncIterator[RoomTopic]:
@@ -94,17 +90,6 @@ class Exchange:
         """Connected peers that take part in the room."""
         topic = self._topics.get(room)
         return topic.peers() if topic is not None else []
-
-    @asynccontextmanager
-    async def _join(self, room: RoomId, validator: Validator) -> AsyncIterator[RoomTopic]:
-        async with self._host.topic(segments_topic(room), validator) as topic:
-            self._topics[room] = topic
-            try:
-                async with self._asking.follow(room, topic.peers):
-                    yield RoomTopic(topic)
-            finally:
-                del self._topics[room]
-                self._giving.close(room)
 
 
 class RoomTopic:
