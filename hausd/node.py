@@ -23,7 +23,6 @@ import trio
 from hausd import __version__
 from hausd.admin import admin_app, serve_admin
 from hausd.blocks.errors import StoreError
-from hausd.blocks.quota import StoreLimits
 from hausd.blocks.store import Store, open_store
 from hausd.config import Address, Changes, Config, Loaded
 from hausd.config.home import Home
@@ -33,13 +32,11 @@ from hausd.core.errors import Problem
 from hausd.core.live import RoomState
 from hausd.core.storage import SegmentKey
 from hausd.http.api import ApiPorts, create_api
-from hausd.http.limits import Limits as HttpLimits
 from hausd.http.responder import RoomResponder
 from hausd.http.server import listen
 from hausd.http.server import serve as serve_http
 from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
-from hausd.ingest.terms import Limits as RtmpLimits
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_network
 from hausd.p2p import ListenFailed
@@ -47,12 +44,12 @@ from hausd.rooms.directory import Directory
 from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
 from hausd.rooms.records import RecordIsNewer, RoomRecords
-from hausd.rooms.room import RoomParts, RoomSettings
+from hausd.rooms.room import RoomParts
 from hausd.rooms.shape import Urls
 from hausd.rooms.shared import SharedRooms
 from hausd.telemetry.logs import set_level, set_up_logs
 from hausd.telemetry.ring import LogRing
-from hausd.wire.worker import WorkerConfig
+from hausd.terms import cores, http_limits, room_settings, rtmp_limits, store_limits
 
 log = structlog.get_logger("hausd.node")
 
@@ -331,78 +328,7 @@ async def _serve_until_stopped(signals: AsyncIterator[int], control: Control) ->
             )
 
 
-# -- from the configuration to each part's own terms --
-
-
-def room_settings(config: Config) -> RoomSettings:
-    """What rooms need to know."""
-    media = config.media
-    worker = WorkerConfig(
-        part_ms=round(media.part_seconds * 1000),
-        gop_target_ms=round(media.gop_seconds * 1000),
-        segment_ms=round(media.segment_seconds * 1000),
-        ladder=tuple((rung.height, rung.bandwidth_bps) for rung in media.ladder),
-        preset=media.preset,
-        audio_bps=media.audio_bps,
-        reencode_long_gops=media.reencode_long_gops,
-        images=media.images,
-        threads=media.threads,
-        memory_bytes=media.worker_memory,
-        cpu_nice=media.worker_nice,
-    )
-    return RoomSettings(
-        worker=worker,
-        reconnect_s=config.ingest.reconnect_s,
-        live_target_s=max(1, round(media.gop_seconds)),
-        live_window_s=config.live.window_s,
-        archive_target_s=max(1, round(media.segment_seconds)),
-    )
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def http_limits(config: Config) -> HttpLimits:
-    """What HTTP clients may take."""
-    return HttpLimits(
-        head_bytes=config.http.max_header_bytes,
-        head_timeout_s=config.http.header_timeout_s,
-        idle_timeout_s=config.http.idle_timeout_s,
-        send_timeout_s=config.http.stall_s,
-        connections=config.http.max_connections,
-    )
-
-
-def rtmp_limits(config: Config) -> RtmpLimits:
-    """What encoders may take."""
-    return RtmpLimits(
-        handshake_timeout_s=config.rtmp.handshake_timeout_s,
-        stall_s=config.rtmp.stall_s,
-        max_publishers=config.rtmp.max_publishers,
-        max_connections=config.rtmp.max_connections,
-        max_connections_per_address=config.rtmp.max_connections_per_address,
-        max_bytes_per_s=config.rtmp.max_bytes_per_s,
-        max_message_bytes=config.rtmp.max_message_bytes,
-        max_attempts=config.ingest.max_attempts,
-        attempts_window_s=config.ingest.attempts_window_s,
-    )
-
-
 # -- opening, with errors that name the key --
-
-
-def store_limits(config: Config) -> StoreLimits:
-    """What the store may hold."""
-    return StoreLimits(
-        quota_bytes=config.store.quota,
-        quota_files=config.store.quota_files,
-        reserve_bytes=config.store.reserve_free,
-        sync_s=config.store.sync_seconds,
-    )
 
 
 class _StoreProgress:

@@ -18,7 +18,7 @@ from hausd.core.ids import RoomId
 from hausd.core.publishing import Publisher
 from hausd.ingest.connection import encoder_name
 from hausd.ingest.server import Limits, RtmpIngest, serve_rtmp
-from hausd.node import rtmp_limits
+from hausd.terms import rtmp_limits
 from hausd.wire import amf
 from hausd.wire.flv import Tag
 
