@@ -67,7 +67,7 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
             pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
         yield from _section("Recording", facts(pairs, 2))
     if room.network:
-        yield from _section("Network", facts(_network(room.network), 2))
+        yield from _section("Network", facts(_network(room.network, room.role), 2))
     if room.notices:
         notices = ((clock(notice.time), escape(notice.text)) for notice in room.notices)
         yield from _section("Notices", facts(notices, 2))
@@ -110,9 +110,9 @@ def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:
     yield inner
 
 
-def _network(network: RoomNetworkShape) -> Iterator[tuple[str, str]]:
-    yield "role", network.role
-    if network.role == "follower":
+def _network(network: RoomNetworkShape, role: str) -> Iterator[tuple[str, str]]:
+    yield "role", role
+    if role == "follower":
         away = count(network.hops, "hop", "hops") if network.hops is not None else "not known"
         yield "origin", f"{away} away"
         if network.parent:

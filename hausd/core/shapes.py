@@ -99,13 +99,13 @@ class RecordingShape(Shape):
 
 
 class RoomNetworkShape(Shape):
-    """Where a room stands in the network of nodes.
+    """Where this node stands among those that have a room.
 
-    ``role`` is origin or follower; ``hops`` counts from the origin, None while that is not known.
-    ``parent`` is whom the live edge comes from, ``copies`` how many other nodes get it from here.
+    ``hops`` counts from the origin, None while that is not known. ``parent`` is whom the live edge
+    comes from, ``copies`` how many other nodes get it from here. Given only on the admin socket:
+    viewers need not know who relays for whom.
     """
 
-    role: str
     hops: int | None = None
     parent: str = ""
     copies: int = 0

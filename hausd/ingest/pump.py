@@ -138,7 +138,7 @@ class Pump:
             early_s = _ROUND_TRIP_S if reader.sends_apart else 0.0
             while (idle_s := incoming.idle_s(feed.next_tag_ms) - early_s) > 0:
                 idled = True
-                time.sleep(min(idle_s, GLANCE_S))
+                time.sleep(min(idle_s, GLANCE_S))  # this thread's own: the kernel gathers
                 trio.from_thread.check_cancelled()
             try:
                 data = reader.read()

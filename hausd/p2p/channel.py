@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+from noise.exceptions import NoiseInvalidMessage, NoiseMaxNonceError
 
 from hausd.wire.noise import Cipher
 
@@ -70,7 +71,7 @@ class SecureChannel:
                 break
             try:
                 plain.append(self._cipher.decrypt(bytes(buffer[at + 2 : end])))
-            except Exception as error:
+            except (NoiseInvalidMessage, NoiseMaxNonceError) as error:
                 raise ChannelBroken("a message that the peer did not seal") from error
             at = end
         if at:

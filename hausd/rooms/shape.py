@@ -57,7 +57,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
             stopped_because=room.recorder.stopped_because,
             missing=room.missing_segments,
         ),
-        network=_network(room),
+        network=_network(room) if private else None,
         notices=list(room.notices) if private else [],
     )
 
@@ -67,7 +67,6 @@ def _network(room: Room) -> RoomNetworkShape | None:
     if place is None:
         return None
     return RoomNetworkShape(
-        role=room.record.role.value,
         hops=0 if isinstance(room, OriginRoom) else place.hops,
         parent=place.parent or "",
         copies=place.copies,

@@ -96,6 +96,8 @@ def test_a_stream_goes_from_node_to_node_and_is_the_same_everywhere(
             until(lambda: _shows_the_same(origin, viewer, id_))
             hops = [one.ctl("rooms", "show", id_)["network"]["hops"] for one in (relay, viewer)]
             assert hops == [1, 2]
+            public = relay.get(f"/api/v1/rooms/{id_}").json()
+            assert "network" not in public, "viewers need not know who relays for whom"
         for one in (relay, viewer):
             one.wait_state(id_, "waiting")
         origin.ctl("rooms", "close", id_)

@@ -14,7 +14,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import parse_endpoint
 from hausd.p2p.channel import ChannelBroken, SecureChannel
 from hausd.p2p.noise import Noise
-from hausd.p2p.upgrade import upgrade
+from hausd.p2p.upgrade import UpgradeFailed, upgrade
 from hausd.wire.multistream import HEADER, lengthened, token
 
 SYN, ACK, FIN, RST = 1, 2, 4, 8
@@ -76,7 +76,7 @@ async def lives(address: str) -> bool:
                     if not received:
                         return False
                     answer += received
-    except Exception:
+    except (OSError, trio.TooSlowError, ChannelBroken, UpgradeFailed):
         return False
     return True
 
