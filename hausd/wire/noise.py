@@ -38,7 +38,8 @@ class Cipher(Protocol):
 
     def encrypt(self, data: bytes) -> bytes: ...
 
-    def decrypt(self, data: bytes) -> bytes: ...
+    def decrypt(self, data: bytes) -> bytes:
+        """Raises NoiseInvalidMessage where the peer did not seal it, NoiseMaxNonceError."""
 
 
 class Credentials:

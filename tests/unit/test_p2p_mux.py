@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+from noise.exceptions import NoiseInvalidMessage
 from trio.testing import MockClock, memory_stream_pair
 
 from hausd.core.peers import PeerId, PeerUnreachable, StreamBroken
@@ -24,7 +25,7 @@ class Plain:
 
     def decrypt(self, data: bytes) -> bytes:
         if data[-16:] != bytes(16):
-            raise ValueError
+            raise NoiseInvalidMessage
         return data[:-16]
 
 
