@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
-from hausd.core.peers import PeerId
+from hausd.core.peers import PeerAddress, PeerId
 
 
 class Priority(IntEnum):
@@ -25,6 +27,27 @@ class LeafMissing(Exception):
     def __init__(self, cid: CID) -> None:
         super().__init__(f"block {cid} was not to be had")
         self.cid = cid
+
+
+class BlockSource(Protocol):
+    """Somewhere that blocks are to be had from: nodes of ours, IPFS peers, HTTP gateways."""
+
+    @property
+    def name(self) -> str:
+        """What logs, metrics and the operator call it."""
+
+    async def fetch(self, cid: CID, max_bytes: int, *, deadline_s: float) -> bytes:
+        """A block of at most so many bytes, verified against its CID. Raises LeafMissing.
+
+        ``deadline_s`` is a time of ``trio.current_time``.
+        """
+
+
+class Providers(Protocol):
+    """Who says that it has a block: the DHT."""
+
+    async def find(self, cid: CID, at_most: int, *, deadline_s: float) -> Sequence[PeerAddress]:
+        """Peers that claim to have what ``cid`` names, unverified; none where nobody says so."""
 
 
 @dataclass(frozen=True, slots=True)
