@@ -6,6 +6,7 @@ import os
 
 import pytest
 import trio
+from prometheus_client import REGISTRY
 from support.sharing import Peer, sharing
 
 from hausd.core.cid import CID
@@ -55,11 +56,7 @@ async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> Non
         with trio.fail_after(20):
             await meet(b, a)
             await meet(c, b)
-            warm = leaves(1)
-            a.room.held.update(warm)
-            for cid in warm:
-                await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
-                await c.get(ROOM, cid, LEAF_BYTES, b.host.peer_id)
+            await _warm(a, b, c)
             ((cid, data),) = leaves(1).items()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(b.get, ROOM, cid, LEAF_BYTES, a.host.peer_id)
@@ -70,6 +67,42 @@ async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> Non
                 a.room.add(cid, data)
         assert c.room.held[cid] == data
         assert c.exchange.place(ROOM).hops == 2
+
+
+async def test_a_leaf_that_arrives_just_as_it_is_asked_for_is_never_said_to_be_missing() -> None:
+    async with (
+        sharing("a", ROOM, origin=True) as a,
+        sharing("b", ROOM) as b,
+        sharing("c", ROOM) as c,
+    ):
+        with trio.fail_after(60):
+            await meet(b, a)
+            await meet(c, b)
+            await _warm(a, b, c)
+            refused = _said_none()
+            for number in range(400):
+                ((cid, data),) = leaves(1, 1000).items()
+                a.room.held[cid] = data
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(b.get, ROOM, cid, 1000, a.host.peer_id)
+                    for _ in range(1 + number % 20):
+                        await trio.lowlevel.checkpoint()
+                    nursery.start_soon(c.get, ROOM, cid, 1000, b.host.peer_id)
+            refused = _said_none() - refused
+    assert refused == 0
+
+
+async def _warm(a: Peer, b: Peer, c: Peer) -> None:
+    """One leaf went down the line: each knows how far from the origin it is."""
+    ((cid, data),) = leaves(1).items()
+    a.room.held[cid] = data
+    await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+    await c.get(ROOM, cid, LEAF_BYTES, b.host.peer_id)
+
+
+def _said_none() -> float:
+    found = REGISTRY.get_sample_value("hausd_leaves_refused_total", {"reason": "none"})
+    return found or 0.0
 
 
 async def test_an_origin_without_upload_to_spare_sends_followers_to_each_other() -> None:

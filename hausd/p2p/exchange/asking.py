@@ -60,6 +60,7 @@ class _Sought:
     """A block that somebody here waits for."""
 
     priority: Priority
+    takers: int = 0
     done: trio.Event = field(default_factory=trio.Event)
     data: bytes | None = None
     asked: dict[PeerId, Asked] = field(default_factory=dict)
@@ -74,6 +75,8 @@ class _Search:
     pull: Pull[CID]
     sought: dict[CID, _Sought] = field(default_factory=dict)
     """Every block that ``pull`` wants, and no other."""
+    handed: set[CID] = field(default_factory=set)
+    """Blocks that came and that their takers have not run to take yet."""
     stirred: trio.Event = field(default_factory=trio.Event)
 
 
@@ -145,8 +148,13 @@ class Asking:
             search.pull.neighbour(first)
             now_s = trio.current_time()
             self._act(search, search.pull.heard([(cid, max_bytes)], first, now_s, deadline_s))
-        with trio.move_on_at(deadline_s):
-            await sought.done.wait()
+        sought.takers += 1
+        try:
+            with trio.move_on_at(deadline_s):
+                await sought.done.wait()
+        finally:
+            sought.takers -= 1
+            search.handed.discard(cid)
         if sought.data is None:
             raise LeafMissing(cid)
         return sought.data
@@ -165,7 +173,9 @@ class Asking:
     def admits(self, room: RoomId, cid: CID, untrusted_hops: int) -> bool:
         """Whether someone's request for a block that is on its way here may wait for it."""
         search = self._searches.get((room, True))
-        return search is not None and search.pull.admits(cid, untrusted_hops)
+        if search is None:
+            return False
+        return cid in search.handed or search.pull.admits(cid, untrusted_hops)
 
     def hops(self, room: RoomId) -> int | None:
         """How far from the origin this node is; None where it doesn't follow the room."""
@@ -259,6 +269,8 @@ class Asking:
                     metrics.LEAVES_TWICE.inc()
                 else:
                     sought.data = data
+                    if sought.takers:
+                        search.handed.add(cid)
                     sought.asked.pop(peer, None)
                     for other, asked in sought.asked.items():
                         line = self._lines.get(other)

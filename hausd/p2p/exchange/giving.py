@@ -135,14 +135,16 @@ class Giving:
     async def _give(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
         want = wanted.want
         cid = want.cids[index]
+        waits = want.priority is Priority.LIVE and want.wait_ms > 0
+        # asked before and after looking: it may arrive meanwhile
+        may_wait = waits and self._admits(want.room, cid, want.hops)
         data = await room.leaf(cid, may_wait=False)
+        may_wait = may_wait or (waits and self._admits(want.room, cid, want.hops))
         if not guest.answerer.is_open(wanted.id, index):
             return
         now_s = trio.current_time()
-        live = want.priority is Priority.LIVE
-        waits = live and want.wait_ms > 0
-        may_wait = waits and self._admits(want.room, cid, want.hops)
         if data is None and not may_wait:
+            live = want.priority is Priority.LIVE
             if live and self._uploads.full(want.room, guest.peer, now_s):
                 self._busy(guest, wanted, index)
             else:
