@@ -167,3 +167,27 @@ async def test_who_joins_is_told_what_a_room_is_doing() -> None:
             assert await b.exchange.ask(ROOM, Ask(None)) == Told(by=a.host.peer_id)
             nowhere = RoomId(SigningKey(bytes(31) + b"\2").public.open_room)
             assert await b.exchange.ask(nowhere, Ask(None)) is None
+
+
+async def test_a_peer_that_hangs_up_while_it_is_served_is_nobodys_fault() -> None:
+    def faults() -> float:
+        metric = "hausd_swallowed_errors_total"
+        samples = [each for each in REGISTRY.collect() if each.name == metric[:-6]]
+        return sum(
+            one.value
+            for each in samples
+            for one in each.samples
+            if one.name == metric and one.labels["where"].startswith("p2p-")
+        )
+
+    before = faults()
+    with trio.fail_after(20):
+        async with sharing("a", ROOM, origin=True) as a:
+            async with sharing("b", ROOM) as b:
+                await meet(b, a)
+                ((cid, data),) = leaves(1).items()
+                a.room.held[cid] = data
+                await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+            while a.host.peers():
+                await trio.sleep(0.01)
+    assert faults() == before
