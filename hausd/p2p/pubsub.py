@@ -179,6 +179,8 @@ class Pubsub:
         """Signs and sends a message; gives the number of peers it goes to."""
         if len(data) > self._limits.message_bytes:
             raise ValueError(f"a message has at most {self._limits.message_bytes} bytes")
+        if not self._gossip.subscribers(topic):
+            return 0  # most rooms of most nodes: signing for nobody is the dearest part of it
         # grows across restarts, or peers would take our messages for ones they have seen
         self._seqno = max(self._seqno + 1, self._clock.now_ms() * 1_000_000)
         message = codec.signed(self._key, topic, data, self._seqno.to_bytes(8, "big"))
