@@ -8,7 +8,7 @@ import typer
 
 from hausctl.client import shaped
 from hausctl.context import Here
-from hausctl.store import verified
+from hausctl.store import answer_verified
 from hausctl.words import ago, size
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def remove(ctx: typer.Context, target: Target) -> None:
 
 @app.command()
 def verify(ctx: typer.Context) -> None:
-    """Reads every pinned block again and compares it with its CID."""
+    """Reads every pinned block again and compares it with its CID.
+
+    Exits with 1 where damage is left.
+    """
     here = Here.of(ctx)
-    value = here.work("POST", "pins", "verify")
-    here.answer(value, verified(value))
+    answer_verified(here, here.work("POST", "pins", "verify"))

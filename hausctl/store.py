@@ -40,10 +40,12 @@ def usage(ctx: typer.Context) -> None:
 
 @app.command()
 def verify(ctx: typer.Context) -> None:
-    """Reads every block again, compares it with its CID, and mends the index."""
+    """Reads every block again, compares it with its CID, and mends what it can.
+
+    Exits with 1 where damage is left.
+    """
     here = Here.of(ctx)
-    value = here.work("POST", "store", "verify")
-    here.answer(value, verified(value))
+    answer_verified(here, here.work("POST", "store", "verify"))
 
 
 @app.command()
@@ -56,9 +58,15 @@ def gc(ctx: typer.Context) -> None:
     here.answer(value, f"{removed}, kept {size(freed.kept_bytes)}.")
 
 
-def verified(value: Any) -> str:
-    """What reading blocks again found, in words."""
+def answer_verified(here: Here, value: Any) -> None:
+    """Tells what reading blocks again found; as a failure where damage is left."""
     found = cast("VerifyShape", shaped(value))
+    here.answer(value, _verified(found))
+    if found.corrupt + found.missing > found.repaired:
+        raise typer.Exit(1)
+
+
+def _verified(found: VerifyShape) -> str:
     checked = f"Checked {count(found.checked, 'block', 'blocks')}"
     if not (found.corrupt or found.missing):
         return f"{checked}: all of them are whole."

@@ -190,15 +190,16 @@ async def test_pins_and_store(tmp_path: Path) -> None:
         assert said.out == "Nothing is pinned.\n"
         assert (await hausctl(tmp_path, "pins", "add", "bafkx", "--json")).json["kind"] == "cid"
         assert "bafkx" in (await hausctl(tmp_path, "pins", "list")).out
-        assert (await hausctl(tmp_path, "pins", "verify")).out == (
-            "Checked 7 blocks: all of them are whole.\n"
-        )
+        whole = await hausctl(tmp_path, "pins", "verify")
+        assert (whole.code, whole.out) == (0, "Checked 7 blocks: all of them are whole.\n")
         removed = await hausctl(tmp_path, "pins", "remove", "bafkx", "--json")
         assert removed.json == {"removed": "bafkx"}
         assert (await hausctl(tmp_path, "pins", "list", "--json")).json == []
         verified = await hausctl(tmp_path, "store", "verify", "--json")
         assert verified.json == {"checked": 40000, "corrupt": 2, "missing": 1, "repaired": 1}
-        assert "2 corrupt, 1 missing" in (await hausctl(tmp_path, "store", "verify")).out
+        damaged = await hausctl(tmp_path, "store", "verify")
+        assert "2 corrupt, 1 missing" in damaged.out
+        assert (verified.code, damaged.code) == (1, 1), "a script sees that damage is left"
         assert "5.0 GB of 20.0 GB (25 %)" in (await hausctl(tmp_path, "store", "usage")).out
         assert (await hausctl(tmp_path, "store", "gc")).out == (
             "Removed 3 files (30.0 MB), kept 5.0 GB.\n"
