@@ -141,6 +141,9 @@ class Pipeline:
 
     def _video_frame(self, frame: flv.VideoFrame) -> None:
         self.frames_in += 1
+        if self._source.lacks_header(frame):
+            self.frames_dropped += 1
+            return
         if frame.keyframe:
             self._source.look_at_keyframe(frame.data)
         video = self._source.video
@@ -176,6 +179,8 @@ class Pipeline:
             self._to_run(run, ms, pts_ms, frame.keyframe, frame.data)
 
     def _audio_frame(self, frame: flv.AudioFrame) -> None:
+        if self._source.lacks_header(frame):
+            return
         self._source.look_at_sound(frame.data)
         if self._source.sound is None or not frame.data:
             return

@@ -39,6 +39,22 @@ class Source:
         """Whether this sequence header is another one than the last."""
         return config not in (self._video_config, self._audio_config)
 
+    def lacks_header(self, frame: flv.VideoFrame | flv.AudioFrame) -> bool:
+        """Whether frames of this kind come without the sequence header that tells how to read them.
+
+        Once, for each kind, says so to the artist.
+        """
+        video = isinstance(frame, flv.VideoFrame)
+        if (self._video_config if video else self._audio_config) is not None:
+            return False
+        kind = "video" if video else "audio"
+        self._tell(
+            "no-header",
+            f"The encoder sends {kind} without its sequence header, so it can't be shown. "
+            "Stop and start the encoder; if it says so again, set another codec or encoder.",
+        )
+        return True
+
     def set_video(self, config: flv.VideoConfig) -> None:
         """Takes a new video sequence header."""
         self._video_config = config

@@ -249,6 +249,20 @@ def test_frames_before_the_first_keyframe_are_left_out_and_counted() -> None:
     assert pipeline.frames_dropped == 20
 
 
+@pytest.mark.parametrize(("kind", "left"), [("video", {"audio"}), ("audio", {"source"})])
+def test_frames_without_their_sequence_header_are_told_of_and_the_rest_plays(
+    kind: str, left: set[str]
+) -> None:
+    def is_header(tag: Tag) -> bool:
+        return tag.type == {"audio": 8, "video": 9}[kind] and tag.data[1] == 0
+
+    tags = [tag for tag in both(Fraction(30), 8, gop=60) if not is_header(tag)]
+    made = through_pipeline(tags, PASS)
+    assert set(made.only) == left
+    assert [notice.code for notice in made.notices] == ["no-header"]
+    assert kind in made.notices[0].text
+
+
 def test_frames_of_varying_rate_keep_their_own_times() -> None:
     stamp, stamps = 0, []
     for n in range(400):
