@@ -26,7 +26,7 @@ from hausctl.words import size
 
 Check = dict[str, str]
 
-_LISTENERS = ("http.listen", "rtmp.listen", "rtmp.tls_listen")
+_LISTENERS = ("http.listen", "rtmp.listen", "rtmp.tls_listen", "p2p.listen")
 _ENOUGH_FILES = 4096
 _FEWEST_FILES = 1024
 _CERT_SOON_S = 14 * 86_400
@@ -133,7 +133,7 @@ def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iter
     told = [str(status.get(name) or "") for name in ("http", "rtmp")] if status else []
     held = {urlsplit(url).port for url in told}
     for key in _LISTENERS:
-        address = str(options.get(key) or "")
+        address = _host_and_port(str(options.get(key) or ""))
         host, _, port = address.rpartition(":")
         if not port.isdigit() or port == "0":
             continue
@@ -158,6 +158,15 @@ def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iter
             yield check("ports", "fail", f"{address} is taken by {who} ({key})", mend)
         else:
             yield check("ports", "fail", f"{address} can't be listened on: {taken} ({key})", mend)
+
+
+def _host_and_port(listen: str) -> str:
+    """``HOST:PORT`` of what an option says, which may also be a multiaddr."""
+    words = listen.split("/")
+    if len(words) != 5:
+        return listen
+    _, kind, host, _, port = words
+    return f"[{host}]:{port}" if kind == "ip6" else f"{host}:{port}"
 
 
 def _taken(host: str, port: int) -> str:

@@ -263,6 +263,7 @@ async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path
         port = other.getsockname()[1]
         (tmp_path / "hausd.toml").write_text(
             f"[http]\nlisten = '127.0.0.1:{port}'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
+            "[p2p]\nlisten = '/ip4/127.0.0.1/tcp/0'\n"
         )
         said = await hausctl(tmp_path, "doctor")
         told = await hausctl(tmp_path, "doctor", "--json")
@@ -277,6 +278,33 @@ async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path
     (tmp_path / "hausd.toml").write_text("[http]\nlisten = 3\n")
     said = await hausctl(tmp_path, "doctor")
     assert "hausd.toml:2: http.listen: 3 is not an address" in said.out
+
+
+@pytest.mark.parametrize(
+    ("host", "listen"), [("127.0.0.1", "/ip4/127.0.0.1/tcp/{}"), ("::1", "/ip6/::1/tcp/{}")]
+)
+async def test_doctor_looks_at_the_port_for_other_nodes_as_at_any_other(
+    tmp_path: Path, host: str, listen: str
+) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
+        other.bind((host, 0))
+        port = other.getsockname()[1]
+        (tmp_path / "hausd.toml").write_text(
+            "[http]\nlisten = '127.0.0.1:0'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
+            f"[p2p]\nlisten = '{listen.format(port)}'\n"
+        )
+        other.listen()
+        (found,) = await _ports(tmp_path)
+    assert found["state"] == "fail"
+    assert f":{port} is taken by process" in found["found"]
+    assert found["mend"].endswith("p2p.listen in hausd.toml")
+    (found,) = await _ports(tmp_path)
+    assert (found["state"], "is free (p2p.listen)" in found["found"]) == ("ok", True)
+
+
+async def _ports(home: Path) -> list[dict[str, str]]:
+    told = await hausctl(home, "doctor", "--json")
+    return [check for check in told.json if check["name"] == "ports"]
 
 
 async def test_doctor_asks_a_running_node_as_well(tmp_path: Path) -> None:
