@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from hausd.core.peers import Endpoint, Multiaddr, PeerId, parse_endpoint, parse_peer_id
+from hausd.core.peers import Multiaddr, PeerId, parse_endpoint, parse_peer_id
+from hausd.policy.reach import Reach, may_dial
 
 log = structlog.get_logger("hausd.p2p")
 
@@ -143,14 +144,12 @@ def decode(untrusted: bytes, now_ms: int) -> list[tuple[PeerId, Known]]:
             ends = [parse_endpoint(each) for each in entry.addresses[:MAX_ADDRESSES]]
         except ValueError:
             continue
-        addresses = tuple(end.multiaddr for end in ends if _dialable(end, peer))
+        addresses = tuple(
+            end.multiaddr for end in ends if end.peer == peer and may_dial(end, peer, Reach.MACHINE)
+        )
         if addresses:
             peers.append((peer, Known(addresses, seen_ms)))
     return peers[-MAX_PEERS:]
-
-
-def _dialable(end: Endpoint, peer: PeerId) -> bool:
-    return end.peer == peer and end.port > 0 and not end.wildcard
 
 
 def _private(path: str, flags: int) -> int:

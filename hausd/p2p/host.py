@@ -18,12 +18,15 @@ import trio
 from hausd.core.clock import Clock, SystemClock
 from hausd.core.keys import SigningKey
 from hausd.core.peers import (
+    MAX_ADDRESSES,
     Endpoint,
     Handler,
     HostSettings,
     Multiaddr,
+    PeerAddress,
     PeerId,
     PeerStream,
+    PeerUnreachable,
     PeerView,
     Validator,
     parse_endpoint,
@@ -40,6 +43,7 @@ from hausd.p2p.network import Network
 from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import Pubsub, Topic
 from hausd.p2p.redial import Redial
+from hausd.policy.reach import Reach
 
 log = structlog.get_logger("hausd.p2p")
 
@@ -107,6 +111,28 @@ class Host:
             raise ValueError("the address ends with /p2p/ID, so that nobody can pose as the peer")
         await self._network.dial(endpoint.peer, endpoint)
         return endpoint.peer
+
+    async def connect_told(self, told: PeerAddress, told_at: Reach) -> None:
+        """Connects to a peer that another peer named; at once where it is connected already.
+
+        Addresses that lead nearer than ``told_at`` (see ``reach_of``) are left out, as are those
+        that can't be dialled at all. The caller sets the deadline. Raises PeerUnreachable.
+        """
+        if self._network.connection(told.peer) is not None:
+            return
+        for untrusted in told.addresses[:MAX_ADDRESSES]:
+            try:
+                endpoint = parse_endpoint(untrusted)
+                await self._network.dial(told.peer, endpoint, told_at)
+            except (PeerUnreachable, ValueError):
+                continue
+            return
+        raise PeerUnreachable("no address of it answers")
+
+    def reach_of(self, peer: PeerId) -> Reach:
+        """From where a peer tells of others' addresses: the world, where it is not connected."""
+        connection = self._network.connection(peer)
+        return connection.reach if connection is not None else Reach.WORLD
 
     async def disconnect(self, peer: PeerId) -> None:
         """Closes the connection to a peer; it may come back."""

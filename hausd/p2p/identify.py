@@ -12,7 +12,6 @@ from hausd import __version__
 from hausd.core.keys import PublicKey
 from hausd.core.peers import (
     Direction,
-    Endpoint,
     Multiaddr,
     PeerId,
     PeerStream,
@@ -21,6 +20,7 @@ from hausd.core.peers import (
     StreamBroken,
 )
 from hausd.p2p.network import Connection, Network
+from hausd.policy.reach import may_dial
 from hausd.wire import identify as codec
 from hausd.wire.multistream import lengthened
 
@@ -55,14 +55,17 @@ class Identify:
         if connection is None:
             return
         if connection.direction is Direction.OUT:
-            connection.known_addresses = [replace(connection.address, peer=peer).multiaddr]
+            dialled = (connection.address, connection.seen_at)  # a name, and where it led
+            connection.known_addresses = list(
+                dict.fromkeys(replace(each, peer=peer).multiaddr for each in dialled)
+            )
             self._learned(connection)
         try:
             with trio.move_on_after(_ASK_S):
                 stream, _ = await self._network.open_stream(peer, codec.PROTOCOL)
                 told = codec.decode(_body(await _all(stream)))
                 await stream.aclose()
-                usable = [at for at in told.addresses if _usable(at, peer, connection.address)]
+                usable = [at for at in told.addresses if may_dial(at, peer, connection.reach)]
                 known = connection.known_addresses
                 known += [
                     address
@@ -99,13 +102,6 @@ async def answer_pings(stream: PeerStream) -> None:
     """Sends back what comes. We ping by yamux ourselves; others do it this way."""
     while ping := await stream.receive_some(PING_BYTES):
         await stream.send_all(ping)
-
-
-def _usable(address: Endpoint, peer: PeerId, seen: Endpoint) -> bool:
-    """Whether an address may be this peer's: a stranger's loopback is not ours to dial."""
-    if address.wildcard or address.port == 0 or address.peer not in (None, peer):
-        return False
-    return seen.loopback or not address.loopback
 
 
 async def _all(stream: PeerStream) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,16 +20,17 @@ from hausd.core.peers import (
     PeerId,
     PeerUnreachable,
     StreamBroken,
-    parse_endpoint,
 )
 from hausd.p2p import metrics, negotiate
 from hausd.p2p.bans import Bans
 from hausd.p2p.channel import SecureChannel
+from hausd.p2p.dialling import connect_tcp, endpoint_of
 from hausd.p2p.mux import Mux, MuxStream
 from hausd.p2p.noise import Noise
 from hausd.p2p.places import ConnectionRefused, Places
 from hausd.p2p.rate import Bucket
 from hausd.p2p.upgrade import UpgradeFailed, upgrade
+from hausd.policy.reach import Reach, reach
 from hausd.telemetry import count_swallowed
 from hausd.wire.multistream import MultistreamError
 from hausd.wire.yamux import Yamux
@@ -52,6 +52,9 @@ class Connection:
 
     mux: Mux
     address: Endpoint
+    """Dialled, or come from."""
+    seen_at: Endpoint
+    """As the system says: where a name has led."""
     direction: Direction
     since_ms: int
     handlers: int = 0
@@ -60,6 +63,12 @@ class Connection:
     @property
     def peer(self) -> PeerId:
         return self.mux.peer
+
+    @property
+    def reach(self) -> Reach:
+        """From where the peer tells of addresses."""
+        seen = reach(self.seen_at)
+        return seen if seen is not None else Reach.WORLD
 
 
 class Watcher(Protocol):
@@ -153,12 +162,12 @@ class Network:
     async def _came(self, stream: trio.SocketStream) -> None:
         metrics.CONNECTIONS.labels(Direction.IN).inc()
         try:
-            address = _endpoint(stream.socket.getpeername())
+            address = endpoint_of(stream.socket.getpeername())
         except OSError:
             await trio.aclose_forcefully(stream)  # gone already
             return
         try:
-            await self._hold(stream, address, None, trio.TASK_STATUS_IGNORED)
+            await self._hold(stream, address, address, None, trio.TASK_STATUS_IGNORED)
         except ConnectionRefused as refusal:
             metrics.REFUSED.labels(str(refusal)).inc()
         except UpgradeFailed as error:
@@ -172,8 +181,11 @@ class Network:
 
     # -- going out --
 
-    async def dial(self, peer: PeerId, endpoint: Endpoint) -> None:
-        """Connects to a peer, unless it is connected. Raises PeerUnreachable."""
+    async def dial(self, peer: PeerId, endpoint: Endpoint, told_at: Reach = Reach.MACHINE) -> None:
+        """Connects to a peer, unless it is connected. Raises PeerUnreachable.
+
+        ``told_at``: from where the address was told, see ``policy.reach``.
+        """
         if peer == self.me:
             raise PeerUnreachable("that is this node itself")
         while (under_way := self._dialling.get(peer)) is not None:
@@ -186,7 +198,7 @@ class Network:
         metrics.CONNECTIONS.labels(Direction.OUT).inc()
         try:
             with trio.fail_after(DIAL_S):
-                await self._nursery.start(self._go, peer, endpoint)
+                await self._nursery.start(self._go, peer, endpoint, told_at)
         except trio.TooSlowError:
             raise PeerUnreachable(f"no answer within {DIAL_S:g} s") from None
         except PeerUnreachable:
@@ -200,16 +212,14 @@ class Network:
         self,
         peer: PeerId,
         endpoint: Endpoint,
+        told_at: Reach,
         task_status: trio.TaskStatus[None],
     ) -> None:
         """Dials and serves the connection; ``started`` with nothing, or raises before."""
         began = _Once(task_status)
+        stream, seen_at = await connect_tcp(endpoint, peer, told_at)
         try:
-            stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
-        except OSError as error:
-            raise PeerUnreachable(error.strerror or str(error)) from error
-        try:
-            await self._hold(stream, endpoint, peer, began)
+            await self._hold(stream, endpoint, seen_at, peer, began)
         except (ConnectionRefused, UpgradeFailed) as error:
             if not began.done:
                 raise PeerUnreachable(str(error)) from error
@@ -227,6 +237,7 @@ class Network:
         self,
         stream: trio.SocketStream,
         address: Endpoint,
+        seen_at: Endpoint,
         expected: PeerId | None,
         task_status: trio.TaskStatus[None],
     ) -> None:
@@ -241,6 +252,7 @@ class Network:
             connection = Connection(
                 mux=self._mux(channel, peer, initiator=expected is not None),
                 address=address,
+                seen_at=seen_at,
                 direction=Direction.IN if expected is None else Direction.OUT,
                 since_ms=self._clock.now_ms(),
             )
@@ -367,10 +379,3 @@ class _Once(trio.TaskStatus[None]):
     def started(self, value: None = None) -> None:
         self.done = True
         self._inner.started(value)
-
-
-def _endpoint(name: tuple[object, ...]) -> Endpoint:
-    host, port = str(name[0]), name[1]
-    parsed = ipaddress.ip_address(host.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    return parse_endpoint(f"/ip{(mapped or parsed).version}/{mapped or parsed}/tcp/{port}")

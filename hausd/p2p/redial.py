@@ -15,6 +15,7 @@ from hausd.core.peers import Direction, Endpoint, PeerId, PeerUnreachable, parse
 from hausd.p2p import metrics
 from hausd.p2p.book import PeerBook
 from hausd.p2p.network import Connection, Network
+from hausd.policy.reach import Reach, may_dial
 
 log = structlog.get_logger("hausd.p2p")
 
@@ -103,6 +104,8 @@ class Redial:
     def found(self, endpoint: Endpoint) -> None:
         """A peer was found on the local network."""
         if endpoint.peer is None or endpoint.peer == self._network.me:
+            return
+        if not may_dial(endpoint, endpoint.peer, Reach.NETWORK):
             return
         ends = self._found.setdefault(endpoint.peer, [])
         if endpoint not in ends:
@@ -201,7 +204,7 @@ class Redial:
             async with self._limit:
                 for endpoint in self._endpoints(peer):
                     try:
-                        await self._network.dial(peer, endpoint)
+                        await self._network.dial(peer, endpoint, self._told_at(peer, endpoint))
                     except PeerUnreachable as error:
                         metrics.DIALS_FAILED.inc()
                         log.debug("dial-failed", address=str(endpoint), because=str(error))
@@ -214,6 +217,12 @@ class Redial:
         finally:
             self._under_way.discard(peer)
             self._look.set()
+
+    def _told_at(self, peer: PeerId, endpoint: Endpoint) -> Reach:
+        """A name that was not configured must not lead to this machine or network by now."""
+        named = endpoint.kind not in ("ip4", "ip6")
+        configured = endpoint in self._bootstrap.get(peer, ())
+        return Reach.WORLD if named and not configured else Reach.MACHINE
 
     def _endpoints(self, peer: PeerId) -> list[Endpoint]:
         known = self._book.known(peer)

@@ -21,7 +21,6 @@ from hausd.core.ids import RoomId
 from hausd.core.peers import (
     GIVES_NOTHING,
     Gives,
-    Multiaddr,
     PeerAddress,
     PeerId,
     PeerUnreachable,
@@ -32,6 +31,7 @@ from hausd.p2p.host import Host
 from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
 from hausd.policy.parents import Pull
+from hausd.policy.reach import Reach
 from hausd.telemetry import count_swallowed
 from hausd.wire.blocks_protocol import (
     MAX_BLOCKS,
@@ -88,8 +88,8 @@ class Asking:
         self._gives = gives
         self._searches: dict[tuple[RoomId, bool], _Search] = {}
         self._lines: OrderedDict[PeerId, Line] = OrderedDict()
-        self._known: OrderedDict[PeerId, tuple[Multiaddr, ...]] = OrderedDict()
-        """Addresses of peers that were named."""
+        self._known: OrderedDict[PeerId, tuple[PeerAddress, Reach]] = OrderedDict()
+        """Peers that were named, where they are, and from where that was told."""
         self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
@@ -281,7 +281,7 @@ class Asking:
             case NotHave(cid=cid, hops=hops):
                 self._act(search, pull.none(cid, peer, hops, now_s))
             case Busy(cids=cids, untrusted_peers=named):
-                self._remember(named)
+                self._remember(named, self._host.reach_of(peer))
                 names = [one.peer for one in named if one.peer != self._host.peer_id]
                 self._act(search, pull.busy(list(cids), peer, names, now_s))
             case Wrong():
@@ -293,10 +293,10 @@ class Asking:
             case Gone():
                 pass
 
-    def _remember(self, named: Iterable[PeerAddress]) -> None:
+    def _remember(self, named: Iterable[PeerAddress], told_at: Reach) -> None:
         for one in named:
             if one.addresses:
-                self._known[one.peer] = tuple(Multiaddr(each) for each in one.addresses)
+                self._known[one.peer] = one, told_at
                 self._known.move_to_end(one.peer)
         while len(self._known) > _MAX_ADDRESSES_KNOWN:
             self._known.popitem(last=False)
@@ -331,16 +331,12 @@ class Asking:
 
     async def _connect(self, peer: PeerId) -> None:
         """Connects to a peer that was named, by an address that was told with it."""
-        if any(view.id == peer for view in self._host.peers()):
-            return
-        for address in self._known.get(peer, ()):
-            with trio.move_on_after(_DIAL_S):
-                try:
-                    await self._host.connect(_with_peer(address, peer))
-                    return
-                except (PeerUnreachable, ValueError):
-                    continue
-        raise PeerUnreachable("no address of it answers")
+        told, told_at = self._known.get(peer, (PeerAddress(peer), Reach.WORLD))
+        try:
+            with trio.fail_after(_DIAL_S):
+                await self._host.connect_told(told, told_at)
+        except trio.TooSlowError:
+            raise PeerUnreachable(f"no answer within {_DIAL_S:g} s") from None
 
     # -- the clock --
 
@@ -363,7 +359,3 @@ class Asking:
         actions = search.pull.due(trio.current_time())
         if actions:
             self._act(search, actions)
-
-
-def _with_peer(address: Multiaddr, peer: PeerId) -> Multiaddr:
-    return address if "/p2p/" in address else Multiaddr(f"{address}/p2p/{peer}")
