@@ -40,6 +40,7 @@ from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_network
 from hausd.p2p import ListenFailed
+from hausd.retrieval import FetchedBlocks, RetrievingNetwork, open_retrieval
 from hausd.rooms.directory import Directory
 from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
@@ -141,6 +142,7 @@ async def _run(
                     network = await stack.enter_async_context(opening)
                 except ListenFailed as fault:
                     raise NodeFailed(str(fault), fault.hint) from fault
+            retrieval = await stack.enter_async_context(open_retrieval(config, SystemClock()))
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -149,7 +151,7 @@ async def _run(
                 records=RoomRecords(home.rooms_dir),
                 clock=SystemClock(),
                 random_bytes=os.urandom,
-                network=network.exchange if network is not None else None,
+                network=RetrievingNetwork(network.exchange, retrieval) if network else None,
                 workload=Workload(cores=cores()),
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
@@ -189,7 +191,7 @@ async def _run(
             await stack.enter_async_context(
                 serve_http(
                     [listener],
-                    responder=RoomResponder(rooms, store),
+                    responder=RoomResponder(rooms, store, fetched=FetchedBlocks(store, retrieval)),
                     app=create_api(api_ports, __version__),
                     audience=rooms,
                     limits=http_limits(config),

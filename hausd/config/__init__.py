@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hausd.config.faults import ConfigError, Fault
+from hausd.config.ipfs import IpfsConfig, PinningService
 from hausd.config.load import Changes, Loaded, compare, load
 from hausd.config.schema import (
     ChainConfig,
@@ -28,12 +29,14 @@ __all__ = [
     "Fault",
     "HttpConfig",
     "IngestConfig",
+    "IpfsConfig",
     "LiveConfig",
     "Loaded",
     "LogConfig",
     "MediaConfig",
     "NodeConfig",
     "P2PConfig",
+    "PinningService",
     "RtmpConfig",
     "Rung",
     "StoreConfig",

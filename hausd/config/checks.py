@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hausd.config.ipfs import token_faults
 from hausd.config.schema import Config
 from hausd.config.units import Address, Wrong, parse_address
 
@@ -31,6 +32,8 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _off_loopback(config)
     yield from _urls(config)
     yield from _ports(config)
+    for key, problem, right in token_faults(config.ipfs):
+        yield Contradiction((key,), problem, right)
 
 
 def _durations(config: Config) -> Iterator[Contradiction]:

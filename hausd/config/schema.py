@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from hausd.config import units
+from hausd.config.ipfs import IpfsConfig
 from hausd.config.options import (
     BitsPerSecond,
     Bytes,
@@ -427,3 +428,4 @@ class Config(Section):
     log: LogConfig = LogConfig()
     chain: ChainConfig = ChainConfig()
     p2p: P2PConfig = P2PConfig()
+    ipfs: IpfsConfig = IpfsConfig()

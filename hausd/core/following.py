@@ -29,6 +29,23 @@ class LeafMissing(Exception):
         self.cid = cid
 
 
+class SourceFailed(LeafMissing):
+    """A source could not say whether it has a block: ``because`` tells why.
+
+    ``rest_s``: how long it asked to be left alone, 0 where it said nothing of that.
+    """
+
+    def __init__(self, cid: CID, because: str, rest_s: float = 0.0) -> None:
+        super().__init__(cid)
+        self.args = (because,)
+        self.because = because
+        self.rest_s = rest_s
+
+
+class SourceLied(LeafMissing):
+    """A source sent bytes that are not the block's."""
+
+
 class BlockSource(Protocol):
     """Somewhere that blocks are to be had from: nodes of ours, IPFS peers, HTTP gateways."""
 
@@ -39,7 +56,8 @@ class BlockSource(Protocol):
     async def fetch(self, cid: CID, max_bytes: int, *, deadline_s: float) -> bytes:
         """A block of at most so many bytes, verified against its CID. Raises LeafMissing.
 
-        ``deadline_s`` is a time of ``trio.current_time``.
+        ``deadline_s`` is a time of ``trio.current_time``. A source of one server tells by
+        SourceFailed and SourceLied whom not to ask next; one of many peers sees to that itself.
         """
 
 

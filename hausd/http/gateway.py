@@ -1,4 +1,5 @@
-"""The IPFS gateway: ``/ipfs/<cid>[/path]``, out of this node's store only.
+"""The IPFS gateway: ``/ipfs/<cid>[/path]``, out of this node's store; for clients on this machine
+also from elsewhere (see ``sharing.may_fetch``).
 
 Raw blocks and CAR files for who verifies (a trustless gateway), and UnixFS files and directories
 for who trusts this node. Every block is compared with its CID before it leaves, but where a file
@@ -75,7 +76,7 @@ class Gateway:
         try:
             return await answer()
         except BlockMissing as fault:
-            hint = "A node serves only what its store holds."
+            hint = "A node serves only what its store holds, and fetches for its own machine only."
             return self._refuse(404, "not-here", f"{str(fault).capitalize()}.", hint)
         except NotFound as fault:
             return self._refuse(404, "not-found", f"{fault}.")

@@ -138,6 +138,8 @@ def read_fields(raw: tuple[tuple[bytes, bytes], ...]) -> Fields:
             if name in once:
                 raise BadRequest(400, "repeated-field", f"two {name.decode()} fields")
             once[name] = value
+        if name in _FORWARDED:
+            forwarded[name] = value.decode("latin-1").rpartition(",")[2].strip()
         if name in _KEPT:
             text = value.decode("latin-1")
             key = _KEPT[name]
@@ -146,8 +148,6 @@ def read_fields(raw: tuple[tuple[bytes, bytes], ...]) -> Fields:
             connection += [token.strip().lower() for token in value.decode("latin-1").split(",")]
         elif name == b"upgrade":
             upgrade.append(value.decode("latin-1").lower())
-        elif name in _FORWARDED:
-            forwarded[name] = value.decode("latin-1").rpartition(",")[2].strip()
     length = _content_length(once.get(b"content-length"))
     coding = once.get(b"transfer-encoding")
     if coding is not None:

@@ -34,6 +34,8 @@ KEPT_HEADERS = frozenset(
         "sec-fetch-mode",
         "sec-fetch-site",
         "user-agent",
+        "via",
+        "x-forwarded-for",
     )
 )
 """Header fields that a ``Request`` carries; the others are checked for form and dropped."""

@@ -13,7 +13,7 @@ from hausd.http.messages import NOT_MINE, Answer, Request, Response, refusal
 from hausd.http.pages import Pages
 from hausd.http.ports import BlockReader, Catalog, RoomView
 from hausd.http.recorded import ArchiveAnswers
-from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, sharing_of
+from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, may_fetch, sharing_of
 
 _READING = ("GET", "HEAD")
 
@@ -22,16 +22,23 @@ class RoomResponder:
     """Implements ``messages.Responder``.
 
     ``public_gateway``: any web page may read ``/ipfs`` (CORS ``*``), as on a public gateway;
-    otherwise only this node's own pages, and whoever is no web page.
+    otherwise only this node's own pages, and whoever is no web page. ``fetched``: the same blocks,
+    and from elsewhere those that are not here, for clients on this machine.
     """
 
     def __init__(
-        self, catalog: Catalog, blocks: BlockReader, *, public_gateway: bool = False
+        self,
+        catalog: Catalog,
+        blocks: BlockReader,
+        *,
+        public_gateway: bool = False,
+        fetched: BlockReader | None = None,
     ) -> None:
         self._catalog = catalog
         self._live = LiveAnswers()
         self._archive = ArchiveAnswers()
         self._gateway = Gateway(blocks, public=public_gateway)
+        self._near_gateway = Gateway(fetched or blocks, public=public_gateway)
         self._pages = Pages()
 
     def respond(self, request: Request) -> Answer:
@@ -41,9 +48,8 @@ class RoomResponder:
             case "live" | "archive":
                 return self._room(request, names)
             case "ipfs":
-                return self._method(request, self._gateway.sharing) or self._gateway.respond(
-                    request
-                )
+                gateway = self._near_gateway if may_fetch(request) else self._gateway
+                return self._method(request, gateway.sharing) or gateway.respond(request)
             case "" | "static" if len(names) <= 3:
                 page = self._pages.find(request)
                 if page is None:

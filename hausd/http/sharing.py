@@ -6,6 +6,7 @@ by any page (CORS ``*``) and kept by any cache; the rest is for this node's own 
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from hausd.core.ids import RoomId
@@ -91,3 +92,21 @@ def keeps_out(sharing: Sharing, request: Request) -> Response | None:
         "Open the room's watch URL.",
         sharing.errors(),
     )
+
+
+def may_fetch(request: Request) -> bool:
+    """Whether blocks that are not here may be fetched for this request: its client is a program
+    or a page of ours on this machine, not another site's page, a proxy or another gateway."""
+    headers = request.headers
+    if "via" in headers or "x-forwarded-for" in headers:
+        return False
+    try:
+        if not ipaddress.ip_address(request.peer).is_loopback:
+            return False
+    except ValueError:
+        return False
+    origin = headers.get("origin")
+    if origin is not None and not same_origin(origin, request.host):
+        return False
+    # "none" is what somebody typed into the address bar
+    return headers.get("sec-fetch-site", "none") in ("none", "same-origin")

@@ -20,6 +20,7 @@ from hausd.wire.car import CarReader
 
 MP4 = b"\x00\x00\x00\x18ftypiso6" + bytes(100)
 HTML = b"<script>fetch('/api/v1/rooms')</script>"
+HOST = "localhost:8080"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 
 
@@ -268,3 +269,32 @@ async def test_pages_of_other_sites_can_neither_read_nor_embed_it() -> None:
         assert header(answer, "cross-origin-resource-policy") == "same-origin"
         shared = await get(store, f"/ipfs/{child.cid}", query, public=True)
         assert header(shared, "access-control-allow-origin") == "*"
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "fetches"),
+    [
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
+        ("127.0.0.1", {"sec-fetch-site": "none"}, True),
+        ("127.0.0.1", {"sec-fetch-site": "same-origin"}, True),
+        ("127.0.0.1", {"origin": "http://localhost:8080"}, True),
+        ("127.0.0.1", {"sec-fetch-site": "cross-site"}, False),
+        ("127.0.0.1", {"sec-fetch-site": "same-site"}, False),
+        ("127.0.0.1", {"origin": "https://evil.example"}, False),
+        ("127.0.0.1", {"via": "1.1 hausd"}, False),
+        ("127.0.0.1", {"x-forwarded-for": "203.0.113.7"}, False),
+        ("203.0.113.7", {}, False),
+        ("", {}, False),
+    ],
+)
+async def test_only_for_this_machine_is_fetched_what_is_not_here(
+    peer: str, headers: dict[str, str], fetches: bool
+) -> None:
+    near = Store()
+    child = near.file(os.urandom(100))
+    responder = RoomResponder(Rooms(), Store(), fetched=near)
+    path = f"/ipfs/{child.cid}"
+    answer = responder.respond(Request("GET", path, "", headers, "1.1", False, peer, HOST))
+    assert isinstance(answer, Fetch)
+    assert (await answer.get()).status == (200 if fetches else 404)
