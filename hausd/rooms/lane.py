@@ -89,6 +89,7 @@ class Lane:
     _gop_bytes: int = 0
     _spoiled: bool = False
     """Whether a part of the open GOP is missing: what builds on it can't be shown."""
+    _missed: int = 0  # parts, since the last GOP that came whole
 
     # -- what the follower does --
 
@@ -266,6 +267,9 @@ class Lane:
             self._close_gop()
             if last is not None and gop.msn > last + 1:
                 self._fill_gaps(last + 1, span)
+            elif self._missed and not self._spoiled:
+                log.info("parts-came-again", room=self.room, of=self.name, missed=self._missed)
+                self._missed = 0
             self._msn, self._spoiled, self._gop_bytes = gop.msn, False, 0
             live = self._window()
         expected = live.next_part if live.last_msn == gop.msn else 0
@@ -305,6 +309,9 @@ class Lane:
 
     def _lose(self, span: Span, duration: int, *, ends: bool) -> None:
         PARTS_LOST.inc()
+        if not self._missed:
+            log.warning("parts-missing", room=self.room, of=self.name, since=span.msn)
+        self._missed += 1
         self._spoiled = True
         self.tape.spoil()
         self._window().add_missing(span, duration, ends_segment=ends)
