@@ -31,7 +31,7 @@ _FIELDS = {"name", "endpoint", "token"}
 
 @dataclass(frozen=True, slots=True)
 class PinningService:
-    """A remote pinning service. ``token`` says where its secret is: a file or ``credential:NAME``."""
+    """A remote pinning service. ``token`` says where its secret is: file or ``credential:NAME``."""
 
     name: str
     endpoint: str

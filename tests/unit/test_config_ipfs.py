@@ -1,4 +1,4 @@
-"""Gateways, pinning services and Kubo in the configuration: what is wrong is said, secrets never."""
+"""Gateways, pinning services and Kubo in the configuration: faults are said, secrets never."""
 
 from __future__ import annotations
 
