@@ -17,6 +17,7 @@ from hausd.p2p.exchange.ports import Shared, UploadSettings
 from hausd.p2p.exchange.syncing import Syncing
 from hausd.p2p.host import Host
 from hausd.p2p.pubsub import Topic
+from hausd.p2p.uploading import UploadLine
 from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
 from hausd.wire.cards import TOPIC as EVENTS
 from hausd.wire.room_protocol import PROTOCOL as ROOM
@@ -36,6 +37,11 @@ class Exchange:
         self._giving = giving
         self._syncing = syncing
         self._topics: dict[RoomId, Topic] = {}
+
+    @property
+    def uploads(self) -> UploadLine:
+        """The line in which whatever this node uploads waits."""
+        return self._giving.line
 
     # -- rooms.ports.Network --
 
@@ -124,6 +130,6 @@ async def open_exchange(
         exchange = Exchange(host, asking, giving, syncing)
         host.handle(BLOCKS, giving.serve)
         host.handle(ROOM, syncing.serve)
-        nursery.start_soon(giving.run)
+        nursery.start_soon(giving.line.run)
         yield exchange
         nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -18,13 +19,8 @@ from hausd.p2p.exchange.asking import Asking
 from hausd.p2p.exchange.outbox import Outbox
 from hausd.p2p.exchange.ports import Shared, SharedRoom, UploadSettings
 from hausd.p2p.host import Host
-from hausd.policy.sharing import (
-    ARCHIVE_WEIGHT,
-    CATCH_UP_WEIGHT,
-    LIVE_WEIGHT,
-    FairQueue,
-    Pace,
-)
+from hausd.p2p.uploading import UploadLine
+from hausd.policy.sharing import ARCHIVE_WEIGHT, CATCH_UP_WEIGHT, LIVE_WEIGHT
 from hausd.policy.uploads import Uploads
 from hausd.wire.blocks_protocol import BlocksAnswerer, Cancelled, Wanted
 from hausd.wire.frames import ProtocolError
@@ -69,9 +65,8 @@ class Giving:
         self._shared = shared
         self._settings = settings
         self._uploads = Uploads(settings.bytes_per_s)
-        self._queue: FairQueue[_Ready] = FairQueue()
-        self._pace = Pace(settings.bytes_per_s)
-        self._queued = trio.Event()
+        self.line = UploadLine(settings.bytes_per_s)
+        """In which other protocols' blocks wait as well."""
 
     def gives(self, room: RoomId) -> Gives:
         """What this node can send on of a room; told with each request."""
@@ -88,19 +83,6 @@ class Giving:
     def close(self, room: RoomId) -> None:
         """The room is not served any more."""
         self._uploads.close(room)
-
-    async def run(self) -> None:
-        """Hands out what is queued, in fair order and within the budget, until cancelled."""
-        while True:
-            ready = self._queue.pop()
-            if ready is None:
-                self._queued = trio.Event()
-                await self._queued.wait()
-                continue
-            wait_s = self._pace.wait_s(trio.current_time())
-            if wait_s:
-                await trio.sleep(wait_s)
-            self._send(ready)
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer until it closes the stream."""
@@ -171,22 +153,20 @@ class Giving:
             return
         ready = _Ready(guest, want.room, wanted.id, index, data, self._hops(want.room, room))
         flow = (want.room, want.priority)
-        if not self._queue.put(flow, _WEIGHTS[want.priority], len(data), ready):
+        if not self.line.put(flow, _WEIGHTS[want.priority], len(data), partial(self._send, ready)):
             self._busy(guest, wanted, index)
-            return
-        self._queued.set()
 
-    def _send(self, ready: _Ready) -> None:
+    def _send(self, ready: _Ready) -> bool:
         if not ready.guest.answerer.is_open(ready.number, ready.index):
-            return
+            return False
         now_s = trio.current_time()
-        self._pace.sent(len(ready.data), now_s)
         self._uploads.sent(ready.room, ready.guest.peer, len(ready.data), now_s)
         metrics.LEAVES_SENT.inc()
         metrics.LEAF_BYTES_SENT.inc(len(ready.data))
         ready.guest.outbox.write(
             *ready.guest.answerer.block(ready.number, ready.index, ready.data, ready.hops)
         )
+        return True
 
     def _busy(self, guest: _Guest, wanted: Wanted, index: int) -> None:
         metrics.LEAVES_REFUSED.labels("busy").inc()
