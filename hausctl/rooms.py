@@ -71,12 +71,14 @@ def list_rooms(
 
     from hausctl.words import ago, rate
 
-    table = Table("Room", "Title", "State", "In", "Viewers", "Recorded", "Created", box=None)
+    columns = ("Room", "Title", "State", "Why", "In", "Viewers", "Recorded", "Created")
+    table = Table(*columns, box=None)
     for room in cast("list[RoomShape]", shaped(value)):
         table.add_row(
             short_id(room.id),
             escape(room.title),
             coloured(room.state),
+            room.why or "own",
             rate(room.publisher.bitrate_in if room.publisher else 0),
             str(room.viewers),
             size(room.recording.bytes) if room.recording else "-",
@@ -132,6 +134,23 @@ def follow(
     here = Here.of(ctx)
     value = here.client.post("rooms", room, "follow", body={"peer": peer})
     here.answer(value, f"Following {room}. Watch at {value['watch_url']}")
+
+
+@app.command()
+def watch(
+    ctx: typer.Context,
+    room: RoomName,
+    page: Annotated[bool, typer.Option("--page", help="For a browser, not a player.")] = False,
+    archive: Annotated[bool, typer.Option("--archive", help="From the start.")] = False,
+) -> None:
+    """Prints the URL at which a room is watched here, also one of another node's.
+
+    Opened, it has this node join the room while somebody watches: mpv "$(hausctl rooms watch ROOM)"
+    """
+    here = Here.of(ctx)
+    value = here.client.get("rooms", here.room_id(room), "watch")
+    name = "watch_url" if page else "archive_url" if archive else "live_url"
+    here.answer(value, value[name])
 
 
 @app.command()

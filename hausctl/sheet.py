@@ -67,7 +67,7 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
             pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
         yield from _section("Recording", facts(pairs, 2))
     if room.network:
-        yield from _section("Network", facts(_network(room.network, room.role), 2))
+        yield from _section("Network", facts(_network(room.network, room.role, room.why), 2))
     if room.notices:
         notices = ((clock(notice.time), escape(notice.text)) for notice in room.notices)
         yield from _section("Notices", facts(notices, 2))
@@ -110,8 +110,8 @@ def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:
     yield inner
 
 
-def _network(network: RoomNetworkShape, role: str) -> Iterator[tuple[str, str]]:
-    yield "role", role
+def _network(network: RoomNetworkShape, role: str, why: str | None) -> Iterator[tuple[str, str]]:
+    yield "role", f"{role}, {why}" if why else role
     if role == "follower":
         away = count(network.hops, "hop", "hops") if network.hops is not None else "not known"
         yield "origin", f"{away} away"
@@ -174,6 +174,7 @@ def room_row(room: RoomShape) -> tuple[str, ...]:
         short_id(room.id),
         escape(room.title),
         coloured(room.state),
+        room.why or "own",
         rate(publisher.bitrate_in if publisher and publisher.until is None else 0),
         rate(room.bitrate_out),
         f"{worker.fps:.0f}" if worker else "-",

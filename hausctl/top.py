@@ -34,6 +34,7 @@ _COLUMNS = (
     "Room",
     "Title",
     "State",
+    "Why",
     "In",
     "Out",
     "fps",

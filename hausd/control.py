@@ -40,6 +40,7 @@ from hausd.core.shapes import (
     RoomShape,
     StatusShape,
     VerifyShape,
+    WatchShape,
 )
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
@@ -140,6 +141,12 @@ class Control:
             await self._network().connect(peer)
         with self._on_disk("the room is not followed"):
             return await self.rooms_of.follow(room)
+
+    async def watch_room(self, room: RoomId) -> WatchShape:
+        urls = self.rooms_of.urls
+        if urls.key is None:
+            self.rooms_of.find(room)  # nothing else can be watched without a network
+        return urls.watch(room)
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
         with self._on_disk("the room is followed still"):

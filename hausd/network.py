@@ -14,6 +14,7 @@ import trio
 
 from hausd.config import Config
 from hausd.config.home import Home, node_key
+from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.keys import SigningKey
 from hausd.core.peers import (
@@ -28,6 +29,10 @@ from hausd.core.peers import (
 from hausd.core.shapes import PeerShape
 from hausd.p2p import Host, PeerBook, open_host
 from hausd.p2p.exchange import Exchange, Shared, UploadSettings, open_exchange
+from hausd.policy.watching import WatchKey
+from hausd.rooms.directory import Directory
+from hausd.rooms.manager import Rooms
+from hausd.rooms.ondemand import OnDemand
 
 _CONNECT_S = 15.0
 
@@ -38,6 +43,7 @@ class NodeNetwork:
 
     host: Host
     exchange: Exchange
+    watch_key: WatchKey
 
     @property
     def address(self) -> Multiaddr | None:
@@ -81,7 +87,8 @@ class NodeNetwork:
 @asynccontextmanager
 async def open_network(home: Home, config: Config, shared: Shared) -> AsyncIterator[NodeNetwork]:
     """Takes part in the network until the context is left. Raises p2p.ListenFailed."""
-    key = SigningKey(node_key(home).private_bytes_raw())
+    seed = node_key(home).private_bytes_raw()
+    key = SigningKey(seed)
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     book = PeerBook.read(home.path / "peers.json", now_ms)
     uploads = UploadSettings(config.p2p.upload / 8, config.p2p.origin_copies)
@@ -89,7 +96,26 @@ async def open_network(home: Home, config: Config, shared: Shared) -> AsyncItera
         open_host(_settings(config), key, book) as host,
         open_exchange(host, shared, uploads) as exchange,
     ):
-        yield NodeNetwork(host, exchange)
+        yield NodeNetwork(host, exchange, WatchKey(seed))
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What this node knows of other nodes' rooms, and how it comes to be in them."""
+
+    directory: Directory
+    on_demand: OnDemand
+
+
+@asynccontextmanager
+async def open_elsewhere(
+    network: NodeNetwork, rooms: Rooms, clock: Clock
+) -> AsyncIterator[Elsewhere]:
+    """Hears of rooms and joins them until the context is left."""
+    directory = Directory(rooms, clock)
+    on_demand = OnDemand(rooms, directory, network.exchange, network.watch_key)
+    async with directory.open(network.exchange), on_demand.open():
+        yield Elsewhere(directory, on_demand)
 
 
 def _settings(config: Config) -> HostSettings:

@@ -38,19 +38,27 @@ from hausd.http.server import serve as serve_http
 from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
-from hausd.network import NodeNetwork, open_network
+from hausd.network import NodeNetwork, open_elsewhere, open_network
 from hausd.p2p import ListenFailed
 from hausd.retrieval import FetchedBlocks, RetrievingNetwork, open_retrieval
-from hausd.rooms.directory import Directory
 from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
+from hausd.rooms.ondemand import OnDemand
 from hausd.rooms.records import RecordIsNewer, RoomRecords
 from hausd.rooms.room import RoomParts
 from hausd.rooms.shape import Urls
 from hausd.rooms.shared import SharedRooms
 from hausd.telemetry.logs import set_level, set_up_logs
 from hausd.telemetry.ring import LogRing
-from hausd.terms import cores, http_limits, room_settings, rtmp_limits, store_limits
+from hausd.terms import (
+    cores,
+    http_limits,
+    reachable,
+    reached_at,
+    room_settings,
+    rtmp_limits,
+    store_limits,
+)
 
 log = structlog.get_logger("hausd.node")
 
@@ -159,7 +167,8 @@ async def _run(
             shared.rooms = rooms
 
             secure = tls is not None
-            urls = reached_at(config, doors, listener.getsockname(), secure=secure)
+            key = network.watch_key if network is not None else None
+            urls = reached_at(config, doors, listener.getsockname(), key, secure=secure)
             rooms.reached_at(urls)
             control = Control(
                 home=home,
@@ -175,11 +184,11 @@ async def _run(
             if not rooms.list():
                 await control.create_room(_FIRST_ROOM)
 
+            on_demand: OnDemand | None = None
             if network is not None:
-                directory = Directory(rooms, parts.clock)
-                control.directory = await stack.enter_async_context(
-                    directory.open(network.exchange)
-                )
+                hearing = open_elsewhere(network, rooms, parts.clock)
+                elsewhere = await stack.enter_async_context(hearing)
+                control.directory, on_demand = elsewhere.directory, elsewhere.on_demand
 
             ready = trio.Event()
             api_ports = ApiPorts(
@@ -191,7 +200,12 @@ async def _run(
             await stack.enter_async_context(
                 serve_http(
                     [listener],
-                    responder=RoomResponder(rooms, store, fetched=FetchedBlocks(store, retrieval)),
+                    responder=RoomResponder(
+                        rooms,
+                        store,
+                        fetched=FetchedBlocks(store, retrieval),
+                        on_demand=on_demand,
+                    ),
                     app=create_api(api_ports, __version__),
                     audience=rooms,
                     limits=http_limits(config),
@@ -232,25 +246,6 @@ def _apply(parts: RoomParts, rtmp: RtmpIngest, store: Store, changes: Changes) -
 # -- what it says, and the demo --
 
 
-def reached_at(config: Config, doors: list[Door], http: tuple[str, int], *, secure: bool) -> Urls:
-    """The URLs that people are given."""
-    ingest = config.rtmp.public_url
-    if not ingest and doors:
-        host, port = doors[0].address
-        ingest = f"{doors[0].protocol}://{_host(host)}:{port}/live"
-    watch = config.http.public_url.rstrip("/")
-    if not watch:
-        watch = f"{'https' if secure else 'http'}://{_host(http[0])}:{http[1]}"
-    return Urls(ingest, watch)
-
-
-def _host(bound: str) -> str:
-    """How a listening address is reached from this machine."""
-    if bound in ("0.0.0.0", "::"):  # noqa: S104 compared, not bound
-        return "127.0.0.1" if bound == "0.0.0.0" else "[::1]"  # noqa: S104 compared, not bound
-    return f"[{bound}]" if ":" in bound else bound
-
-
 def _say_ready(
     home: Home,
     doors: list[Door],
@@ -260,9 +255,9 @@ def _say_ready(
 ) -> None:
     """One line for scripts, on standard output."""
     words = ["ready"]
-    words += [f"{door.protocol}={_host(door.address[0])}:{door.address[1]}" for door in doors]
+    words += [f"{door.protocol}={reachable(door.address[0])}:{door.address[1]}" for door in doors]
     scheme = urls.http.partition(":")[0] if urls.http else "http"
-    words.append(f"http={scheme}://{_host(http[0])}:{http[1]}")
+    words.append(f"http={scheme}://{reachable(http[0])}:{http[1]}")
     words.append(f"admin={quote(str(home.admin_socket))}")
     if network is not None and network.address is not None:
         words.append(f"peer={network.address}")

@@ -8,8 +8,11 @@ import sys
 from hausd.blocks.quota import StoreLimits
 from hausd.config import Config
 from hausd.http.limits import Limits as HttpLimits
+from hausd.ingest.server import Door
 from hausd.ingest.terms import Limits as RtmpLimits
+from hausd.policy.watching import WatchKey
 from hausd.rooms.room import RoomSettings
+from hausd.rooms.shape import Urls
 from hausd.wire.worker import WorkerConfig
 
 
@@ -79,3 +82,29 @@ def store_limits(config: Config) -> StoreLimits:
         reserve_bytes=config.store.reserve_free,
         sync_s=config.store.sync_seconds,
     )
+
+
+def reached_at(
+    config: Config,
+    doors: list[Door],
+    http: tuple[str, int],
+    key: WatchKey | None,
+    *,
+    secure: bool,
+) -> Urls:
+    """The URLs that people are given."""
+    ingest = config.rtmp.public_url
+    if not ingest and doors:
+        host, port = doors[0].address
+        ingest = f"{doors[0].protocol}://{reachable(host)}:{port}/live"
+    watch = config.http.public_url.rstrip("/")
+    if not watch:
+        watch = f"{'https' if secure else 'http'}://{reachable(http[0])}:{http[1]}"
+    return Urls(ingest, watch, key)
+
+
+def reachable(bound: str) -> str:
+    """How a listening address is reached from this machine."""
+    if bound in ("0.0.0.0", "::"):  # noqa: S104 compared, not bound
+        return "127.0.0.1" if bound == "0.0.0.0" else "[::1]"  # noqa: S104 compared, not bound
+    return f"[{bound}]" if ":" in bound else bound

@@ -37,6 +37,7 @@ from hausd.core.shapes import (
     RoomShape,
     Shape,
     StatusShape,
+    WatchShape,
 )
 from hausd.telemetry import Level, LogRing, Progress, count_swallowed
 
@@ -146,6 +147,11 @@ async def _close_room(node: Node, room: Room) -> RoomShape:
 @_routes.post("/rooms/{room}/follow")
 async def _follow_room(node: Node, room: Room, follow: Follow | None = None) -> RoomShape:
     return await node.follow_room(room, follow.peer if follow is not None else "")
+
+
+@_routes.get("/rooms/{room}/watch")
+async def _watch_room(node: Node, room: Room) -> WatchShape:
+    return await node.watch_room(room)
 
 
 @_routes.post("/rooms/{room}/unfollow")

@@ -23,6 +23,7 @@ from hausd.core.shapes import (
     RoomShape,
     StatusShape,
     VerifyShape,
+    WatchShape,
 )
 from hausd.telemetry.progress import Progress
 
@@ -48,6 +49,9 @@ class NodeControl(Protocol):
 
     async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
         """Begins to follow another node's room; ``peer``: a multiaddr to connect with first."""
+
+    async def watch_room(self, room: RoomId) -> WatchShape:
+        """Where a room is watched here; opened, these URLs have the node join it."""
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
         """Follows a room no more."""

@@ -18,7 +18,7 @@ from hausd.blocks.pins import Pins
 from hausd.blocks.state import Progress, State
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import RoomState
-from hausd.core.storage import RoomRating, SegmentKey
+from hausd.core.storage import LEFT, RoomRating, SegmentKey
 from hausd.policy import evict
 
 log = structlog.get_logger("hausd.blocks")
@@ -188,7 +188,7 @@ class Remover:
         return [
             volume
             for room, account in self._state.catalog.rooms.items()
-            if not account.segments and room not in self._state.ratings
+            if not account.segments and self._state.ratings.get(room, LEFT) == LEFT
             for volume in account.packs.values()
             if not pinned(volume)
         ]

@@ -114,12 +114,13 @@ class RoomNetworkShape(Shape):
 
 class RoomShape(Shape):
     """A room as one node runs it: as its ``origin`` or as a ``follower``. ``stream_key`` is given
-    only on the admin socket."""
+    only on the admin socket, and so is ``why`` a follower takes part."""
 
     id: str
     title: str
     state: RoomState
     role: Literal["origin", "follower"] = "origin"
+    why: Literal["followed", "watched", "auto"] | None = None
     created: datetime
     ingest_url: str = ""
     stream_key: str | None = None
@@ -190,6 +191,20 @@ class CardShape(Shape):
     followed: bool
     heard: datetime
     renditions: list[RenditionShape] = []
+    watch_url: str = ""
+    """With the token that lets this node join the room when the URL is opened."""
+
+
+class WatchShape(Shape):
+    """Where a room is watched at this node: its page, and the playlists for players.
+
+    The URLs have the token that lets the node join a room that it is not in: they are for its
+    own people.
+    """
+
+    watch_url: str
+    live_url: str
+    archive_url: str
 
 
 class PeerShape(Shape):

@@ -72,3 +72,7 @@ class RoomRating:
 
     value: int = 0
     state: RoomState = RoomState.ENDED
+
+
+LEFT = RoomRating(value=-1)
+"""A room that this node takes part in no more: it goes first."""

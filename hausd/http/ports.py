@@ -84,6 +84,22 @@ class Catalog(Protocol):
     def rooms(self) -> Sequence[RoomView]: ...
 
 
+class OnDemand(Protocol):
+    """Rooms of other nodes, joined when they are asked for."""
+
+    def admits(self, room: RoomId, untrusted_token: str) -> bool:
+        """Whether the token is the one that lets this room be joined."""
+
+    def missed(self, room: RoomId) -> bool:
+        """Whether it was looked for just now, and nobody had it."""
+
+    def full(self, room: RoomId) -> bool:
+        """Whether no further room can be joined now."""
+
+    async def join(self, room: RoomId) -> None:
+        """Returns when the room is in the catalog, or nobody has it. May be cancelled."""
+
+
 class BlockReader(Protocol):
     """The block store, to be read."""
 

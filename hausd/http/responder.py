@@ -7,11 +7,12 @@ app's.
 from __future__ import annotations
 
 from hausd.core.ids import RoomId
+from hausd.http.elsewhere import Elsewhere
 from hausd.http.gateway import Gateway
 from hausd.http.live import LiveAnswers
 from hausd.http.messages import NOT_MINE, Answer, Request, Response, refusal
 from hausd.http.pages import Pages
-from hausd.http.ports import BlockReader, Catalog, RoomView
+from hausd.http.ports import BlockReader, Catalog, OnDemand, RoomView
 from hausd.http.recorded import ArchiveAnswers
 from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, may_fetch, sharing_of
 
@@ -23,7 +24,8 @@ class RoomResponder:
 
     ``public_gateway``: any web page may read ``/ipfs`` (CORS ``*``), as on a public gateway;
     otherwise only this node's own pages, and whoever is no web page. ``fetched``: the same blocks,
-    and from elsewhere those that are not here, for clients on this machine.
+    and from elsewhere those that are not here, for clients on this machine. ``on_demand`` joins
+    rooms that are not here; None where that can't be.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class RoomResponder:
         *,
         public_gateway: bool = False,
         fetched: BlockReader | None = None,
+        on_demand: OnDemand | None = None,
     ) -> None:
         self._catalog = catalog
         self._live = LiveAnswers()
@@ -40,6 +43,7 @@ class RoomResponder:
         self._gateway = Gateway(blocks, public=public_gateway)
         self._near_gateway = Gateway(fetched or blocks, public=public_gateway)
         self._pages = Pages()
+        self._elsewhere = Elsewhere(catalog, on_demand)
 
     def respond(self, request: Request) -> Answer:
         """Raises nothing that a request can bring about."""
@@ -54,20 +58,18 @@ class RoomResponder:
                 page = self._pages.find(request)
                 if page is None:
                     return NOT_MINE
-                return self._method(request, OURS_ONLY) or page
+                return (
+                    self._method(request, OURS_ONLY)
+                    or (self._elsewhere.asks_first(request) if request.path == "/" else None)
+                    or page
+                )
         return NOT_MINE
 
     def _room(self, request: Request, names: list[str]) -> Answer:
         room_id = RoomId(names[2]) if len(names) > 2 else RoomId("")
         room = self._catalog.room(room_id)
         if room is None:
-            # Said to everyone alike: that a room is not here is no secret, and nothing begins.
-            return self._method(request, OURS_ONLY) or refusal(
-                404,
-                "unknown-room",
-                "This node has no such room.",
-                "hausctl rooms list, or the page at /, shows those it has.",
-            )
+            return self._method(request, OURS_ONLY) or self._elsewhere.respond(request, names)
         sharing = sharing_of(room_id)
         refused = self._method(request, sharing) or keeps_out(sharing, request)
         if refused is not None:

@@ -70,20 +70,21 @@ def sharing_of(room: RoomId) -> Sharing:
     return OPEN if room.startswith("k51") else OURS_ONLY
 
 
+def own_page(request: Request) -> bool:
+    """Whether a browser vouches that one of this node's own pages asks."""
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site")
+    if origin is not None:
+        return same_origin(origin, request.host) and site in (None, "same-origin")
+    return site == "same-origin"
+
+
 def keeps_out(sharing: Sharing, request: Request) -> Response | None:
     """Refuses what is for our own pages only to everyone else; None where it may go on.
 
     Without an Origin or Fetch Metadata nobody vouches for the request, so it stays outside too.
     """
-    if sharing.open:
-        return None
-    origin = request.headers.get("origin")
-    site = request.headers.get("sec-fetch-site")
-    if origin is not None:
-        ours = same_origin(origin, request.host) and site in (None, "same-origin")
-    else:
-        ours = site == "same-origin"
-    if ours:
+    if sharing.open or own_page(request):
         return None
     return refusal(
         403,

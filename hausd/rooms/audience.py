@@ -19,11 +19,14 @@ class RoomAudience:
         self._seen: OrderedDict[str, float] = OrderedDict()
         self._bytes: deque[tuple[int, int]] = deque(maxlen=_RATE_S + 1)
         self.total_bytes = 0
+        self.watched_s: float | None = None
+        """When somebody watched last, or was about to."""
 
     def served(self, viewer: str, size: int) -> None:
         """``viewer`` is empty where the answer was not to a player."""
         now = trio.current_time()
         if viewer:
+            self.watched_s = now
             self._seen[viewer] = now
             self._seen.move_to_end(viewer)
             if len(self._seen) > _MAX_VIEWERS:
@@ -34,6 +37,10 @@ class RoomAudience:
             self._bytes[-1] = (second, self._bytes[-1][1] + size)
         else:
             self._bytes.append((second, size))
+
+    def expected(self) -> None:
+        """Somebody is about to watch."""
+        self.watched_s = trio.current_time()
 
     def viewers(self) -> int:
         """Players seen within the last seconds."""

@@ -73,6 +73,11 @@ class Directory:
         CARDS.labels(verdict.value).inc()
         return verdict
 
+    def knows(self, room: RoomId) -> bool:
+        """Whether this room was heard of lately."""
+        heard = self._heard.get(room)
+        return heard is not None and trio.current_time() - heard.heard_s < _FORGET_S
+
     def cards(self, search: str = "") -> list[CardShape]:
         """Rooms of other nodes whose title, artist or id has these words; live ones first."""
         words = search.casefold().split()
@@ -81,7 +86,9 @@ class Directory:
             card = heard.card
             text = f"{card.title} {card.artist} {room}".casefold()
             if all(word in text for word in words):
-                found.append(_shape(heard, followed=self._rooms.get(room) is not None))
+                watch_url = self._rooms.urls.page(room, token=True)
+                here = self._rooms.get(room) is not None
+                found.append(_shape(heard, watch_url, followed=here))
         return sorted(found, key=lambda card: card.state is not RoomState.LIVE)
 
     def _is_news(self, card: Card) -> bool:
@@ -133,7 +140,7 @@ def _says(room: OriginRoom) -> tuple[object, ...]:
     return (room.title, room.state, names)
 
 
-def _shape(heard: _Heard, *, followed: bool) -> CardShape:
+def _shape(heard: _Heard, watch_url: str, *, followed: bool) -> CardShape:
     card = heard.card
     return CardShape(
         id=card.room,
@@ -142,6 +149,7 @@ def _shape(heard: _Heard, *, followed: bool) -> CardShape:
         state=card.state,
         gated=card.gated,
         followed=followed,
+        watch_url=watch_url,
         heard=datetime.fromtimestamp(heard.heard_ms / 1000, UTC),
         renditions=[
             RenditionShape(

@@ -21,6 +21,7 @@ from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
+from hausd.policy.roles import Local, Why, here
 from hausd.rooms.archive import rank
 from hausd.rooms.archivist import Archivist
 from hausd.rooms.door import Door
@@ -74,6 +75,8 @@ class FollowedRoom(Room):
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._scopes: dict[int, trio.CancelScope] = {}
+        self.auto = False
+        """Relayed unasked."""
         self._assemble()
 
     def _assemble(self) -> None:
@@ -160,6 +163,19 @@ class FollowedRoom(Room):
 
     def tell(self, ask: Ask) -> Told:
         return self._follower.tell(ask)
+
+    @property
+    def why(self) -> Why | None:
+        """Why this node is in the room; None where it may leave."""
+        audience = self.audience
+        local = Local(self.record.followed, audience.viewers(), audience.watched_s)
+        return here(local, trio.current_time()) or (Why.AUTO if self.auto else None)
+
+    def keep(self, *, followed: bool) -> None:
+        """Whether the room is taken part in whoever watches."""
+        if followed is not self.record.followed:
+            self.record.followed = followed
+            self._save()
 
     async def _ask(self, recent: int = 0) -> None:
         """Asks others for what is missing, and for so many of the newest ticks."""

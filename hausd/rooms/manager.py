@@ -16,7 +16,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.publishing import FeedOver, Publisher, Refused
 from hausd.core.shapes import RoomShape
-from hausd.core.storage import SegmentKey
+from hausd.core.storage import LEFT, SegmentKey
 from hausd.rooms.followed_room import FollowedRoom, authority_of
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.origin_room import OriginRoom
@@ -24,6 +24,7 @@ from hausd.rooms.records import Role, RoomRecord
 from hausd.rooms.reload import reload_archive
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape
+from hausd.rooms.shown import ShownRoom
 from hausd.rooms.stint import Stint
 
 log = structlog.get_logger("hausd.rooms")
@@ -31,39 +32,8 @@ log = structlog.get_logger("hausd.rooms")
 MAX_ROOMS = 1_000
 _MAX_TITLE = 200
 _KEY_BYTES = 18
-
-
-class ShownRoom:
-    """A room with the node's addresses. Implements ``http.ports.RoomView``."""
-
-    def __init__(self, room: Room, urls: Urls) -> None:
-        self._room = room
-        self._urls = urls
-        # HTTP asks these on every request: bound once, no wrapping
-        self.variants = room.variants
-        self.live = room.live
-        self.archive_variants = room.archive_variants
-        self.archive = room.archive
-        self.archive_media = room.archive_media
-        self.poster = room.poster
-        self.storyboard = room.storyboard
-        self.sprite = room.sprite
-        self.changed = room.changed
-
-    @property
-    def id(self) -> RoomId:
-        return self._room.id
-
-    @property
-    def title(self) -> str:
-        return self._room.title
-
-    @property
-    def state(self) -> RoomState:
-        return self._room.state
-
-    def shape(self) -> RoomShape:
-        return room_shape(self._room, self._urls, private=False)
+_LOOK_S = 5.0
+"""How often it is seen to that rooms are left which nobody wants any more."""
 
 
 class Rooms:
@@ -76,6 +46,8 @@ class Rooms:
         self._urls = Urls("", "")
         self._nursery: trio.Nursery | None = None
         self._following = trio.Lock()
+        self._left: dict[RoomId, RoomRecord] = {}
+        """Rooms that are not taken part in, and of which something is in the store."""
         self.repaired: list[str] = []
 
     @asynccontextmanager
@@ -98,7 +70,11 @@ class Rooms:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             for record in records:
-                await self._add(record)
+                if record.role is Role.FOLLOWER and not record.followed:
+                    await self._put_away(record)
+                else:
+                    await self._add(record)
+            nursery.start_soon(self._leave_unwanted)
             try:
                 yield self
             finally:
@@ -107,6 +83,11 @@ class Rooms:
                         for room in self._rooms.values():
                             stopping.start_soon(room.stop)
                 nursery.cancel_scope.cancel()
+
+    @property
+    def urls(self) -> Urls:
+        """Where the node is reached."""
+        return self._urls
 
     def reached_at(self, urls: Urls) -> None:
         """Where the node is reached, known once its ports are bound."""
@@ -162,6 +143,16 @@ class Rooms:
 
     async def follow(self, untrusted_room: str, title: str = "") -> RoomShape:
         """Begins to follow another node's room, and goes on after restarts. Raises Problem."""
+        room = await self.join(untrusted_room, title, followed=True)
+        if isinstance(room, FollowedRoom):
+            room.keep(followed=True)
+        return self.shape(room.id)
+
+    async def join(self, untrusted_room: str, title: str = "", *, followed: bool = False) -> Room:
+        """Takes part in another node's room, while somebody watches or until it is unfollowed.
+
+        Gives the room that is there where there is one. Raises Problem.
+        """
         try:
             id_ = parse_room_id(untrusted_room)
         except ValueError as fault:
@@ -171,33 +162,66 @@ class Rooms:
                 "no-network", "this node takes part in no network", "set p2p.listen", status=409
             )
         async with self._following:
-            if id_ in self._rooms:
-                return self.shape(id_)
+            known = self._rooms.get(id_)
+            if known is not None:
+                return known
             if len(self._rooms) >= MAX_ROOMS:
                 raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
-            record = RoomRecord(
+            record = self._left.get(id_) or RoomRecord(
                 role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
             )
+            record.followed = followed
             authority_of(record)
             await trio.to_thread.run_sync(self._parts.records.save, record)
-            await self._add(record)
-            log.info("room-followed", room=id_)
-            return self.shape(id_)
+            room = await self._add(record)
+            assert room is not None  # its authority is known, and so is the network
+            self._left.pop(id_, None)
+            log.info("room-joined", room=id_, followed=followed)
+            return room
 
     async def unfollow(self, untrusted_room: str) -> RoomShape:
-        """Leaves a followed room; what is recorded of it may be evicted. Raises Problem."""
+        """Follows a room no more. It is left, unless somebody watches it just now; what is
+        recorded of it is the first to be evicted. Raises Problem."""
+        room = self.find(untrusted_room)
+        if not isinstance(room, FollowedRoom):
+            raise Problem("not-followed", "this room's origin is this node", status=409)
+        room.keep(followed=False)
+        if not room.audience.viewers() and not room.auto:
+            await self._leave(room)
+        log.info("room-unfollowed", room=room.id)
+        return room_shape(room, self._urls, private=True)
+
+    async def _leave_unwanted(self) -> None:
+        while True:
+            await trio.sleep(_LOOK_S)
+            for room in self.followed():
+                if room.why is None:
+                    await self._leave(room)
+
+    async def _leave(self, room: FollowedRoom) -> None:
         async with self._following:
-            room = self.find(untrusted_room)
-            if not isinstance(room, FollowedRoom):
-                raise Problem("not-followed", "this room's origin is this node", status=409)
+            if self._rooms.get(room.id) is not room or room.record.followed:
+                return  # somebody else was quicker
             await room.stop()
-            shape = self.shape(room.id)
             del self._rooms[room.id], self._shown[room.id]
             await room.leave()
-            await trio.to_thread.run_sync(self._parts.records.delete, room.id)
-            self._parts.store.rate(room.id, None)
-            log.info("room-unfollowed", room=room.id)
-            return shape
+            await self._put_away(room.record)
+            log.info("room-left", room=room.id)
+
+    async def _put_away(self, record: RoomRecord) -> None:
+        """Keeps in mind whose the recordings are that are left of a room, as long as some are."""
+        self._left[RoomId(record.id)] = record
+        held = set(self._parts.store.rooms())
+        for id_ in [id_ for id_ in self._left if id_ not in held]:
+            del self._left[id_]
+            self._parts.store.rate(id_, None)
+            await trio.to_thread.run_sync(self._parts.records.delete, id_)
+        if RoomId(record.id) in held:
+            self._parts.store.rate(RoomId(record.id), LEFT)
+
+    def followed(self) -> Sequence[FollowedRoom]:
+        """The rooms that begin elsewhere."""
+        return [room for room in self._rooms.values() if isinstance(room, FollowedRoom)]
 
     def origins(self) -> Sequence[OriginRoom]:
         """The rooms that begin here."""

@@ -35,6 +35,9 @@ FILLS_FAILED = Counter(
     "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
 )
 CARDS = Counter("hausd_rooms_cards", "Room cards heard, by what became of them", ["fate"])
+JOINS = Counter(
+    "hausd_rooms_joins", "Rooms looked for because somebody opened their URL", ["outcome"]
+)
 FOLLOWING_FAILED = Counter(
     "hausd_room_following_failed", "Times a followed room's tasks failed and began anew"
 )

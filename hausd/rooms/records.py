@@ -20,8 +20,9 @@ from hausd.core.live import RoomState
 
 _SUFFIX = ".room.json"
 _OLD = ".old"
-VERSION = 2
-"""1 knew no followed rooms; its files are read as those of an origin."""
+VERSION = 3
+"""1 knew no followed rooms; its files are read as those of an origin. 2 knew none that are joined
+only for a while."""
 _MAX_FILE_BYTES = 1 << 20
 
 
@@ -50,7 +51,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
     it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
     missing that could be had. ``evidence`` has the first pairs of statements that no honest
-    authority signs both.
+    authority signs both. ``followed``: taken part in until it is unfollowed; the file of another
+    one only tells whose the recordings in the store are.
     """
 
     version: int = VERSION
@@ -72,6 +74,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     head: bytes = b""
     listed: dict[str, int] = msgspec.field(default_factory=dict)
     evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
+    followed: bool = True
 
 
 def encode(record: RoomRecord) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
+from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
     PublisherShape,
@@ -12,35 +14,60 @@ from hausd.core.shapes import (
     RenditionShape,
     RoomNetworkShape,
     RoomShape,
+    WatchShape,
     WorkerShape,
 )
+from hausd.policy.roles import Why
+from hausd.policy.watching import WatchKey
+from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
 
 
 @dataclass(frozen=True, slots=True)
 class Urls:
-    """Where this node is reached, without a trailing slash; empty where that part is off."""
+    """Where this node is reached, without a trailing slash; empty where that part is off.
+
+    ``key`` is None where no room can be joined by its URL.
+    """
 
     ingest: str
     http: str
+    key: WatchKey | None = None
+
+    def page(self, room: RoomId, *, token: bool = False) -> str:
+        """Where a room is watched. ``token``: for the operator, whose node may join it."""
+        if not self.http:
+            return ""
+        more = f"&token={self.key.token(room)}" if token and self.key is not None else ""
+        return f"{self.http}/?room={room}{more}"
+
+    def watch(self, room: RoomId) -> WatchShape:
+        """All of a room's addresses, for the operator."""
+        more = f"?token={self.key.token(room)}" if self.key is not None else ""
+        live, archive = (f"{self.http}/{view}/{room}/index.m3u8" for view in ("live", "archive"))
+        return WatchShape(
+            watch_url=self.page(room, token=True),
+            live_url=f"{live}{more}" if self.http else "",
+            archive_url=f"{archive}{more}" if self.http else "",
+        )
 
 
 def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
     """``private``: with stream key, publisher and worker, for the admin socket only."""
     record = room.record
     origin = room if isinstance(room, OriginRoom) else None
-    watch = f"{urls.http}/?room={room.id}" if urls.http else ""
     archive = f"{urls.http}/archive/{room.id}/index.m3u8" if urls.http else ""
     return RoomShape(
         id=room.id,
         title=record.title,
         state=record.state,
         role="origin" if origin is not None else "follower",
+        why=_why(room) if private else None,
         created=_time(record.created_ms),
         ingest_url=urls.ingest if origin is not None else "",
         stream_key=record.stream_key if private and origin is not None else None,
-        watch_url=watch,
+        watch_url=urls.page(room.id, token=private and origin is None),
         archive_url=archive,
         started=_time(record.started_ms) if record.started_ms else None,
         viewers=room.audience.viewers(),
@@ -60,6 +87,18 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         network=_network(room) if private else None,
         notices=list(room.notices) if private else [],
     )
+
+
+def _why(room: Room) -> Literal["followed", "watched", "auto"] | None:
+    if not isinstance(room, FollowedRoom):
+        return None
+    match room.why:
+        case Why.FOLLOWED:
+            return "followed"
+        case Why.AUTO:
+            return "auto"
+        case Why.WATCHED | None:  # its grace is over: it is left in a moment
+            return "watched"
 
 
 def _network(room: Room) -> RoomNetworkShape | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.node import Node, node
+from support.node import Node, node, until
 from support.publish import publishing
 
 from hausd.media.demo import Shape, write
@@ -40,15 +40,6 @@ def line(folder: Path, count: int) -> Iterator[list[Node]]:
 
 def follow(one: Node, room: str, of: Node) -> None:
     one.ctl("rooms", "follow", room, "--peer", of.words["peer"])
-
-
-def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """What ``holds`` gives, as soon as that is true."""
-    end_s = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < end_s, "it did not come about"
-        time.sleep(0.1)
-    return found
 
 
 def plays(one: Node, room: str) -> bool:

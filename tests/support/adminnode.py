@@ -35,6 +35,7 @@ from hausd.core.shapes import (
     RoomShape,
     StatusShape,
     VerifyShape,
+    WatchShape,
     WorkerShape,
 )
 from hausd.telemetry import LogRing, Progress
@@ -182,6 +183,14 @@ class MemoryNode:
 
     async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
         raise Problem("no-network", "this node takes part in no network", "set p2p.listen", 409)
+
+    async def watch_room(self, room: RoomId) -> WatchShape:
+        live = f"http://127.0.0.1:8080/live/{room}/index.m3u8?token=00"
+        return WatchShape(
+            watch_url=f"http://127.0.0.1:8080/?room={room}&token=00",
+            live_url=live,
+            archive_url=live.replace("/live/", "/archive/"),
+        )
 
     async def unfollow_room(self, room: RoomId) -> RoomShape:
         raise Problem("not-followed", "this room's origin is this node", "", 409)

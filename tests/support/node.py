@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +90,15 @@ class Node:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(_STOP_S)
+
+
+def until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """What ``holds`` gives, as soon as that is true."""
+    end_s = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < end_s, "it did not come about"
+        time.sleep(0.1)
+    return found
 
 
 @contextmanager

@@ -4,7 +4,9 @@ import { Player } from "./player.js";
 const LOOK_AGAIN_MS = 4000;
 const LOOK_SOON_MS = 1000; // while viewers wait for a picture
 const byId = (id) => document.getElementById(id);
-const asked = new URLSearchParams(location.search).get("room");
+const query = new URLSearchParams(location.search);
+const asked = query.get("room");
+const token = query.get("token");
 
 const STATES = {
   live: "Live", waiting: "Reconnecting", ended: "Recorded", closed: "Recorded", created: "Not live yet",
@@ -155,6 +157,49 @@ function showLinks(room) {
   byId("links").replaceChildren(...rows);
 }
 
+const roomUrl = () => `rooms/${encodeURIComponent(asked)}`;
+
+async function isElsewhere() {
+  try {
+    await api(roomUrl());
+    return false;
+  } catch (fault) {
+    return fault.status === 404;
+  }
+}
+
+// Another site led here: the node joins a room only if its user wants that.
+function agreed() {
+  byId("join").hidden = false;
+  return new Promise((resolve) => {
+    byId("join-yes").addEventListener("click", resolve, { once: true });
+  });
+}
+
+// The room as this node has it. One of another node's is joined by asking for its playlist.
+async function roomHere() {
+  try {
+    return await api(roomUrl());
+  } catch (fault) {
+    if (fault.status !== 404) throw fault;
+  }
+  byId("join").hidden = false;
+  byId("join-ask").hidden = true;
+  byId("join-wait").hidden = false;
+  const more = token ? `?token=${encodeURIComponent(token)}` : "";
+  const answer = await fetch(`/live/${encodeURIComponent(asked)}/index.m3u8${more}`, { cache: "no-store" });
+  if (answer.status === 404) {
+    const { error } = await answer.json();
+    if (error.code !== "not-live") {
+      byId("join-wait").hidden = true;
+      const fault = new Error([error.message, error.hint].filter(Boolean).join(" "));
+      fault.status = 404;
+      throw fault;
+    }
+  }
+  return api(roomUrl());
+}
+
 async function openRoom() {
   const player = new Player({
     video: byId("video"), curtain: byId("curtain"), latency: byId("latency"), edge: byId("edge"),
@@ -174,8 +219,10 @@ async function openRoom() {
   byId("watch-start").addEventListener("click", () => choose("start"));
   player.onKeys(document);
 
+  if (query.has("ask") && await isElsewhere()) await agreed();
   await every(async () => {
-    const room = await api(`rooms/${encodeURIComponent(asked)}`);
+    const room = await roomHere();
+    byId("join").hidden = true;
     byId("room").hidden = false;
     document.title = `${room.title} · hausd`;
     byId("title").textContent = room.title;

@@ -1,0 +1,42 @@
+"""A room as HTTP sees it: with the addresses of the node."""
+
+from __future__ import annotations
+
+from hausd.core.ids import RoomId
+from hausd.core.live import RoomState
+from hausd.core.shapes import RoomShape
+from hausd.rooms.room import Room
+from hausd.rooms.shape import Urls, room_shape
+
+
+class ShownRoom:
+    """A room with the node's addresses. Implements ``http.ports.RoomView``."""
+
+    def __init__(self, room: Room, urls: Urls) -> None:
+        self._room = room
+        self._urls = urls
+        # HTTP asks these on every request: bound once, no wrapping
+        self.variants = room.variants
+        self.live = room.live
+        self.archive_variants = room.archive_variants
+        self.archive = room.archive
+        self.archive_media = room.archive_media
+        self.poster = room.poster
+        self.storyboard = room.storyboard
+        self.sprite = room.sprite
+        self.changed = room.changed
+
+    @property
+    def id(self) -> RoomId:
+        return self._room.id
+
+    @property
+    def title(self) -> str:
+        return self._room.title
+
+    @property
+    def state(self) -> RoomState:
+        return self._room.state
+
+    def shape(self) -> RoomShape:
+        return room_shape(self._room, self._urls, private=False)

@@ -1,0 +1,140 @@
+"""A node is in a room because somebody wants it there: it watches, follows, or relays."""
+
+from __future__ import annotations
+
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from support.content import OTHER_ROOM
+from support.node import Node, node, until
+from support.publish import publishing
+
+from hausd.media.demo import Shape, write
+
+pytestmark = pytest.mark.e2e
+
+SETS = ("media.ladder=[]", "media.segment_seconds=4", "ingest.reconnect_s=20")
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.flv"
+    write(str(path), Shape(320, 180, Fraction(30), 2.0, 0, 300_000), seconds=60)
+    return path
+
+
+def ids(one: Node) -> list[str]:
+    return [room["id"] for room in one.ctl("rooms", "list")]
+
+
+def test_who_opens_a_rooms_url_at_his_own_node_watches_it_from_there(
+    film: Path, tmp_path: Path
+) -> None:
+    with node(tmp_path / "origin", *SETS) as origin, node(tmp_path / "viewer", *SETS) as viewer:
+        room = origin.room("Saturday at the Haus")
+        id_ = room["id"]
+        viewer.ctl("peers", "connect", origin.words["peer"])
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(id_, "live")
+            path = f"/live/{id_}/index.m3u8"
+            for headers in (
+                {},
+                {"sec-fetch-site": "cross-site"},
+                {"sec-fetch-site": "same-site", "origin": "http://localhost:3000"},
+                {"sec-fetch-site": "none"},
+            ):
+                answer = viewer.get(path, headers=headers)
+                assert answer.status_code == 404
+                assert answer.json()["error"]["code"] == "unknown-room"
+            assert viewer.get(f"{path}?token={'0' * 32}").status_code == 404
+            assert id_ not in ids(viewer), "nobody else can have it join"
+
+            urls = viewer.ctl("rooms", "watch", id_)
+            began_s = time.monotonic()
+            answer = viewer.get(urls["live_url"])
+            assert answer.status_code == 200, answer.text
+            assert time.monotonic() - began_s < 8
+            assert "source/index.m3u8" in answer.text
+            assert "#EXTINF" in viewer.get(f"/live/{id_}/source/index.m3u8").text
+            (shown,) = [one for one in viewer.ctl("rooms", "list") if one["id"] == id_]
+            assert (shown["role"], shown["why"], shown["viewers"]) == ("follower", "watched", 1)
+            assert shown["watch_url"] == urls["watch_url"]
+            public = viewer.get(f"/api/v1/rooms/{id_}")
+            assert "token" not in public.text, "the token is for this node's own people"
+            assert "why" not in public.json()
+            viewer.ctl("rooms", "follow", id_)
+            assert viewer.ctl("rooms", "show", id_)["why"] == "followed"
+            viewer.ctl("rooms", "unfollow", id_)
+            assert viewer.ctl("rooms", "show", id_)["why"] == "watched", "somebody watches"
+
+
+def test_the_nodes_own_page_may_join_and_a_room_that_nobody_has_is_said_to_be_so(
+    film: Path, tmp_path: Path
+) -> None:
+    ours = {"sec-fetch-site": "same-origin"}
+    with node(tmp_path / "origin", *SETS) as origin, node(tmp_path / "viewer", *SETS) as viewer:
+        viewer.ctl("peers", "connect", origin.words["peer"])
+        answer = viewer.get(f"/live/{OTHER_ROOM}/index.m3u8", headers=ours)
+        assert answer.status_code == 404
+        error = answer.json()["error"]
+        assert error["code"] == "nobody-has-it"
+        assert "hausctl peers connect" in error["hint"]
+        assert OTHER_ROOM not in ids(viewer)
+        room = origin.room()
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(room["id"], "live")
+            answer = viewer.get(f"/live/{room['id']}/index.m3u8", headers=ours)
+            assert answer.status_code == 200, answer.text
+        origin.ctl("rooms", "close", room["id"])
+        viewer.wait_state(room["id"], "closed")
+    with node(tmp_path / "origin", *SETS) as origin, node(tmp_path / "late", *SETS) as late:
+        late.ctl("peers", "connect", origin.words["peer"])
+        url = late.ctl("rooms", "watch", room["id"])["archive_url"]
+        answer = late.get(url)
+        assert answer.status_code == 200, answer.text
+        text = until(lambda: _finished(late, room["id"]))
+        assert "#EXTINF" in text
+
+
+def _finished(one: Node, room: str) -> str:
+    text = one.get(f"/archive/{room}/source/index.m3u8").text
+    return text if "#EXT-X-ENDLIST" in text else ""
+
+
+def test_a_page_that_another_site_opens_asks_first(tmp_path: Path) -> None:
+    with node(tmp_path / "viewer", *SETS) as viewer:
+        page = f"/?room={OTHER_ROOM}"
+        answer = viewer.get(page, headers={"sec-fetch-site": "cross-site"})
+        assert (answer.status_code, answer.headers["location"]) == (303, f"{page}&ask=1")
+        for path, site in (
+            (page, "none"),
+            (page, "same-origin"),
+            (f"{page}&ask=1", "cross-site"),
+            (viewer.ctl("rooms", "watch", OTHER_ROOM)["watch_url"], "cross-site"),
+            (f"/?room={ids(viewer)[0]}", "cross-site"),
+            ("/", "cross-site"),
+        ):
+            answer = viewer.get(path, headers={"sec-fetch-site": site})
+            assert (answer.status_code, "<title>" in answer.text) == (200, True), (path, site)
+
+
+def test_a_node_that_is_in_a_room_for_a_while_only_is_not_after_a_restart(
+    film: Path, tmp_path: Path
+) -> None:
+    with node(tmp_path / "origin", *SETS) as origin:
+        room = origin.room()
+        id_ = room["id"]
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(id_, "live")
+            with node(tmp_path / "viewer", *SETS) as viewer:
+                viewer.ctl("peers", "connect", origin.words["peer"])
+                assert viewer.get(viewer.ctl("rooms", "watch", id_)["live_url"]).is_success
+                until(lambda: viewer.ctl("rooms", "show", id_)["recording"]["segments"])
+                viewer.kill()
+            with node(tmp_path / "viewer", *SETS) as viewer:
+                assert id_ not in ids(viewer)
+                assert viewer.ctl("status")["repaired"] == []
+                until(lambda: viewer.ctl("peers", "list"))
+                assert viewer.get(viewer.ctl("rooms", "watch", id_)["archive_url"]).is_success
