@@ -73,10 +73,12 @@ class Directory:
         CARDS.labels(verdict.value).inc()
         return verdict
 
-    def knows(self, room: RoomId) -> bool:
-        """Whether this room was heard of lately."""
+    def title(self, room: RoomId) -> str | None:
+        """What a room that was heard of lately is called; None where it was not."""
         heard = self._heard.get(room)
-        return heard is not None and trio.current_time() - heard.heard_s < _FORGET_S
+        if heard is None or trio.current_time() - heard.heard_s >= _FORGET_S:
+            return None
+        return heard.card.title
 
     def cards(self, search: str = "") -> list[CardShape]:
         """Rooms of other nodes whose title, artist or id has these words; live ones first."""

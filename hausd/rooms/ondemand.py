@@ -88,8 +88,9 @@ class OnDemand:
 
     async def _join(self, room: RoomId, done: trio.Event) -> None:
         try:
-            if await self._exists(room):
-                joined = await self._rooms.join(room)
+            title = self._directory.title(room)
+            if title is not None or await self._exists(room):
+                joined = await self._rooms.join(room, title or "")
                 joined.audience.expected()
                 JOINS.labels("joined").inc()
                 with trio.move_on_after(_FIRST_WORD_S):
@@ -109,9 +110,7 @@ class OnDemand:
             self._missed.popitem(last=False)
 
     async def _exists(self, room: RoomId) -> bool:
-        """Whether the room told of itself, or a neighbour says that it takes part in it."""
-        if self._directory.knows(room):
-            return True
+        """Whether a neighbour says that it takes part in the room."""
         with trio.move_on_after(_ASK_S):
             return await self._sync.ask(room, Ask(None)) is not None
         return False

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
+from support.content import OTHER_ROOM
 from support.node import node
 from support.publish import publishing
 
@@ -148,3 +149,30 @@ def test_a_page_of_another_site_can_play_an_open_room_and_read_nothing_else(
             for path in ("/", "/api/v1/rooms", "/live/k51nobody/index.m3u8", f"/ipfs/{cid}"):
                 assert fetch(path) == [0, 0], path
             assert fetch(part, method="POST") == [0, 0]
+
+
+def test_the_page_joins_another_nodes_room_but_asks_first_where_another_site_led_to_it(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with (
+        other_site(tmp_path / "site") as site,
+        node(tmp_path / "origin", "media.ladder=[]") as origin,
+        node(tmp_path / "viewer", "media.ladder=[]") as viewer,
+        browser() as seen,
+    ):
+        room = origin.room("Saturday at the Haus")
+        viewer.ctl("peers", "connect", origin.words["peer"])
+        page = f"{viewer.http}/?room={room['id']}"
+        with publishing(looped_h264, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(room["id"], "live")
+            seen.page.goto(site)
+            seen.page.evaluate("place => { location = place; }", page)
+            seen.page.wait_for_selector("#join-yes", state="visible")
+            seen.page.wait_for_timeout(1500)
+            assert room["id"] not in [one["id"] for one in viewer.ctl("rooms", "list")]
+            seen.page.click("#join-yes")
+            seen.plays()
+            seen.until(lambda: seen.text("title") == room["title"])
+        viewer.ctl("rooms", "unfollow", room["id"])
+        seen.page.goto(f"{viewer.http}/?room={OTHER_ROOM}")
+        seen.until(lambda: "No node that this one is connected with" in seen.text("fault"))

@@ -225,7 +225,7 @@ async function openRoom() {
     byId("join").hidden = true;
     byId("room").hidden = false;
     document.title = `${room.title} · hausd`;
-    byId("title").textContent = room.title;
+    byId("title").textContent = room.title || "A room of another node";
     byId("facts").textContent = facts(room);
     setBadge(byId("badge"), room.state);
     const onAir = room.state === "live" || room.state === "waiting";
