@@ -103,3 +103,57 @@ class GossipRpc(_message.Message):
     publish: _containers.RepeatedCompositeFieldContainer[GossipMessage]
     control: GossipRpc.Control
     def __init__(self, subscriptions: _Optional[_Iterable[_Union[GossipRpc.Subscription, _Mapping]]] = ..., publish: _Optional[_Iterable[_Union[GossipMessage, _Mapping]]] = ..., control: _Optional[_Union[GossipRpc.Control, _Mapping]] = ...) -> None: ...
+
+class KadMessage(_message.Message):
+    __slots__ = ("type", "key", "record", "closer", "providers")
+    class Record(_message.Message):
+        __slots__ = ("key", "value", "time_received")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        TIME_RECEIVED_FIELD_NUMBER: _ClassVar[int]
+        key: bytes
+        value: bytes
+        time_received: bytes
+        def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., time_received: _Optional[bytes] = ...) -> None: ...
+    class Peer(_message.Message):
+        __slots__ = ("id", "addrs", "connection")
+        ID_FIELD_NUMBER: _ClassVar[int]
+        ADDRS_FIELD_NUMBER: _ClassVar[int]
+        CONNECTION_FIELD_NUMBER: _ClassVar[int]
+        id: bytes
+        addrs: _containers.RepeatedScalarFieldContainer[bytes]
+        connection: int
+        def __init__(self, id: _Optional[bytes] = ..., addrs: _Optional[_Iterable[bytes]] = ..., connection: _Optional[int] = ...) -> None: ...
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    CLOSER_FIELD_NUMBER: _ClassVar[int]
+    PROVIDERS_FIELD_NUMBER: _ClassVar[int]
+    type: int
+    key: bytes
+    record: KadMessage.Record
+    closer: _containers.RepeatedCompositeFieldContainer[KadMessage.Peer]
+    providers: _containers.RepeatedCompositeFieldContainer[KadMessage.Peer]
+    def __init__(self, type: _Optional[int] = ..., key: _Optional[bytes] = ..., record: _Optional[_Union[KadMessage.Record, _Mapping]] = ..., closer: _Optional[_Iterable[_Union[KadMessage.Peer, _Mapping]]] = ..., providers: _Optional[_Iterable[_Union[KadMessage.Peer, _Mapping]]] = ...) -> None: ...
+
+class IpnsRecord(_message.Message):
+    __slots__ = ("value", "signature_v1", "validity_type", "validity", "sequence", "ttl", "public_key", "signature_v2", "data")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_V1_FIELD_NUMBER: _ClassVar[int]
+    VALIDITY_TYPE_FIELD_NUMBER: _ClassVar[int]
+    VALIDITY_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    TTL_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_V2_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    value: bytes
+    signature_v1: bytes
+    validity_type: int
+    validity: bytes
+    sequence: int
+    ttl: int
+    public_key: bytes
+    signature_v2: bytes
+    data: bytes
+    def __init__(self, value: _Optional[bytes] = ..., signature_v1: _Optional[bytes] = ..., validity_type: _Optional[int] = ..., validity: _Optional[bytes] = ..., sequence: _Optional[int] = ..., ttl: _Optional[int] = ..., public_key: _Optional[bytes] = ..., signature_v2: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
