@@ -7,7 +7,7 @@ import ipaddress
 import os
 import random
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
@@ -39,11 +39,13 @@ from hausd.p2p.book import PeerBook
 from hausd.p2p.gossip import Gossip
 from hausd.p2p.identify import Identify
 from hausd.p2p.mdns import local_peers
-from hausd.p2p.network import Network
+from hausd.p2p.network import Connection, Network
 from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import Pubsub, Topic
 from hausd.p2p.redial import Redial
+from hausd.p2p.visits import Visits
 from hausd.policy.reach import Reach
+from hausd.wire.cards import TOPIC as EVENTS
 
 log = structlog.get_logger("hausd.p2p")
 
@@ -68,12 +70,16 @@ class Host:
         pubsub: Pubsub,
         listening: tuple[Endpoint, ...],
         announce: tuple[Multiaddr, ...],
+        visits: Visits,
+        identified: list[Callable[[Connection], None]],
     ) -> None:
         self.peer_id = peer_id
         self._network = network
         self._pubsub = pubsub
         self._listening = listening
         self._announce = announce
+        self._visits = visits
+        self._identified = identified
 
     @property
     def addresses(self) -> tuple[Multiaddr, ...]:
@@ -84,6 +90,11 @@ class Host:
         ends = [parse_endpoint(each) for each in self._announce]
         ends = ends or [end for bound in self._listening for end in _ends(bound)]
         return tuple(replace(each, peer=self.peer_id).multiaddr for each in ends)
+
+    @property
+    def bound(self) -> tuple[Endpoint, ...]:
+        """Where it listens, as others may reach that."""
+        return tuple(end for each in self._listening for end in _ends(each))
 
     def peers(self) -> list[PeerView]:
         """Who is connected now."""
@@ -118,7 +129,8 @@ class Host:
         Addresses that lead nearer than ``told_at`` (see ``reach_of``) are left out, as are those
         that can't be dialled at all. The caller sets the deadline. Raises PeerUnreachable.
         """
-        if self._network.connection(told.peer) is not None:
+        if (connection := self._network.connection(told.peer)) is not None:
+            connection.visit = False
             return
         for untrusted in told.addresses[:MAX_ADDRESSES]:
             try:
@@ -147,6 +159,20 @@ class Host:
         metrics.BANNED.inc()
         log.warning("peer-banned", peer=peer, for_s=for_s, why=why)
         self._network.drop(peer, f"banned: {why}")
+
+    def visit(
+        self, peer: PeerId, endpoints: Iterable[Endpoint]
+    ) -> AbstractAsyncContextManager[Connection]:
+        """See ``Visits``: a connection to ask something, not to be kept."""
+        return self._visits.visit(peer, endpoints)
+
+    def connection(self, peer: PeerId) -> Connection | None:
+        """The connection to a peer, if there is one."""
+        return self._network.connection(peer)
+
+    def on_identified(self, told: Callable[[Connection], None]) -> None:
+        """Calls ``told`` whenever it is learned where a connected peer can be dialled."""
+        self._identified.append(told)
 
     def handle(self, protocol: str, handler: Handler) -> None:
         """Hands each stream of a protocol that a peer opens to ``handler``, in a task of its own.
@@ -209,7 +235,9 @@ async def open_host(
             nursery=nursery,
         )
         bound = tuple(_bound(listener) for listener in listeners)
-        host = Host(me, network, pubsub, bound, settings.announce)
+        visits = Visits(network, clock, lambda peer: pubsub.shares(peer, EVENTS))
+        identified: list[Callable[[Connection], None]] = []
+        host = Host(me, network, pubsub, bound, settings.announce, visits, identified)
         redial = Redial(
             network,
             book,
@@ -218,17 +246,29 @@ async def open_host(
             clock=clock,
             rng=rng,
         )
-        Identify(network, key.public, lambda: _undressed(host.addresses), redial.learned)
+        identified.append(redial.learned)
+        Identify(
+            network,
+            key.public,
+            lambda: _undressed(host.addresses),
+            lambda connection: _tell_all(identified, connection),
+        )
         for listener in listeners:
             nursery.start_soon(network.serve, listener)
         nursery.start_soon(pubsub.run)
         nursery.start_soon(redial.run)
+        nursery.start_soon(visits.run)
         if settings.mdns and (interfaces := _interfaces(bound)):
             await stack.enter_async_context(
                 local_peers(host.addresses, redial.found, rng, interfaces=interfaces)
             )
         log.info("p2p-open", peer=me, addresses=list(host.addresses))
         yield host
+
+
+def _tell_all(listeners: Iterable[Callable[[Connection], None]], connection: Connection) -> None:
+    for told in listeners:
+        told(connection)
 
 
 async def _listen(

@@ -57,6 +57,8 @@ class Connection:
     """As the system says: where a name has led."""
     direction: Direction
     since_ms: int
+    visit: bool = False
+    """Dialled to ask something once: not to be kept (see ``Visits``)."""
     handlers: int = 0
     known_addresses: list[Multiaddr] = field(default_factory=list)
 
@@ -181,16 +183,25 @@ class Network:
 
     # -- going out --
 
-    async def dial(self, peer: PeerId, endpoint: Endpoint, told_at: Reach = Reach.MACHINE) -> None:
+    async def dial(
+        self,
+        peer: PeerId,
+        endpoint: Endpoint,
+        told_at: Reach = Reach.MACHINE,
+        *,
+        visit: bool = False,
+    ) -> None:
         """Connects to a peer, unless it is connected. Raises PeerUnreachable.
 
-        ``told_at``: from where the address was told, see ``policy.reach``.
+        ``told_at``: from where the address was told, see ``policy.reach``. ``visit``: to be closed
+        again before long, unless somebody dials the peer to keep it.
         """
         if peer == self.me:
             raise PeerUnreachable("that is this node itself")
         while (under_way := self._dialling.get(peer)) is not None:
             await under_way.wait()
-        if peer in self._peers:
+        if (connection := self._peers.get(peer)) is not None:
+            connection.visit &= visit
             return
         if self.bans.banned(peer, trio.current_time()):
             raise PeerUnreachable("the peer is banned for a while")
@@ -198,7 +209,7 @@ class Network:
         metrics.CONNECTIONS.labels(Direction.OUT).inc()
         try:
             with trio.fail_after(DIAL_S):
-                await self._nursery.start(self._go, peer, endpoint, told_at)
+                await self._nursery.start(self._go, peer, endpoint, told_at, visit)
         except trio.TooSlowError:
             raise PeerUnreachable(f"no answer within {DIAL_S:g} s") from None
         except PeerUnreachable:
@@ -213,13 +224,14 @@ class Network:
         peer: PeerId,
         endpoint: Endpoint,
         told_at: Reach,
+        visit: bool,
         task_status: trio.TaskStatus[None],
     ) -> None:
         """Dials and serves the connection; ``started`` with nothing, or raises before."""
         began = _Once(task_status)
         stream, seen_at = await connect_tcp(endpoint, peer, told_at)
         try:
-            await self._hold(stream, endpoint, seen_at, peer, began)
+            await self._hold(stream, endpoint, seen_at, peer, began, visit=visit)
         except (ConnectionRefused, UpgradeFailed) as error:
             if not began.done:
                 raise PeerUnreachable(str(error)) from error
@@ -240,6 +252,8 @@ class Network:
         seen_at: Endpoint,
         expected: PeerId | None,
         task_status: trio.TaskStatus[None],
+        *,
+        visit: bool = False,
     ) -> None:
         """A connection's whole life. Raises ConnectionRefused, UpgradeFailed."""
         with self._places.take(address, inbound=expected is None):
@@ -255,6 +269,7 @@ class Network:
                 seen_at=seen_at,
                 direction=Direction.IN if expected is None else Direction.OUT,
                 since_ms=self._clock.now_ms(),
+                visit=visit,
             )
             await self._enter(connection)
             try:

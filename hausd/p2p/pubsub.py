@@ -175,6 +175,10 @@ class Pubsub:
     def subscribers(self, topic: str) -> set[PeerId]:
         return self._gossip.subscribers(topic)
 
+    def shares(self, peer: PeerId, but: str) -> bool:
+        """Whether a peer listens to one of our topics, other than ``but``."""
+        return any(peer in self.subscribers(each) for each in self._topics if each != but)
+
     def publish(self, topic: str, data: bytes) -> int:
         """Signs and sends a message; gives the number of peers it goes to."""
         if len(data) > self._limits.message_bytes:

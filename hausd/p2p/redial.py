@@ -117,6 +117,8 @@ class Redial:
 
     def learned(self, connection: Connection) -> None:
         """A peer told where it can be dialled."""
+        if connection.visit:
+            return
         self._book.seen(
             connection.peer,
             connection.known_addresses,
@@ -181,7 +183,7 @@ class Redial:
 
     def _due(self, now: float) -> tuple[list[PeerId], float]:
         """Whom to dial now, and when to look again."""
-        connected = len(self._network.connections())
+        connected = sum(not one.visit for one in self._network.connections())
         missing = self._keep_peers - connected - len(self._under_way - self._bootstrap.keys())
         due: list[PeerId] = []
         next_s = now + LONGEST_S
