@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 SOCKET_NAME = "admin.sock"
 _MAX_SOCKET_PATH_BYTES = 107
-_TIMES = frozenset({"time", "created", "started", "since", "until"})
+_TIMES = frozenset({"time", "created", "started", "since", "until", "next_try"})
 
 
 class Refused(Exception):

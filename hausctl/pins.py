@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
@@ -9,10 +10,14 @@ import typer
 from hausctl.client import shaped
 from hausctl.context import Here
 from hausctl.store import answer_verified
-from hausctl.words import ago, size
+from hausctl.words import ago, short_id, size, span
 
 if TYPE_CHECKING:
-    from hausd.core.shapes import PinShape
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from hausd.core.shapes import PinShape, RemotePinShape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -23,19 +28,56 @@ Target = Annotated[
 
 @app.command("list")
 def list_pins(ctx: typer.Context) -> None:
-    """Lists what is pinned."""
+    """Lists what is pinned, here and elsewhere."""
     here = Here.of(ctx)
     value = here.client.get("pins")
     if here.json or not value:
         here.answer(value, "Nothing is pinned.")
         return
+    pins = cast("list[PinShape]", shaped(value))
+    tables = [_here(pins)] if any(pin.here for pin in pins) else []
+    if any(pin.remote for pin in pins):
+        tables.append(_elsewhere(pins))
+    here.answer(value, *tables)
+
+
+def _here(pins: Sequence[PinShape]) -> Table:
     from rich.table import Table
 
     table = Table("Target", "Kind", "Size", "Complete", "Pinned", box=None, pad_edge=False)
-    for pin in cast("list[PinShape]", shaped(value)):
-        whole = "yes" if pin.complete else "[yellow]no[/]"
-        table.add_row(pin.target, pin.kind, size(pin.bytes), whole, ago(pin.created))
-    here.answer(value, table)
+    for pin in pins:
+        if pin.here:
+            whole = "yes" if pin.complete else "[yellow]no[/]"
+            table.add_row(pin.target, pin.kind, size(pin.bytes), whole, ago(pin.created))
+    return table
+
+
+def _elsewhere(pins: Sequence[PinShape]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("Room", "At", "Size", "State", "Finished room", box=None, pad_edge=False)
+    for pin in pins:
+        for one in pin.remote:
+            state = f"[{_COLOURS.get(one.state, 'default')}]{escape(_state(one))}[/]"
+            table.add_row(short_id(pin.target), one.to, size(one.bytes), state, one.cid)
+    return table
+
+
+_COLOURS = {"pinned": "green", "failed": "red", "pinning": "yellow"}
+
+
+def _state(pin: RemotePinShape) -> str:
+    """As in "pinning 40 %", or "failed (it can't be reached), again in 2 min 03 s"."""
+    words = pin.state
+    if pin.percent is not None:
+        words += f" {pin.percent} %"
+    if pin.because or pin.detail:
+        words += f" ({pin.because or pin.detail})"
+    if pin.next_try is not None:
+        left_s = (pin.next_try - datetime.now(UTC)).total_seconds()
+        words += f", again in {span(left_s)}" if left_s >= 1 else ", again now"
+    return words
 
 
 @app.command()
@@ -49,9 +91,39 @@ def add(ctx: typer.Context, target: Target) -> None:
 
 
 @app.command()
-def remove(ctx: typer.Context, target: Target) -> None:
+def push(
+    ctx: typer.Context,
+    room: Annotated[
+        str, typer.Argument(metavar="ROOM", help="Its id, the beginning of it, or its title.")
+    ],
+    to: Annotated[
+        str, typer.Option("--to", metavar="NAME", help="One pinning service, or kubo.")
+    ] = "",
+) -> None:
+    """Has a finished room pinned elsewhere: at the pinning services and Kubo node configured."""
+    here = Here.of(ctx)
+    value = here.client.post("pins", "push", body={"room": here.room_id(room), "to": to})
+    made = cast("list[RemotePinShape]", shaped(value))
+    names = " and ".join(one.to for one in made)
+    rest = "`hausctl pins list` shows how far it is."
+    here.answer(value, f"{made[0].cid} is being pinned at {names}. {rest}")
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    target: Target,
+    from_: Annotated[
+        str, typer.Option("--from", metavar="NAME", help="A pinning service, or kubo: there only.")
+    ] = "",
+) -> None:
     """Unpins; the content stays until its place is needed, or store gc."""
     here = Here.of(ctx)
+    if from_:
+        here.client.delete("pins", target, "at", from_)
+        said = f"{target} is being removed from {from_}."
+        here.answer({"removed": target, "from": from_}, said)
+        return
     here.client.delete("pins", target)
     here.answer({"removed": target}, f"{target} is pinned no more.")
 

@@ -37,6 +37,7 @@ from hausd.core.shapes import (
     PeerShape,
     PinShape,
     ReloadShape,
+    RemotePinShape,
     RoomShape,
     StatusShape,
     VerifyShape,
@@ -44,6 +45,7 @@ from hausd.core.shapes import (
 )
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
+from hausd.remote import RemotePins
 from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
@@ -66,6 +68,7 @@ class Control:
     http: str | None = None
     network: NodeNetwork | None = None
     directory: Directory | None = None
+    remote: RemotePins | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)
@@ -185,7 +188,19 @@ class Control:
     # -- pins and store --
 
     async def pins(self) -> Sequence[PinShape]:
-        return self.store.pins.shapes()
+        here = self.store.pins.shapes()
+        return self.remote.beside(here) if self.remote is not None else here
+
+    async def push_pin(self, room: RoomId, to: str) -> Sequence[RemotePinShape]:
+        return await self._remote().push(room, to)
+
+    async def remove_remote_pin(self, target: str, from_: str) -> None:
+        self._remote().remove(target, from_)
+
+    def _remote(self) -> RemotePins:
+        if self.remote is None:
+            raise Problem("not-yet", "the node is starting", "try again in a moment", 503)
+        return self.remote
 
     async def add_pin(self, target: str) -> PinShape:
         try:

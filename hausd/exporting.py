@@ -31,13 +31,7 @@ async def export_room(
     room: Room, store: Store, form: ExportFormat, path: Path | None, progress: Progress
 ) -> ExportShape:
     """Raises Problem where the room is not finished, or the file can't be written."""
-    if room.state not in (RoomState.ENDED, RoomState.CLOSED):
-        raise Problem(
-            "not-finished",
-            f"the room is {room.state.value}: only a finished recording can be exported",
-            hint="stop the encoder and wait until the room has ended, or `hausctl rooms close`",
-            status=409,
-        )
+    _check_finished(room)
     if form == "mp4":
         return await _mp4(room, store, _needed(path), progress)
     exported = await _directory(room, store)
@@ -49,6 +43,22 @@ async def export_room(
     return ExportShape(
         room=room.id, format=form, cid=str(exported.root), path=str(path), bytes=written
     )
+
+
+async def finished_directory(room: Room, store: Store) -> Exported:
+    """The directory of a finished room, all of it in the store. Raises Problem."""
+    _check_finished(room)
+    return await _directory(room, store)
+
+
+def _check_finished(room: Room) -> None:
+    if room.state not in (RoomState.ENDED, RoomState.CLOSED):
+        raise Problem(
+            "not-finished",
+            f"the room is {room.state.value}: only a finished recording can be given out",
+            hint="stop the encoder and wait until the room has ended, or `hausctl rooms close`",
+            status=409,
+        )
 
 
 def _needed(path: Path | None) -> Path:

@@ -40,6 +40,7 @@ from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_elsewhere, open_network
 from hausd.p2p import ListenFailed
+from hausd.remote import RemotePins, open_remote_pins
 from hausd.retrieval import FetchedBlocks, RetrievingNetwork, open_retrieval
 from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
@@ -190,6 +191,9 @@ async def _run(
                 elsewhere = await stack.enter_async_context(hearing)
                 control.directory, on_demand = elsewhere.directory, elsewhere.on_demand
 
+            control.remote = await stack.enter_async_context(
+                open_remote_pins(home, config, rooms, store, network, parts.clock)
+            )
             ready = trio.Event()
             api_ports = ApiPorts(
                 catalog=rooms,
@@ -218,7 +222,7 @@ async def _run(
                 )
             )
             rtmp = await stack.enter_async_context(serve_rtmp(doors, rooms, rtmp_limits(config)))
-            control.apply = partial(_apply, parts, rtmp, store)
+            control.apply = partial(_apply, parts, rtmp, store, control.remote)
             await stack.enter_async_context(
                 serve_admin(admin_app(control, ring), home.admin_socket)
             )
@@ -234,13 +238,16 @@ async def _run(
                 await _serve_until_stopped(signals, control)
 
 
-def _apply(parts: RoomParts, rtmp: RtmpIngest, store: Store, changes: Changes) -> None:
+def _apply(
+    parts: RoomParts, rtmp: RtmpIngest, store: Store, remote: RemotePins, changes: Changes
+) -> None:
     """Takes over what a running node can."""
     config = changes.effective
     set_level(config.log.level)
     parts.settings = room_settings(config)
     rtmp.set_limits(rtmp_limits(config))
     store.set_limits(store_limits(config))
+    remote.automatic = config.ipfs.pin_finished
 
 
 # -- what it says, and the demo --

@@ -34,6 +34,7 @@ from hausd.core.shapes import (
     PeerShape,
     PinShape,
     ReloadShape,
+    RemotePinShape,
     RoomShape,
     Shape,
     StatusShape,
@@ -110,6 +111,13 @@ class NewPin(Shape):
     """What to pin: a room id or a CID."""
 
     target: str
+
+
+class Push(Shape):
+    """What is to be pinned elsewhere, and where; empty: everywhere."""
+
+    room: str
+    to: str = ""
 
 
 class Export(Shape):
@@ -209,6 +217,16 @@ async def _add_pin(node: Node, new: NewPin) -> PinShape:
 @_routes.post("/pins/verify")
 async def _verify_pins(node: Node) -> Response:
     return Work("pins-verify", node.verify_pins)
+
+
+@_routes.post("/pins/push", status_code=HTTPStatus.ACCEPTED)
+async def _push_pin(node: Node, push: Push) -> Sequence[RemotePinShape]:
+    return await node.push_pin(_room_id(push.room), push.to)
+
+
+@_routes.delete("/pins/{target}/at/{name}", status_code=HTTPStatus.ACCEPTED)
+async def _remove_remote_pin(node: Node, target: str, name: str) -> None:
+    await node.remove_remote_pin(target, name)
 
 
 @_routes.delete("/pins/{target}", status_code=HTTPStatus.NO_CONTENT)

@@ -20,6 +20,7 @@ from hausd.core.shapes import (
     PeerShape,
     PinShape,
     ReloadShape,
+    RemotePinShape,
     RoomShape,
     StatusShape,
     VerifyShape,
@@ -80,6 +81,12 @@ class NodeControl(Protocol):
 
     async def remove_pin(self, target: str) -> None:
         """Problem ``not-found`` where nothing of that name is pinned."""
+
+    async def push_pin(self, room: RoomId, to: str) -> Sequence[RemotePinShape]:
+        """Has a finished room pinned elsewhere: at ``to``, or everywhere where that is empty."""
+
+    async def remove_remote_pin(self, target: str, from_: str) -> None:
+        """Has a room, or a CID, removed from a place that is not this node."""
 
     async def verify_pins(self, progress: Progress) -> VerifyShape:
         """Reads every pinned block again."""

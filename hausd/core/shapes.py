@@ -220,14 +220,37 @@ class PeerShape(Shape):
     score: float
 
 
+class RemotePinShape(Shape):
+    """A finished recording at a pinning service or Kubo node called ``to``.
+
+    ``state`` is queued, pinning, pinned, failed (tried again at ``next_try``) or removing;
+    ``percent`` how much was handed over, where this node sends it; ``detail`` what the service
+    says of it, ``because`` why the last try failed.
+    """
+
+    to: str
+    cid: str
+    state: str
+    percent: int | None = None
+    bytes: int
+    detail: str = ""
+    because: str = ""
+    tries: int = 0
+    since: datetime
+    next_try: datetime | None = None
+
+
 class PinShape(Shape):
-    """Something that is never evicted: a room or a CID."""
+    """Something that is never evicted: a room or a CID. ``here`` is False for what is only pinned
+    elsewhere."""
 
     target: str
     kind: str
     created: datetime
     bytes: int
     complete: bool
+    here: bool = True
+    remote: list[RemotePinShape] = []
 
 
 class VerifyShape(Shape):

@@ -6,6 +6,9 @@ import ipaddress
 from email.utils import parsedate_to_datetime
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from hausd.core.peers import Endpoint
+from hausd.policy.reach import Reach, reach
+
 MAX_REDIRECTS = 3
 
 
@@ -31,23 +34,12 @@ def redirected(base: str, at: str, untrusted_location: str) -> str | None:
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet: not private, loopback, link-local …"""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return ip.is_global and not ip.is_multicast
+    return _is_address(address) and reach(_endpoint(address)) is Reach.WORLD
 
 
 def is_loopback_name(host: str) -> bool:
     """Whether a name or address stays on this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return reach(_endpoint(host)) is Reach.MACHINE
 
 
 def pause_s(untrusted_retry_after: str | None, now_s: float) -> float:
@@ -66,6 +58,12 @@ def pause_s(untrusted_retry_after: str | None, now_s: float) -> float:
 
 def _port(url: SplitResult) -> int:
     return url.port or (443 if url.scheme == "https" else 80)
+
+
+def _endpoint(host: str) -> Endpoint:
+    if not _is_address(host):
+        return Endpoint("dns", host, 0, None)
+    return Endpoint("ip6" if ":" in host else "ip4", host, 0, None)
 
 
 def _is_address(host: str) -> bool:

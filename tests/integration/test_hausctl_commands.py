@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -441,3 +441,33 @@ def test_a_command_imports_neither_pydantic_nor_the_daemon() -> None:
         [sys.executable, "-c", watch], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout == "[]\n"
+
+
+async def test_pins_elsewhere(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        room = (await hausctl(tmp_path, "rooms", "create", "Saturday", "--json")).json["id"]
+        pushed = await hausctl(tmp_path, "pins", "push", "Saturday")
+        assert pushed.out.startswith("bafybeiexample is being pinned at pinata and kubo.")
+        pinning, failed = node.elsewhere[room]
+        node.elsewhere[room] = [
+            pinning.model_copy(update={"state": "pinning", "percent": 40}),
+            failed.model_copy(
+                update={
+                    "state": "failed",
+                    "because": "it can't be reached",
+                    "next_try": datetime.now(UTC) + timedelta(seconds=125),
+                }
+            ),
+        ]
+        shown = (await hausctl(tmp_path, "pins", "list")).out
+        assert "pinning 40 %" in shown
+        assert "failed (it can't be reached), again in 2 min 0" in shown
+        (listed,) = (await hausctl(tmp_path, "pins", "list", "--json")).json
+        assert (listed["target"], listed["here"], len(listed["remote"])) == (room, False, 2)
+        one = await hausctl(tmp_path, "pins", "push", room, "--to", "pinata", "--json")
+        assert [each["to"] for each in one.json] == ["pinata"]
+        removed = await hausctl(tmp_path, "pins", "remove", room, "--from", "pinata", "--json")
+        assert removed.json == {"removed": room, "from": "pinata"}
+        again = await hausctl(tmp_path, "pins", "remove", room, "--from", "pinata")
+        assert again.code == 1
+        assert "is not pinned at pinata" in again.err

@@ -31,6 +31,7 @@ from hausd.core.shapes import (
     PublisherShape,
     RecordingShape,
     ReloadShape,
+    RemotePinShape,
     RenditionShape,
     RoomShape,
     StatusShape,
@@ -122,6 +123,7 @@ class MemoryNode:
     home: Path
     known: dict[str, RoomShape] = field(default_factory=dict)
     pinned: dict[str, PinShape] = field(default_factory=dict)
+    elsewhere: dict[str, list[RemotePinShape]] = field(default_factory=dict)
     steps: int = 0
     step_s: float = 0.0
     breaks: bool = False
@@ -219,7 +221,15 @@ class MemoryNode:
         )
 
     async def pins(self) -> Sequence[PinShape]:
-        return list(self.pinned.values())
+        only_elsewhere = [
+            PinShape(target=room, kind="room", created=THEN, bytes=0, complete=False, here=False)
+            for room in self.elsewhere
+            if room not in self.pinned
+        ]
+        return [
+            pin.model_copy(update={"remote": self.elsewhere.get(pin.target, [])})
+            for pin in (*self.pinned.values(), *only_elsewhere)
+        ]
 
     async def add_pin(self, target: str) -> PinShape:
         if not target.startswith(("baf", "k51")):
@@ -232,6 +242,22 @@ class MemoryNode:
     async def remove_pin(self, target: str) -> None:
         if self.pinned.pop(target, None) is None:
             raise Problem("not-found", "that isn't pinned", status=404)
+
+    async def push_pin(self, room: RoomId, to: str) -> Sequence[RemotePinShape]:
+        shown = await self.room(room)
+        names = [to] if to else ["pinata", "kubo"]
+        made = [
+            RemotePinShape(to=name, cid="bafybeiexample", state="queued", bytes=1, since=THEN)
+            for name in names
+        ]
+        self.elsewhere[shown.id] = made
+        return made
+
+    async def remove_remote_pin(self, target: str, from_: str) -> None:
+        left = [one for one in self.elsewhere.get(target, []) if one.to != from_]
+        if left == self.elsewhere.get(target, []):
+            raise Problem("not-found", f"{target} is not pinned at {from_}", status=404)
+        self.elsewhere[target] = left
 
     async def verify_pins(self, progress: Progress) -> VerifyShape:
         await self._work(progress)
