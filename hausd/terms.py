@@ -7,6 +7,7 @@ import sys
 
 from hausd.blocks.quota import StoreLimits
 from hausd.config import Config
+from hausd.core.ids import RoomId
 from hausd.http.limits import Limits as HttpLimits
 from hausd.ingest.server import Door
 from hausd.ingest.terms import Limits as RtmpLimits
@@ -38,6 +39,7 @@ def room_settings(config: Config) -> RoomSettings:
         live_target_s=max(1, round(media.gop_seconds)),
         live_window_s=config.live.window_s,
         archive_target_s=max(1, round(media.segment_seconds)),
+        premium=frozenset(map(RoomId, config.relay.premium)),
     )
 
 

@@ -67,6 +67,7 @@ Multiaddrs = Annotated[
     tuple[str, ...], PlainValidator(units.parse_multiaddrs), PlainSerializer(_lists)
 ]
 Peers = Annotated[tuple[str, ...], PlainValidator(units.parse_peers), PlainSerializer(_lists)]
+RoomIds = Annotated[tuple[str, ...], PlainValidator(units.parse_rooms), PlainSerializer(_lists)]
 Networks = Annotated[
     tuple[units.Network, ...], PlainValidator(units.parse_networks), PlainSerializer(_texts)
 ]

@@ -30,6 +30,7 @@ from hausd.config.options import (
     Text,
     option,
 )
+from hausd.config.relaying import RelayConfig
 from hausd.policy.uploads import ORIGIN_COPIES
 
 
@@ -428,4 +429,5 @@ class Config(Section):
     log: LogConfig = LogConfig()
     chain: ChainConfig = ChainConfig()
     p2p: P2PConfig = P2PConfig()
+    relay: RelayConfig = RelayConfig()
     ipfs: IpfsConfig = IpfsConfig()

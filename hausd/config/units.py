@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from hausd.core.ids import parse_room_id
 from hausd.core.peers import Endpoint, parse_endpoint
 
 _MAX_BYTES = 2**60
@@ -273,6 +274,18 @@ def parse_single_addresses(untrusted: object) -> tuple[Network, ...]:
 def parse_multiaddrs(untrusted: object) -> tuple[str, ...]:
     """Multiaddrs, with ``/p2p/ID`` or not."""
     return tuple(str(_endpoint(text)) for text in parse_texts(untrusted))
+
+
+def parse_rooms(untrusted: object) -> tuple[str, ...]:
+    """Room ids."""
+    texts = parse_texts(untrusted)
+    for text in texts:
+        try:
+            parse_room_id(text)
+        except ValueError as fault:
+            right = f"{fault}; `hausctl rooms list --network` shows them"
+            raise Wrong(f"{shown(text)} is not a room's id", right) from None
+    return texts
 
 
 def parse_peers(untrusted: object) -> tuple[str, ...]:

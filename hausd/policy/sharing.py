@@ -24,6 +24,11 @@ PREMIUM_WEIGHT = 4.0
 """Of a premium room over another."""
 
 
+def weight(*, premium: bool) -> float:
+    """A room's among others."""
+    return PREMIUM_WEIGHT if premium else 1.0
+
+
 @dataclass(slots=True)
 class _Flow(Generic[T]):
     """``finish`` is kept while it is ahead, or a flow that asks one by one would lose no turn."""

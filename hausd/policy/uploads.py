@@ -58,12 +58,18 @@ class _Bucket:
 
     bytes: float = 0.0
     filled_s: float | None = None
+    most: float = 0.0
+
+    @property
+    def short(self) -> bool:
+        """Whether more was taken lately than came."""
+        return self.bytes < self.most / 2
 
     def fill(self, bytes_per_s: float, now_s: float) -> None:
         """Up to now; ``bytes_per_s`` may be other than last time."""
         since_s = now_s - self.filled_s if self.filled_s is not None else _SPARE_BURST_S
-        most = max(bytes_per_s * _SPARE_BURST_S, float(_SPARE_BYTES))
-        self.bytes = min(most, self.bytes + bytes_per_s * since_s)
+        self.most = max(bytes_per_s * _SPARE_BURST_S, float(_SPARE_BYTES))
+        self.bytes = min(self.most, self.bytes + bytes_per_s * since_s)
         self.filled_s = now_s
 
 
@@ -73,8 +79,10 @@ class _Room:
     copies: float | None
     weight: float
     bucket: _Bucket = field(default_factory=_Bucket)
+    share: _Bucket = field(default_factory=_Bucket)
     slots: OrderedDict[PeerId, _Slot] = field(default_factory=OrderedDict)
     wanted_s: float = float("-inf")
+    refused_s: float = float("-inf")
     swapped_s: float = float("-inf")
 
 
@@ -238,12 +246,15 @@ class Uploads:
 
     def _share(self, one: _Room, now_s: float) -> float:
         """What is this room's while all that are wanted want theirs."""
-        wanted = sum(
+        return self._budget * one.weight / (one.weight + self._wanted(one, now_s))
+
+    def _wanted(self, one: _Room, now_s: float) -> float:
+        """The weight of all other rooms that somebody wants something of."""
+        return sum(
             other.weight
             for other in self._rooms.values()
             if other is not one and now_s - other.wanted_s <= SLOT_IDLE_S
         )
-        return self._budget * one.weight / (one.weight + wanted)
 
     def _fits(self, one: _Room, now_s: float) -> bool:
         copy = one.copy_bytes_per_s
@@ -290,18 +301,36 @@ class Uploads:
         return True
 
     def _spare(self, one: _Room, size_bytes: int, now_s: float) -> bool:
-        """What slots leave of the budgets, the node's and the room's, and a little on top."""
+        """What slots leave of the budgets, the node's and the room's, and a little on top.
+
+        Where that is short, rooms that want of it have their shares by weight. Where it is not,
+        a room may take what the others leave.
+        """
         left = (1 + _SPARE) * self._budget - self.cost_bytes_per_s(now_s)
-        buckets = [(self._bucket, left)]
+        self._bucket.fill(left, now_s)
+        one.share.fill(left * one.weight / (one.weight + self._wanted(one, now_s)), now_s)
+        buckets = [self._bucket]
         if one.copies is not None:
-            buckets.append((one.bucket, (1 + _SPARE) * self._copies(one) - self._cost(one, now_s)))
-        for bucket, rate in buckets:
-            bucket.fill(rate, now_s)
-        if not self._budget or any(bucket.bytes < size_bytes for bucket, _ in buckets):
+            rate = (1 + _SPARE) * self._copies(one) - self._cost(one, now_s)
+            one.bucket.fill(rate, now_s)
+            buckets.append(one.bucket)
+        if not self._budget or any(bucket.bytes < size_bytes for bucket in buckets):
+            one.refused_s = now_s
             return False
-        for bucket, _ in buckets:
+        if one.share.bytes < size_bytes and (self._bucket.short or self._refused(one, now_s)):
+            one.refused_s = now_s
+            return False
+        for bucket in buckets:
             bucket.bytes -= size_bytes
+        one.share.bytes = max(0.0, one.share.bytes - size_bytes)
         return True
+
+    def _refused(self, one: _Room, now_s: float) -> bool:
+        """Whether another room got less than it wanted lately."""
+        return any(
+            other is not one and now_s - other.refused_s <= SLOT_IDLE_S
+            for other in self._rooms.values()
+        )
 
     def _expire(self, now_s: float) -> None:
         for one in self._rooms.values():

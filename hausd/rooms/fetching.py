@@ -6,7 +6,7 @@ crash) is gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -23,6 +23,7 @@ from hausd.core.unixfs import FileNode, read_node, spans
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.ports import BlockStore, Leaves
 from hausd.rooms.recorder import Recorder
+from hausd.rooms.turns import Turns
 
 LEAVES_AT_ONCE = 16
 """Of one segment: 2 MiB in memory and on the way."""
@@ -40,6 +41,9 @@ class Fetcher:
     leaves: Leaves
     table: LeafTable
     recorder: Recorder
+    turns: Turns
+    weight: Callable[[], float]
+    """The room's share of the line, among others."""
 
     async def node(self, cid: CID, told_by: PeerId | None) -> bytes:
         """A manifest node; what was fetched is kept for who asks here. Raises LeafMissing."""
@@ -142,14 +146,15 @@ class Fetcher:
             held = await self.store.block(cid)
         if held is not None:
             return bytes(held)
-        return await self.leaves.fetch(
-            self.room,
-            cid,
-            max_bytes,
-            told_by=told_by,
-            deadline_s=trio.current_time() + _DEADLINE_S,
-            priority=Priority.ARCHIVE,
-        )
+        async with self.turns.turn(self.room, self.weight(), max_bytes):
+            return await self.leaves.fetch(
+                self.room,
+                cid,
+                max_bytes,
+                told_by=told_by,
+                deadline_s=trio.current_time() + _DEADLINE_S,
+                priority=Priority.ARCHIVE,
+            )
 
 
 def _in_order(root: CID, nodes: dict[CID, bytes]) -> tuple[tuple[CID, bytes], ...]:

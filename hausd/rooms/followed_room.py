@@ -13,26 +13,25 @@ from dataclasses import replace
 import structlog
 import trio
 
-from hausd.core.errors import Problem
 from hausd.core.following import Ask, Told
-from hausd.core.ids import RoomId
-from hausd.core.keys import PublicKey, open_room_authority
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.policy.roles import Local, Why, here
+from hausd.policy.sharing import weight
 from hausd.rooms.archive import rank
 from hausd.rooms.archivist import Archivist
 from hausd.rooms.door import Door
+from hausd.rooms.evidence import keep_evidence
 from hausd.rooms.fetching import Fetcher
 from hausd.rooms.follower import Events, Follower
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
-from hausd.rooms.metrics import CONTRADICTIONS, FOLLOWING_FAILED, SEGMENTS_RECORDED
+from hausd.rooms.metrics import FOLLOWING_FAILED, SEGMENTS_RECORDED
 from hausd.rooms.ports import Network
 from hausd.rooms.pulling import Puller
-from hausd.rooms.records import RoomRecord
+from hausd.rooms.records import RoomRecord, authority_of
 from hausd.rooms.room import Room, RoomParts
 from hausd.wire.announce import Signed
 from hausd.wire.follow import TickChain
@@ -53,8 +52,6 @@ _ENDED_AFTER_S = 300.0
 """An origin that is silent for so long is held to be gone. It may come back all the same."""
 _BEGIN_AGAIN_S = 1.0
 _BEGIN_AGAIN_MAX_S = 60.0
-_EVIDENCE = 4
-"""Pairs that are kept: a statement has up to 32 KiB, and a room's file 1 MiB."""
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
 _RECENT = 64
 """Ticks that are asked for when joining, and after a silence: 25 s."""
@@ -86,7 +83,15 @@ class FollowedRoom(Room):
         self._door = Door(self.id, self._authority, self._chain, self.leaves, self._contradiction)
         self._puller = Puller(self.id, network, self.leaves, store)
         self._archivist = Archivist(
-            Fetcher(self.id, store, network, self.leaves, self.recorder),
+            Fetcher(
+                self.id,
+                store,
+                network,
+                self.leaves,
+                self.recorder,
+                self._parts.turns,
+                lambda: weight(premium=self.premium),
+            ),
             self.record.listed,
             recording=self._recording,
             list_segment=self._list_segment,
@@ -291,22 +296,10 @@ class FollowedRoom(Room):
         self._save()
 
     def _contradiction(self, first: Signed[Statement], second: Signed[Statement]) -> None:
-        """Keeps the evidence, once for each pair, as far as there is room."""
-        pair = (first.encoded, second.encoded)
-        known = self.record.evidence
-        if pair in known or pair[::-1] in known:
-            return
-        CONTRADICTIONS.inc()
-        if len(known) >= _EVIDENCE:
-            return  # more of it says nothing more
-        known.append(pair)
-        said = first.statement
-        self.notice(
-            "contradiction",
-            f"The room's origin signed two different statements for one place ({_place(said)}): "
-            "its key is in use twice, or its owner deceives. The first one is followed.",
-        )
-        self._save()
+        said = keep_evidence(self.record, first, second)
+        if said is not None:
+            self.notice("contradiction", said)
+            self._save()
 
     # -- the recording --
 
@@ -370,18 +363,6 @@ class FollowedRoom(Room):
         return sorted(made, key=rank)
 
 
-def authority_of(record: RoomRecord) -> PublicKey:
-    """The key that signs a followed room's stream. Raises Problem where it is not known here."""
-    authority = open_room_authority(RoomId(record.id))
-    if authority is None:
-        raise Problem(
-            "unknown-authority",
-            "only open rooms (k51…) can be followed: an event's stream key is named by its chain",
-            status=422,
-        )
-    return authority
-
-
 def _variant(lane: Lane, live: LiveTrack) -> Variant:
     """As the origin offers it. Who joined late measured too little, and says what it was told."""
     variant = live.variant()
@@ -389,8 +370,3 @@ def _variant(lane: Lane, live: LiveTrack) -> Variant:
         told = lane.track
         return replace(variant, peak_bps=told.peak_bps, average_bps=told.average_bps)
     return variant
-
-
-def _place(said: Statement) -> str:
-    kind = "tick" if isinstance(said, End) else type(said).__name__.lower()
-    return f"{kind} {said.n} of session {said.session}"

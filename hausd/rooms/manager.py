@@ -17,10 +17,10 @@ from hausd.core.live import RoomState
 from hausd.core.publishing import FeedOver, Publisher, Refused
 from hausd.core.shapes import RoomShape
 from hausd.core.storage import LEFT, SegmentKey
-from hausd.rooms.followed_room import FollowedRoom, authority_of
+from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.origin_room import OriginRoom
-from hausd.rooms.records import Role, RoomRecord
+from hausd.rooms.records import Role, RoomRecord, authority_of
 from hausd.rooms.reload import reload_archive
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape

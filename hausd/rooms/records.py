@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, parse_room_id
-from hausd.core.keys import SigningKey, open_room_authority
+from hausd.core.keys import PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
 
 _SUFFIX = ".room.json"
@@ -80,6 +81,18 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 def encode(record: RoomRecord) -> bytes:
     """A record as its file holds it."""
     return msgspec.json.encode(record)
+
+
+def authority_of(record: RoomRecord) -> PublicKey:
+    """The key that signs a followed room's stream. Raises Problem where it is not known here."""
+    authority = open_room_authority(RoomId(record.id))
+    if authority is None:
+        raise Problem(
+            "unknown-authority",
+            "only open rooms (k51…) can be followed: an event's stream key is named by its chain",
+            status=422,
+        )
+    return authority
 
 
 class RecordError(Exception):

@@ -34,6 +34,7 @@ from hausd.rooms.metrics import NOTICES
 from hausd.rooms.ports import BlockStore, MediaWorkers, Network
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
+from hausd.rooms.turns import Turns
 from hausd.wire.worker import WorkerConfig
 
 log = structlog.get_logger("hausd.rooms")
@@ -51,6 +52,8 @@ class RoomSettings:
     live_target_s: int
     live_window_s: float
     archive_target_s: int
+    premium: frozenset[RoomId] = frozenset()
+    """Rooms that go before others."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class RoomParts:
     random_bytes: Callable[[int], bytes]
     network: Network | None = None
     workload: Workload = field(default_factory=Workload)
+    turns: Turns = field(default_factory=Turns)
 
 
 class Room(ABC):
@@ -212,6 +216,11 @@ class Room(ABC):
     def _touch(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+    @property
+    def premium(self) -> bool:
+        """Whether it goes before others here."""
+        return self.id in self._parts.settings.premium
 
     @property
     def place(self) -> Place | None:

@@ -26,6 +26,10 @@ class SharedRoom:
         return isinstance(self._room, OriginRoom)
 
     @property
+    def premium(self) -> bool:
+        return self._room.premium
+
+    @property
     def copy_bytes_per_s(self) -> float:
         live = [track for track in self._room.tracks.values() if track.active]
         return sum(track.average_bps() for track in live) / 8

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
 from prometheus_client import REGISTRY
-from support.sharing import Peer, sharing
+from support.hosts import host
+from support.sharing import LeafRoom, Peer, sharing
 
 from hausd.core.cid import CID
-from hausd.core.following import Ask, LeafMissing, Told
+from hausd.core.following import Ask, LeafMissing, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.core.media import LEAF_BYTES
+from hausd.core.peers import Verdict
+from hausd.p2p import Host
+from hausd.p2p.exchange import Exchange, UploadSettings, open_exchange
 
 ROOM = RoomId(SigningKey(bytes(31) + b"\1").public.open_room)
 
@@ -191,3 +197,59 @@ async def test_a_peer_that_hangs_up_while_it_is_served_is_nobodys_fault() -> Non
             while a.host.peers():
                 await trio.sleep(0.01)
     assert faults() == before
+
+
+async def test_a_premium_room_goes_first_over_the_wire_and_the_other_is_not_starved() -> None:
+    first, other = ROOM, RoomId(SigningKey(bytes(31) + b"\2").public.open_room)
+    budget = UploadSettings(bytes_per_s=1_000_000.0)
+    made = {room: leaves(24) for room in (first, other)}
+    giving = {
+        room: LeafRoom(is_origin=False, premium=room == first, held=made[room]) for room in made
+    }
+    got = dict.fromkeys(made, 0)
+    async with (
+        rooms_of("a", giving, budget) as (a, _),
+        rooms_of("b", {room: LeafRoom(is_origin=False) for room in made}, budget) as (b, pulling),
+    ):
+        with trio.fail_after(60):
+            await b.connect(a.addresses[0])
+            async with trio.open_nursery() as nursery:
+
+                async def fetch(room: RoomId, cid: CID) -> None:
+                    while True:
+                        with suppress(LeafMissing):
+                            await pulling.fetch(
+                                room,
+                                cid,
+                                LEAF_BYTES,
+                                told_by=a.peer_id,
+                                deadline_s=trio.current_time() + 30,
+                                priority=Priority.ARCHIVE,
+                            )
+                            got[room] += 1
+                            break
+                    if got[first] == len(made[first]):
+                        nursery.cancel_scope.cancel()
+
+                for room in (other, first):
+                    for cid in made[room]:
+                        nursery.start_soon(fetch, room, cid)
+    assert 1 <= got[other] <= len(made[other]) * 0.6
+
+
+@asynccontextmanager
+async def rooms_of(
+    name: str, rooms: dict[RoomId, LeafRoom], settings: UploadSettings
+) -> AsyncIterator[tuple[Host, Exchange]]:
+    """A node that takes part in several rooms."""
+
+    class Rooms:
+        def shared(self, room: RoomId) -> LeafRoom | None:
+            return rooms.get(room)
+
+    async with AsyncExitStack() as stack:
+        own = await stack.enter_async_context(host(name))
+        exchange = await stack.enter_async_context(open_exchange(own, Rooms(), settings))
+        for room in rooms:
+            await stack.enter_async_context(exchange.join(room, lambda peer, data: Verdict.ACCEPT))
+        yield own, exchange

@@ -23,6 +23,7 @@ class LeafRoom:
     """A room that is nothing but leaves. ``lies``: leaves of other bytes than their CIDs say."""
 
     is_origin: bool = True
+    premium: bool = False
     copy_bytes_per_s: float = 100_000.0
     state: RoomState = RoomState.LIVE
     told: Told = field(default_factory=Told)

@@ -251,3 +251,37 @@ def test_what_is_given_is_never_more_than_the_copies(followers: int) -> None:
     uploads = origin(3)
     served = sum(uploads.ask(ONE, peer(n), GIVES_NOTHING, 0.0) for n in range(followers))
     assert served == min(followers, 3)
+
+
+BLOCK = 131_072
+
+
+def shares(weights: dict[RoomId, float], every_s: dict[RoomId, float]) -> dict[RoomId, int]:
+    """Bytes that each room gets in 60 s of what slots leave, asking so often for a block."""
+    uploads = Uploads(10 * COPY)
+    for room, weight in weights.items():
+        uploads.open(room, COPY, weight=weight)
+    got = dict.fromkeys(weights, 0)
+    due_s = dict.fromkeys(weights, 0.0)
+    while (now_s := min(due_s.values())) < 60:
+        room = min(due_s, key=lambda one: due_s[one])
+        due_s[room] += every_s[room]
+        if uploads.ask(room, peer(1), GIVES_NOTHING, now_s, hedge_bytes=BLOCK):
+            got[room] += BLOCK
+    return got
+
+
+def test_archives_of_premium_rooms_go_first_and_the_others_are_not_starved() -> None:
+    hungry = {ONE: 0.004, TWO: 0.001}
+    got = shares({ONE: 4.0, TWO: 1.0}, hungry)
+    assert 3.5 < got[ONE] / got[TWO] < 4.5, "however often the other asks"
+    assert sum(got.values()) <= 1.05 * 10 * COPY * 62
+    even = shares({ONE: 1.0, TWO: 1.0}, hungry)
+    assert 0.9 < even[ONE] / even[TWO] < 1.1
+
+
+def test_what_a_room_leaves_of_its_share_is_the_others() -> None:
+    alone = shares({ONE: 1.0}, {ONE: 0.001})
+    beside = shares({ONE: 1.0, TWO: 4.0}, {ONE: 0.001, TWO: 1.0})
+    assert beside[TWO] == 60 * BLOCK, "who wants little gets all of it"
+    assert beside[ONE] > 0.9 * (alone[ONE] - beside[TWO])

@@ -20,7 +20,7 @@ from hausd.p2p.exchange.outbox import Outbox
 from hausd.p2p.exchange.ports import Shared, SharedRoom, UploadSettings
 from hausd.p2p.host import Host
 from hausd.p2p.uploading import UploadLine
-from hausd.policy.sharing import ARCHIVE_WEIGHT, CATCH_UP_WEIGHT, LIVE_WEIGHT
+from hausd.policy.sharing import ARCHIVE_WEIGHT, CATCH_UP_WEIGHT, LIVE_WEIGHT, weight
 from hausd.policy.uploads import Uploads
 from hausd.wire.blocks_protocol import BlocksAnswerer, Cancelled, Wanted
 from hausd.wire.frames import ProtocolError
@@ -153,7 +153,8 @@ class Giving:
             return
         ready = _Ready(guest, want.room, wanted.id, index, data, self._hops(want.room, room))
         flow = (want.room, want.priority)
-        if not self.line.put(flow, _WEIGHTS[want.priority], len(data), partial(self._send, ready)):
+        share = _WEIGHTS[want.priority] * weight(premium=room.premium)
+        if not self.line.put(flow, share, len(data), partial(self._send, ready)):
             self._busy(guest, wanted, index)
 
     def _send(self, ready: _Ready) -> bool:
@@ -183,7 +184,8 @@ class Giving:
 
     def _open(self, room: RoomId, one: SharedRoom) -> None:
         copies = self._settings.copies if one.is_origin else None
-        self._uploads.open(room, max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S), copies)
+        copy_bytes_per_s = max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S)
+        self._uploads.open(room, copy_bytes_per_s, copies, weight(premium=one.premium))
 
     def _admits(self, room: RoomId, cid: CID, hops: int) -> bool:
         return self.asking is not None and self.asking.admits(room, cid, hops)

@@ -23,6 +23,10 @@ class SharedRoom(Protocol):
         """Whether the stream begins here."""
 
     @property
+    def premium(self) -> bool:
+        """Whether it goes before others."""
+
+    @property
     def copy_bytes_per_s(self) -> float:
         """What sending all renditions once takes, measured."""
 
