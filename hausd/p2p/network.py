@@ -376,7 +376,7 @@ class Network:
         except* (StreamBroken, MultistreamError):
             metrics.STREAMS_REFUSED.labels("broken").inc()
             stream.reset()
-        except* Exception as error:  # a handler's fault is its stream's alone
+        except* Exception as error:  # noqa: BLE001 a handler's fault is its stream's alone
             count_swallowed("p2p-handler", error)
             self._tell_log("handler-failed", error, peer=connection.peer)
             stream.reset()

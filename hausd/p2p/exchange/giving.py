@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -13,16 +13,23 @@ import trio
 from hausd.core.cid import CID
 from hausd.core.following import Priority
 from hausd.core.ids import RoomId
-from hausd.core.peers import MAX_ADDRESSES, MAX_HOPS, Gives, PeerAddress, PeerId, PeerStream
+from hausd.core.peers import (
+    MAX_ADDRESSES,
+    MAX_HOPS,
+    Gives,
+    PeerAddress,
+    PeerId,
+    PeerStream,
+)
 from hausd.p2p import metrics
 from hausd.p2p.exchange.asking import Asking
-from hausd.p2p.exchange.outbox import Outbox
+from hausd.p2p.exchange.guests import Guest, OneOfFew, Rates
 from hausd.p2p.exchange.ports import Shared, SharedRoom, UploadSettings
 from hausd.p2p.host import Host
 from hausd.p2p.uploading import UploadLine
 from hausd.policy.sharing import ARCHIVE_WEIGHT, CATCH_UP_WEIGHT, LIVE_WEIGHT, weight
 from hausd.policy.uploads import Uploads
-from hausd.wire.blocks_protocol import BlocksAnswerer, Cancelled, Wanted
+from hausd.wire.blocks_protocol import Cancelled, Wanted
 from hausd.wire.frames import ProtocolError
 
 _WEIGHTS = {
@@ -32,22 +39,19 @@ _WEIGHTS = {
 }
 _LEAST_COPY_BYTES_PER_S = 12_500.0
 """A room that sends nothing yet still counts as one that may."""
-
-
-@dataclass(slots=True, eq=False)
-class _Guest:
-    """A peer that asks, on one stream."""
-
-    peer: PeerId
-    answerer: BlocksAnswerer = field(default_factory=BlocksAnswerer)
-    outbox: Outbox = field(default_factory=Outbox)
+_STREAMS_OF_A_PEER = 2
+_MOST_PIECES = 1024
+"""Unsent on a stream: with more of them its peer is not listened to. Of all that may be open at
+once on a stream, answered with blocks, it is twice as many."""
+_REFUSALS_PER_S, _REFUSALS_AT_ONCE = 500.0, 2000.0
+"""Blocks that a peer is told it can't have; it waits where it asks for more of those."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """A block that is to be sent."""
 
-    guest: _Guest
+    guest: Guest
     room: RoomId
     number: int
     index: int
@@ -67,6 +71,8 @@ class Giving:
         self._uploads = Uploads(settings.bytes_per_s)
         self.line = UploadLine(settings.bytes_per_s)
         """In which other protocols' blocks wait as well."""
+        self._streams = OneOfFew(_STREAMS_OF_A_PEER)
+        self._refusals = Rates(_REFUSALS_PER_S, _REFUSALS_AT_ONCE)
 
     def gives(self, room: RoomId) -> Gives:
         """What this node can send on of a room; told with each request."""
@@ -86,35 +92,44 @@ class Giving:
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer until it closes the stream."""
-        guest = _Guest(stream.peer)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(guest.outbox.run, stream)
-            try:
-                while data := await stream.receive_some():
-                    for request in guest.answerer.feed(data):
-                        match request:
-                            case Wanted():
-                                self._wanted(guest, request, nursery)
-                            case Cancelled(reply=reply):
-                                guest.outbox.write(reply)
-            except ProtocolError:
-                metrics.STREAMS_REFUSED.labels("protocol").inc()
-                stream.reset()
-            nursery.cancel_scope.cancel()
+        guest = Guest(stream.peer)
+        try:
+            with self._streams.held(stream):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(guest.outbox.run, stream)
+                    await self._listen(guest, stream, nursery)
+                    nursery.cancel_scope.cancel()
+        except* ProtocolError:
+            metrics.STREAMS_REFUSED.labels("protocol").inc()
+            stream.reset()
+
+    async def _listen(self, guest: Guest, stream: PeerStream, nursery: trio.Nursery) -> None:
+        while data := await stream.receive_some():
+            for request in guest.answerer.feed(data):
+                match request:
+                    case Wanted():
+                        self._wanted(guest, request, nursery)
+                    case Cancelled(reply=reply):
+                        guest.outbox.write(reply)
+            await guest.outbox.below(_MOST_PIECES)
+            refused, guest.refused = guest.refused, 0
+            now_s = trio.current_time()
+            await trio.sleep(self._refusals.wait_s(guest.peer, refused, now_s))
 
     # -- one want --
 
-    def _wanted(self, guest: _Guest, wanted: Wanted, nursery: trio.Nursery) -> None:
+    def _wanted(self, guest: Guest, wanted: Wanted, nursery: trio.Nursery) -> None:
         room = self._shared.shared(wanted.want.room)
         if room is None:
             for index in range(len(wanted.want.cids)):
                 guest.outbox.write(guest.answerer.none(wanted.id, index, MAX_HOPS))
+            guest.refused += len(wanted.want.cids)
             return
         self._open(wanted.want.room, room)
         for index in range(len(wanted.want.cids)):
             nursery.start_soon(self._give, guest, wanted, index, room)
 
-    async def _give(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
+    async def _give(self, guest: Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
         want = wanted.want
         cid = want.cids[index]
         waits = want.priority is Priority.LIVE and want.wait_ms > 0
@@ -169,14 +184,16 @@ class Giving:
         )
         return True
 
-    def _busy(self, guest: _Guest, wanted: Wanted, index: int) -> None:
+    def _busy(self, guest: Guest, wanted: Wanted, index: int) -> None:
         metrics.LEAVES_REFUSED.labels("busy").inc()
+        guest.refused += 1
         named = self._uploads.names(wanted.want.room, guest.peer, trio.current_time())
         peers = [PeerAddress(peer, self._addresses(peer)) for peer in named]
         guest.outbox.write(guest.answerer.busy(wanted.id, [index], peers))
 
-    def _none(self, guest: _Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
+    def _none(self, guest: Guest, wanted: Wanted, index: int, room: SharedRoom) -> None:
         metrics.LEAVES_REFUSED.labels("none").inc()
+        guest.refused += 1
         hops = self._hops(wanted.want.room, room)
         guest.outbox.write(guest.answerer.none(wanted.id, index, hops))
 

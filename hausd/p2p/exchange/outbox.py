@@ -10,21 +10,31 @@ from hausd.core.peers import PeerStream
 
 
 class Outbox:
-    """Pieces in order. Bounded by the protocol: a peer has only so many blocks open on a stream."""
+    """Pieces in order. Whoever takes requests that are answered here waits for ``below`` first:
+    a peer that does not read its answers is not listened to.
+    """
 
     def __init__(self) -> None:
         self._pieces: deque[bytes | memoryview] = deque()
         self._wake = trio.Event()
+        self._sent = trio.Event()
 
     def write(self, *pieces: bytes | memoryview) -> None:
         """Queues pieces; empty ones are left out."""
         self._pieces.extend(piece for piece in pieces if piece)
         self._wake.set()
 
+    async def below(self, pieces: int) -> None:
+        """Waits until fewer than so many are queued."""
+        while len(self._pieces) >= pieces:
+            await self._sent.wait()
+
     async def run(self, stream: PeerStream) -> None:
         """Sends what is queued until cancelled. Raises StreamBroken."""
         while True:
             while self._pieces:
                 await stream.send_all(self._pieces.popleft())
+                self._sent.set()
+                self._sent = trio.Event()
             self._wake = trio.Event()
             await self._wake.wait()

@@ -18,6 +18,7 @@ from hausd.core.peers import (
     StreamBroken,
 )
 from hausd.p2p import metrics
+from hausd.p2p.exchange.guests import OneOfFew, Rates
 from hausd.p2p.exchange.ports import Shared
 from hausd.p2p.host import Host
 from hausd.wire import announce
@@ -41,6 +42,10 @@ ANSWER_S = 3.0
 """A neighbour that takes longer to answer is passed over."""
 _MOST_ASKED = 4
 _IDLE_S = 30.0
+_STREAMS_OF_A_PEER = 4
+_QUESTIONS_PER_S, _QUESTIONS_AT_ONCE = 5.0, 30.0
+"""Of one peer. An answer has up to a quarter of a megabyte; honest peers ask twice a second where
+they miss something, for each room."""
 
 
 class Syncing:
@@ -59,22 +64,29 @@ class Syncing:
         self._hops = hops
         self._on_edge = on_edge
         self._neighbours = neighbours
+        self._streams = OneOfFew(_STREAMS_OF_A_PEER)
+        self._questions = Rates(_QUESTIONS_PER_S, _QUESTIONS_AT_ONCE)
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer's questions until it closes the stream."""
-        answerer = RoomAnswerer()
         try:
-            while True:
-                with trio.move_on_after(_IDLE_S) as idle:
-                    data = await stream.receive_some()
-                if idle.cancelled_caught or not data:
-                    return
-                for question in answerer.feed(data):
-                    metrics.ROOM_QUESTIONS.inc()
-                    await stream.send_all(self._answer(answerer, question))
+            with self._streams.held(stream):
+                await self._listen(stream)
         except ProtocolError:
             metrics.STREAMS_REFUSED.labels("protocol").inc()
             stream.reset()
+
+    async def _listen(self, stream: PeerStream) -> None:
+        answerer = RoomAnswerer()
+        while True:
+            with trio.move_on_after(_IDLE_S) as idle:
+                data = await stream.receive_some()
+            if idle.cancelled_caught or not data:
+                return
+            for question in answerer.feed(data):
+                metrics.ROOM_QUESTIONS.inc()
+                await trio.sleep(self._questions.wait_s(stream.peer, 1, trio.current_time()))
+                await stream.send_all(self._answer(answerer, question))
 
     async def ask(self, room: RoomId, ask: Ask) -> Told | None:
         """See ``rooms.ports.RoomSync``."""

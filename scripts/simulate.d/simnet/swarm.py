@@ -115,7 +115,7 @@ class Swarm:
 
     def _link(self, node: Node, count: int) -> None:
         for _ in range(4 * count):
-            if count <= 0 or len(self._alive) < 2:
+            if count <= 0 or len(self._alive) < 2 or not node.alive:
                 return
             other = self.nodes[self.random.choice(self._alive)]
             if other is node or other.number in node.links or len(other.links) >= 3 * w.MESH // 2:

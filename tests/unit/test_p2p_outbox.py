@@ -1,0 +1,42 @@
+"""What waits to be sent to a peer has a bound that whoever fills it can wait for."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from hausd.p2p.exchange.guests import Rates
+from hausd.p2p.exchange.outbox import Outbox
+
+
+class Slow:
+    """A stream whose peer reads a piece a second."""
+
+    async def send_all(self, data: bytes) -> None:
+        await trio.sleep(1)
+
+
+@pytest.fixture
+def clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+async def test_who_fills_an_outbox_waits_until_it_is_below_its_bound(clock: MockClock) -> None:
+    outbox = Outbox()
+    outbox.write(*[b"piece"] * 10)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, Slow())
+        began_s = trio.current_time()
+        await outbox.below(11)
+        assert trio.current_time() == began_s
+        await outbox.below(5)
+        assert trio.current_time() - began_s == pytest.approx(5)
+        nursery.cancel_scope.cancel()
+
+
+def test_a_peer_may_ask_so_often_and_has_to_wait_then() -> None:
+    rates = Rates(per_s=2, burst=4)
+    assert [rates.wait_s("a", 2, 0.0) for _ in range(3)] == [0, 0, 1]  # type: ignore[arg-type]
+    assert rates.wait_s("b", 2, 0.0) == 0  # type: ignore[arg-type]
+    assert rates.wait_s("a", 1, 3.0) == 0  # type: ignore[arg-type]
