@@ -38,7 +38,8 @@ async def test_a_room_that_wants_much_leaves_the_others_their_share(
     counts = Counter(taken[:600])
     assert most == 4
     assert 380 <= counts[RoomId("premium")] <= 400
-    assert abs(counts[RoomId("one")] - counts[RoomId("two")]) <= 2
+    # the first four find nobody before them, whoever they are
+    assert abs(counts[RoomId("one")] - counts[RoomId("two")]) <= 2 + 4
 
 
 async def test_who_goes_away_while_waiting_or_when_called_takes_no_turn_with_him(
