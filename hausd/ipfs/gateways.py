@@ -7,6 +7,7 @@ this machine. What is sent is bounded in size and time; nothing of it is believe
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from urllib.parse import urlsplit
@@ -121,8 +122,13 @@ class HttpGateway:
 
 
 @asynccontextmanager
-async def open_gateways(bases: Sequence[str], clock: Clock) -> AsyncIterator[list[HttpGateway]]:
-    """The gateways of these URLs, each with connections of its own that are kept."""
+async def open_gateways(
+    bases: Sequence[str], clock: Clock, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[list[HttpGateway]]:
+    """The gateways of these URLs, each with connections of its own that are kept.
+
+    ``tls`` says whose certificates are believed; None: those that the world believes.
+    """
     async with AsyncExitStack() as stack:
         made = []
         for base in bases:
@@ -135,6 +141,7 @@ async def open_gateways(bases: Sequence[str], clock: Clock) -> AsyncIterator[lis
                 },
                 timeout=httpx.Timeout(_STALL_S, connect=_CONNECT_S, pool=None),
                 limits=httpx.Limits(max_connections=MAX_UNDER_WAY),
+                verify=tls if tls is not None else True,
                 follow_redirects=False,
                 # a proxy from the environment would make every look at addresses void
                 trust_env=False,

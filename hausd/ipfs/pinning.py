@@ -18,7 +18,7 @@ from hausd.ipfs.calls import Caller, said
 from hausd.ipfs.ports import Origin, TryFailed
 from hausd.ipfs.table import PinState, RemotePin
 from hausd.policy.gateways import is_loopback_name
-from hausd.policy.reach import Reach
+from hausd.policy.reach import Reach, reach
 
 POLL_S, POLL_MOST_S = 1.0, 60.0
 MAX_ORIGINS = 20
@@ -27,6 +27,7 @@ MAX_DELEGATES = 8
 _MAX_NAME = 255
 _MAX_ID = 512
 _STATES = {"queued": PinState.QUEUED, "pinning": PinState.PINNING, "pinned": PinState.PINNED}
+_UNREACHABLE = "it can't reach this node to fetch it: set p2p.listen or p2p.announce"
 _UNDER_WAY = "queued,pinning,pinned"
 
 
@@ -67,8 +68,11 @@ class PinningService:
             if status.state is None:
                 pin.asked_cid = ""  # the next try asks for it anew
                 raise TryFailed(f"the service failed to pin it{_because(status.detail)}")
-            if (pin.state, pin.detail) != (status.state, status.detail):
-                pin.state, pin.detail = status.state, status.detail
+            detail = status.detail
+            if not detail and status.state is not PinState.PINNED and not self._reachable():
+                detail = _UNREACHABLE
+            if (pin.state, pin.detail) != (status.state, detail):
+                pin.state, pin.detail = status.state, detail
                 changed()
             if status.state is PinState.PINNED:
                 return
@@ -139,6 +143,11 @@ class PinningService:
             if (status.cid, status.name) == (pin.cid, pin.title[:_MAX_NAME]) and status.state:
                 return status
         return None
+
+    def _reachable(self) -> bool:
+        """Whether one of our addresses leads here from where the service is, for all we know."""
+        reaches = [reach(parse_endpoint(each)) for each in self._origin.addresses()]
+        return any(far is not None and far >= self._told_at for far in reaches)
 
     def _connect(self, untrusted_delegates: tuple[str, ...]) -> None:
         named: dict[PeerId, list[str]] = {}

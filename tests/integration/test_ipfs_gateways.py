@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
+import trustme
 from support.gateways import (
     BadGateway,
     Behave,
@@ -113,6 +117,55 @@ async def test_a_redirect_within_the_gateway_is_followed() -> None:
 
     async with one(behave) as (source, _):
         assert await fetch(source) == LEAF_0
+
+
+class Names(trio.abc.HostnameResolver):
+    """The name service of a world in which a gateway's names lead to chosen addresses."""
+
+    def __init__(self, table: dict[str, str]) -> None:
+        self.table = table
+
+    async def getaddrinfo(self, host: Any, port: Any, family: int = 0, *_: Any, **__: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in self.table:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.table[name], port or 0))]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("leads_to", "because"),
+    [
+        ("127.0.0.1", "redirects to a private address"),
+        ("10.0.0.1", "redirects to a private address"),
+        ("169.254.169.254", "redirects to a private address"),
+        (None, "a name without an address"),
+    ],
+)
+async def test_a_gateway_of_the_world_sends_nobody_into_a_private_network(
+    leads_to: str | None, because: str
+) -> None:
+    """It has a certificate for its names, and sends to one of them; who is there is its choice."""
+    authority = trustme.CA()
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("gw.example", "*.gw.example").configure_cert(server)
+    authority.configure_trust(client)
+    names = {"gw.example": "127.0.0.1"} | ({"in.gw.example": leads_to} if leads_to else {})
+    trio.socket.set_custom_hostname_resolver(Names(names))
+
+    async def behave(bad: BadGateway, path: str, stream: trio.SocketStream) -> None:
+        await answer(stream, 302, b"", f"location: https://in.gw.example:{bad.port}/admin")
+
+    async with (
+        gateway(behave, LEAVES, server) as bad,
+        open_gateways([f"https://gw.example:{bad.port}"], SystemClock(), client) as (source,),
+    ):
+        with pytest.raises(SourceFailed) as fault:
+            await fetch(source)
+        assert because in fault.value.because
+        assert len(bad.heads) == 1
 
 
 async def test_many_at_once_from_bad_and_good_gateways() -> None:

@@ -27,7 +27,7 @@ from hausd.ipfs.ports import Origin, TryFailed
 from hausd.ipfs.table import FILE_NAME, PinState, PinTable, RemotePin
 from hausd.policy.reach import Reach
 
-ADDRESS = "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWGRUVh9xGXVmbKLMNDmx1oBrvBJhJPWYaQHJxhbFbhGZ6"
+ADDRESS = "/ip4/93.184.216.34/tcp/4001/p2p/12D3KooWGRUVh9xGXVmbKLMNDmx1oBrvBJhJPWYaQHJxhbFbhGZ6"
 ROOM = "k51" + "a" * 59
 
 
@@ -67,6 +67,7 @@ async def keeping(
     async def get(cid: CID) -> bytes | None:
         raise AssertionError("a service fetches by itself")
 
+    home.mkdir(exist_ok=True)
     dialled: list[tuple[PeerAddress, Reach]] = []
     origin = Origin(get, lambda: [ADDRESS], lambda told, at: dialled.append((told, at)))
     clock = SystemClock()
@@ -91,6 +92,24 @@ async def test_a_recording_is_pinned_with_name_and_origins(tmp_path: Path) -> No
         assert kept.dialled == [(told, Reach.MACHINE)], "what can be dialled of what was named"
         assert pin.request_id == held["requestid"]
         assert await kept.place.holds(pin)
+
+
+async def test_a_service_that_can_not_reach_this_node_is_said_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pinning_service() as service, keeping(tmp_path, service) as kept:
+        monkeypatch.setattr(kept.place, "_told_at", Reach.WORLD)  # as if it were elsewhere
+        service.after = ["pinning"] * 1000
+        pin = kept.pinner.want(wish())
+        await kept.until(pin, PinState.PINNING)
+        assert pin.detail == ""
+    monkeypatch.setattr(f"{__name__}.ADDRESS", ADDRESS.replace("93.184.216.34", "127.0.0.1"))
+    async with pinning_service() as service, keeping(tmp_path / "other", service) as kept:
+        monkeypatch.setattr(kept.place, "_told_at", Reach.WORLD)
+        service.after = ["pinning"] * 1000
+        pin = kept.pinner.want(wish())
+        await kept.until(pin, PinState.PINNING)
+        assert "set p2p.listen or p2p.announce" in pin.detail
 
 
 async def test_a_later_recording_of_the_room_replaces_the_earlier(tmp_path: Path) -> None:

@@ -265,7 +265,7 @@ async def test_a_service_that_nobody_here_wrote_pins_replaces_and_removes() -> N
                 "npm",
                 endpoint,
                 caller,
-                Origin(get, lambda: ["/ip4/192.0.2.1/tcp/4001/p2p/x"], lambda *_: None),
+                Origin(get, lambda: ["/ip4/192.0.2.1/tcp/4001"], lambda *_: None),
             )
 
         recorded = recorded_room()

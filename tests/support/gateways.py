@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -21,6 +23,7 @@ class BadGateway:
     behave: Behave
     blocks: dict[CID, bytes] = field(default_factory=dict)
     port: int = 0
+    tls: ssl.SSLContext | None = None
     heads: list[str] = field(default_factory=list)
 
     @property
@@ -31,8 +34,9 @@ class BadGateway:
         """The block that a path asks for."""
         return self.blocks.get(CID.parse(path.partition("?")[0].rpartition("/")[2]))
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, raw: trio.SocketStream) -> None:
         received = b""
+        stream: Any = raw if self.tls is None else trio.SSLStream(raw, self.tls, server_side=True)
         try:
             while True:
                 while b"\r\n\r\n" not in received:
@@ -46,7 +50,7 @@ class BadGateway:
         except trio.BrokenResourceError:
             return
         finally:
-            await trio.aclose_forcefully(stream)
+            await trio.aclose_forcefully(raw)
 
 
 async def answer(
@@ -100,9 +104,11 @@ def refusing(status: int, *fields: str) -> Behave:
 
 
 @asynccontextmanager
-async def gateway(behave: Behave, blocks: dict[CID, bytes]) -> AsyncIterator[BadGateway]:
+async def gateway(
+    behave: Behave, blocks: dict[CID, bytes], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[BadGateway]:
     """One gateway on a port of its own, until the context is left."""
-    made = BadGateway(behave, blocks)
+    made = BadGateway(behave, blocks, tls=tls)
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(partial(trio.serve_tcp, made._serve, 0, host="127.0.0.1"))
         made.port = listeners[0].socket.getsockname()[1]
