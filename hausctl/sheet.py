@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from hausd.core.shapes import (
+        PublishedShape,
         PublisherShape,
         RenditionShape,
         RoomNetworkShape,
@@ -68,6 +69,8 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         yield from _section("Recording", facts(pairs, 2))
     if room.network:
         yield from _section("Network", facts(_network(room.network, room.role, room.why), 2))
+    if room.published:
+        yield from _section("In the DHT", facts(_published(room.published), 2))
     if room.notices:
         notices = ((clock(notice.time), escape(notice.text)) for notice in room.notices)
         yield from _section("Notices", facts(notices, 2))
@@ -83,7 +86,7 @@ def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
         ("home", escape(status.home)),
         ("publish to", escape(status.rtmp or "")),
         ("watch at", escape(status.http or "")),
-        ("other nodes", f"{status.peers} connected" if status.peer else "no network"),
+        ("other nodes", _others(status) if status.peer else "no network"),
         ("reach it at", escape(status.peer or "")),
         ("rooms", f"{live}, {count(status.viewers, 'viewer', 'viewers')}"),
         ("traffic", f"{rate(status.bitrate_in)} in, {rate(status.bitrate_out)} out"),
@@ -97,6 +100,10 @@ def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
     if status.repaired:
         mended = facts(("", escape(each)) for each in status.repaired)
         yield from _section("The last start mended", mended)
+
+
+def _others(status: StatusShape) -> str:
+    return f"{status.peers} connected, {status.dht_peers} known in the DHT"
 
 
 def sandbox(holds: list[str], missing: list[str]) -> str:
@@ -119,6 +126,18 @@ def _network(network: RoomNetworkShape, role: str, why: str | None) -> Iterator[
             yield "comes from", network.parent
     yield "goes to", count(network.copies, "node", "nodes")
     yield "neighbours", str(network.neighbours)
+
+
+def _published(published: PublishedShape) -> Iterator[tuple[str, str]]:
+    since = f", {ago(published.told)}" if published.told else ""
+    kept = f"told to {count(published.peers, 'node', 'nodes')}{since}"
+    yield "provided", kept if published.peers else "nobody was told of it yet"
+    if published.directory:
+        yield "directory", published.directory
+    if published.name_path:
+        yield "name", f"points to {escape(published.name_path)}, number {published.name_sequence}"
+        until = f", until {clock(published.name_until)}" if published.name_until else ""
+        yield "", f"kept by {count(published.name_peers, 'node', 'nodes')}{until}"
 
 
 def _publisher(publisher: PublisherShape) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ from hausd.config.home import Home
 from hausd.config.show import shown_config
 from hausd.core.cid import CID, CIDError
 from hausd.core.errors import Problem
-from hausd.core.ids import RoomId
+from hausd.core.ids import RoomId, is_room_id
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
     CardShape,
@@ -45,6 +45,7 @@ from hausd.core.shapes import (
 )
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
+from hausd.presence import Presence
 from hausd.remote import RemotePins
 from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
@@ -69,6 +70,7 @@ class Control:
     network: NodeNetwork | None = None
     directory: Directory | None = None
     remote: RemotePins | None = None
+    presence: Presence | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)
@@ -94,6 +96,7 @@ class Control:
             http=self.http,
             peer=self.network.address if self.network is not None else None,
             peers=len(self.network.host.peers()) if self.network is not None else 0,
+            dht_peers=self.presence.peers if self.presence is not None else 0,
             cpu_percent=facts.cpu_percent,
             memory_bytes=facts.memory_bytes,
             open_files=facts.open_files,
@@ -115,7 +118,11 @@ class Control:
         return [room.model_copy(update={"stream_key": None}) for room in self.rooms_of.list()]
 
     async def room(self, room: RoomId) -> RoomShape:
-        return self.rooms_of.shape(room)
+        shape = self.rooms_of.shape(room)
+        if self.presence is None:
+            return shape
+        published = self.presence.shape(self.rooms_of.find(room))
+        return shape.model_copy(update={"published": published})
 
     async def create_room(self, title: str) -> RoomShape:
         with self._on_disk("the room was not created"):
@@ -143,7 +150,13 @@ class Control:
         if peer:
             await self._network().connect(peer)
         with self._on_disk("the room is not followed"):
-            return await self.rooms_of.follow(room)
+            shape = await self.rooms_of.follow(room)
+        if peer or self.presence is None or await self.presence.seek(room):
+            return shape
+        self.rooms_of.find(room).notice(
+            "nobody-found", "No node that has this room is found yet. Looking goes on."
+        )
+        return self.rooms_of.shape(room)
 
     async def watch_room(self, room: RoomId) -> WatchShape:
         urls = self.rooms_of.urls
@@ -161,7 +174,13 @@ class Control:
         return self.network.peers() if self.network is not None else []
 
     async def cards(self, search: str) -> Sequence[CardShape]:
-        return self.directory.cards(search) if self.directory is not None else []
+        if self.directory is None:
+            return []
+        found = self.directory.cards(search)
+        if not found and self.presence is not None and is_room_id(search):
+            await self.presence.find_card(RoomId(search))
+            found = self.directory.cards(search)
+        return found
 
     async def connect_peer(self, address: str) -> PeerShape:
         return await self._network().connect(address)

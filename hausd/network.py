@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import trio
 
+from hausd.blocks.store import Store
 from hausd.config import Config
 from hausd.config.home import Home, node_key
 from hausd.core.clock import Clock
@@ -29,7 +30,9 @@ from hausd.core.peers import (
 from hausd.core.shapes import PeerShape
 from hausd.p2p import Host, PeerBook, open_host
 from hausd.p2p.exchange import Exchange, Shared, UploadSettings, open_exchange
+from hausd.p2p.kad import Dht, DhtMode, open_dht
 from hausd.policy.watching import WatchKey
+from hausd.presence import Presence
 from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.rooms.ondemand import OnDemand
@@ -43,6 +46,7 @@ class NodeNetwork:
 
     host: Host
     exchange: Exchange
+    dht: Dht
     watch_key: WatchKey
 
     @property
@@ -95,8 +99,9 @@ async def open_network(home: Home, config: Config, shared: Shared) -> AsyncItera
     async with (
         open_host(_settings(config), key, book) as host,
         open_exchange(host, shared, uploads) as exchange,
+        open_dht(host, DhtMode(config.p2p.dht)) as dht,
     ):
-        yield NodeNetwork(host, exchange, WatchKey(seed))
+        yield NodeNetwork(host, exchange, dht, WatchKey(seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +109,21 @@ class Elsewhere:
     """What this node knows of other nodes' rooms, and how it comes to be in them."""
 
     directory: Directory
+    presence: Presence
     on_demand: OnDemand
 
 
 @asynccontextmanager
 async def open_elsewhere(
-    network: NodeNetwork, rooms: Rooms, clock: Clock
+    network: NodeNetwork, rooms: Rooms, store: Store, clock: Clock
 ) -> AsyncIterator[Elsewhere]:
     """Hears of rooms and joins them until the context is left."""
     directory = Directory(rooms, clock)
-    on_demand = OnDemand(rooms, directory, network.exchange, network.watch_key)
-    async with directory.open(network.exchange), on_demand.open():
-        yield Elsewhere(directory, on_demand)
+    host, exchange, dht = network.host, network.exchange, network.dht
+    presence = Presence(host, exchange, dht, rooms, directory, store, clock)
+    on_demand = OnDemand(rooms, directory, exchange, network.watch_key, presence.seek)
+    async with directory.open(exchange), presence.open(), on_demand.open():
+        yield Elsewhere(directory, presence, on_demand)
 
 
 def _settings(config: Config) -> HostSettings:

@@ -187,9 +187,11 @@ async def _run(
 
             on_demand: OnDemand | None = None
             if network is not None:
-                hearing = open_elsewhere(network, rooms, parts.clock)
+                hearing = open_elsewhere(network, rooms, store, parts.clock)
                 elsewhere = await stack.enter_async_context(hearing)
                 control.directory, on_demand = elsewhere.directory, elsewhere.on_demand
+                control.presence = elsewhere.presence
+                shared.card_of = elsewhere.directory.card_of
 
             control.remote = await stack.enter_async_context(
                 open_remote_pins(home, config, rooms, store, network, parts.clock)

@@ -383,6 +383,12 @@ class P2PConfig(Section):
     mdns: bool = option(
         True, "Finds nodes on the local network; never while only loopback is listened on."
     )
+    dht: Literal["auto", "client", "server", "off"] = option(
+        "auto",
+        "The DHT, in which rooms are found by their id. client: this node only asks; server: it "
+        "answers others as well; auto: it answers where they can reach it, that is on the local "
+        "network, and in the open one from a public address (of its own, or announced).",
+    )
     upload: BitsPerSecond = option(
         1_000_000_000,
         "What may be sent to other nodes, all rooms together.",

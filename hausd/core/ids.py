@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import NewType
 
-from hausd.core.cid import base36
+from hausd.core.cid import CID, base36
 
 RoomId = NewType("RoomId", str)
 """Base58 address of an event account, or an open room's IPNS name (``k51…``)."""
@@ -30,9 +30,19 @@ def open_room_id(public_key: bytes) -> RoomId:
 
 def parse_room_id(untrusted: str) -> RoomId:
     """Checks the form of a room id; raises ValueError that says what one looks like."""
-    if not _ROOM_ID.fullmatch(untrusted):
+    if not is_room_id(untrusted):
         raise ValueError("a room id is an IPNS name (k51…) or a base58 account address")
     return RoomId(untrusted)
+
+
+def is_room_id(untrusted: str) -> bool:
+    """Whether this has the form of a room id."""
+    return _ROOM_ID.fullmatch(untrusted) is not None
+
+
+def room_cid(room: RoomId) -> CID:
+    """What nodes that have a room are found under in the DHT: the raw block of these bytes."""
+    return CID.of(b"/haus/1/room/" + room.encode())
 
 
 @dataclass(frozen=True, slots=True, order=True)

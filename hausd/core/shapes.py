@@ -112,6 +112,22 @@ class RoomNetworkShape(Shape):
     neighbours: int = 0
 
 
+class PublishedShape(Shape):
+    """What the DHT was told of a room.
+
+    ``peers`` keep that this node has it, since ``told``. ``directory`` is the root of the finished
+    room. ``name_path`` is where its IPNS name points, kept by ``name_peers``.
+    """
+
+    peers: int = 0
+    told: datetime | None = None
+    directory: str | None = None
+    name_path: str = ""
+    name_sequence: int = 0
+    name_until: datetime | None = None
+    name_peers: int = 0
+
+
 class RoomShape(Shape):
     """A room as one node runs it: as its ``origin`` or as a ``follower``. ``stream_key`` is given
     only on the admin socket, and so is ``why`` a follower takes part."""
@@ -135,6 +151,8 @@ class RoomShape(Shape):
     worker: WorkerShape | None = None
     recording: RecordingShape | None = None
     network: RoomNetworkShape | None = None
+    published: PublishedShape | None = None
+    """Of one room that is asked for on the admin socket, where the node takes part in the DHT."""
     notices: list[NoticeShape] = []
 
 
@@ -164,6 +182,8 @@ class StatusShape(Shape):
     peer: str | None = None
     """Where other nodes reach this one; None where it takes part in no network."""
     peers: int = 0
+    dht_peers: int = 0
+    """Peers in the DHT's routing tables."""
     cpu_percent: float
     memory_bytes: int
     open_files: int

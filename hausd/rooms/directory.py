@@ -37,6 +37,7 @@ _FORGET_S = 3600.0
 @dataclass(slots=True)
 class _Heard:
     card: Card
+    encoded: bytes
     heard_s: float
     heard_ms: int
 
@@ -61,15 +62,15 @@ class Directory:
     def judge(self, peer: PeerId, untrusted: bytes) -> Verdict:
         """The one door: whether a message is passed on, and then its card is kept."""
         try:
-            card = verified(untrusted).card
+            signed = verified(untrusted)
         except UnknownAuthority:
             verdict = Verdict.IGNORE  # an event's room: nobody here can tell who signs for it
         except CardError:
             verdict = Verdict.REJECT
         else:
-            verdict = Verdict.ACCEPT if self._is_news(card) else Verdict.IGNORE
+            verdict = Verdict.ACCEPT if self._is_news(signed.card) else Verdict.IGNORE
             if verdict is Verdict.ACCEPT:
-                self._keep(card)
+                self._keep(signed)
         CARDS.labels(verdict.value).inc()
         return verdict
 
@@ -79,6 +80,14 @@ class Directory:
         if heard is None or trio.current_time() - heard.heard_s >= _FORGET_S:
             return None
         return heard.card.title
+
+    def card_of(self, room: RoomId) -> bytes | None:
+        """A room's newest card as its authority signed it, for who asks."""
+        own = self._rooms.get(room)
+        if isinstance(own, OriginRoom):
+            return self._card(own).encoded
+        heard = self._heard.get(room)
+        return heard.encoded if heard is not None else None
 
     def cards(self, search: str = "") -> list[CardShape]:
         """Rooms of other nodes whose title, artist or id has these words; live ones first."""
@@ -98,10 +107,11 @@ class Directory:
         ours = isinstance(self._rooms.get(card.room), OriginRoom)
         return not ours and replaces(known.card if known is not None else None, card)
 
-    def _keep(self, card: Card) -> None:
+    def _keep(self, signed: SignedCard) -> None:
+        card = signed.card
         self._heard.pop(card.room, None)
         now_s = trio.current_time()
-        self._heard[card.room] = _Heard(card, now_s, self._clock.now_ms())
+        self._heard[card.room] = _Heard(card, signed.encoded, now_s, self._clock.now_ms())
         while self._heard:
             oldest = next(iter(self._heard.values()))
             if len(self._heard) <= MAX_CARDS and now_s - oldest.heard_s < _FORGET_S:

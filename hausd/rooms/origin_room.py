@@ -12,6 +12,7 @@ from typing import Literal
 import structlog
 import trio
 
+from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed
 from hausd.core.following import Ask, Told
 from hausd.core.ids import SessionId
@@ -23,12 +24,14 @@ from hausd.rooms.archive import rank
 from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
+from hausd.rooms.names import newest, renewed
 from hausd.rooms.origin import Origin, UntrustedWorker
 from hausd.rooms.outlet import Outlet
 from hausd.rooms.records import RoomRecord
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.stint import Stint
 from hausd.rooms.succession import Succession
+from hausd.wire.ipns import IpnsRecord
 from hausd.wire.worker import (
     FromWorker,
     ImageMade,
@@ -286,6 +289,32 @@ class OriginRoom(Room):
         self.record.manifest = str(self.announcer.manifest)
         SEGMENTS_RECORDED.inc()
         self._save()
+
+    # -- its name --
+
+    def finished(self, directory: CID, manifest: str) -> None:
+        """The room as of this manifest was made into a directory."""
+        self.record.directory, self.record.directory_of = str(directory), manifest
+        self._save()
+
+    def name_known(self, record: IpnsRecord) -> None:
+        """Others have this record of the room's name."""
+        if (mine := newest(self.record)) is None or mine < record:
+            self.record.name = record.encoded
+
+    async def name(self) -> IpnsRecord | None:
+        """The newest record of the room's name; one that is due is signed, and on disk before
+        anybody hears of it. Raises OSError."""
+        before = self.record.name
+        made = renewed(self.record, self._parts.clock.now_ms() * 10**6)
+        if made is not None:
+            self.record.name = made.encoded
+            try:
+                await self._save_now(strict=True)
+            except OSError:
+                self.record.name = before
+                raise
+        return newest(self.record)
 
     # -- state --
 

@@ -54,6 +54,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     missing that could be had. ``evidence`` has the first pairs of statements that no honest
     authority signs both. ``followed``: taken part in until it is unfollowed; the file of another
     one only tells whose the recordings in the store are.
+
+    ``directory`` is the root of the finished room as it was when its manifest was
+    ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
     """
 
     version: int = VERSION
@@ -76,6 +79,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     listed: dict[str, int] = msgspec.field(default_factory=dict)
     evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
     followed: bool = True
+    directory: str = ""
+    directory_of: str = ""
+    name: bytes = b""
 
 
 def encode(record: RoomRecord) -> bytes:

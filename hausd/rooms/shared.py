@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
 from hausd.core.ids import RoomId
@@ -14,8 +16,9 @@ from hausd.rooms.room import Room
 class SharedRoom:
     """One room. Implements ``p2p.exchange.ports.SharedRoom``."""
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, cards: SharedRooms) -> None:
         self._room = room
+        self._cards = cards
 
     @property
     def state(self) -> RoomState:
@@ -34,6 +37,10 @@ class SharedRoom:
         live = [track for track in self._room.tracks.values() if track.active]
         return sum(track.average_bps() for track in live) / 8
 
+    @property
+    def card(self) -> bytes | None:
+        return self._cards.card_of(self._room.id)
+
     def tell(self, ask: Ask) -> Told:
         return self._room.tell(ask)
 
@@ -46,6 +53,7 @@ class SharedRooms:
 
     def __init__(self) -> None:
         self.rooms: Rooms | None = None
+        self.card_of: Callable[[RoomId], bytes | None] = lambda room: None
         self._shared: dict[RoomId, SharedRoom] = {}
 
     def shared(self, room: RoomId) -> SharedRoom | None:
@@ -55,5 +63,5 @@ class SharedRooms:
             return None
         shared = self._shared.get(room)
         if shared is None or shared._room is not found:
-            shared = self._shared[room] = SharedRoom(found)
+            shared = self._shared[room] = SharedRoom(found, self)
         return shared

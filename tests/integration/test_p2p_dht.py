@@ -7,15 +7,35 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import pytest
 import trio
 from support.hosts import host, seed_of
+from support.peers import peer
 
 from hausd.core.cid import CID
 from hausd.core.keys import SigningKey
-from hausd.core.peers import PeerId, peer_id_of
-from hausd.p2p import Host
+from hausd.core.peers import (
+    Direction,
+    PeerId,
+    PeerStream,
+    StreamBroken,
+    parse_endpoint,
+    peer_id_of,
+)
+from hausd.p2p import Host, visits
 from hausd.p2p.kad import Dht, DhtMode, open_dht
 from hausd.wire import ipns
+from hausd.wire.kad import (
+    NEAR_PROTOCOL,
+    Contact,
+    Kind,
+    Message,
+    MessageReader,
+    Record,
+    encode,
+    ipns_key,
+    provider_key,
+)
 
 BLOCK = CID.of(b"a block")
 NAME = SigningKey(seed_of("name"))
@@ -57,9 +77,11 @@ async def run(name: str, mode: DhtMode, task_status: trio.TaskStatus[Node]) -> N
 
 
 @asynccontextmanager
-async def nodes(count: int, mode: DhtMode = DhtMode.AUTO) -> AsyncIterator[list[Node]]:
+async def nodes(
+    count: int, mode: DhtMode = DhtMode.AUTO, name: str = "node"
+) -> AsyncIterator[list[Node]]:
     async with trio.open_nursery() as nursery:
-        yield [await nursery.start(run, f"node-{number}", mode) for number in range(count)]
+        yield [await nursery.start(run, f"{name}-{number}", mode) for number in range(count)]
         nursery.cancel_scope.cancel()
 
 
@@ -100,3 +122,122 @@ async def test_providers_and_names_are_found_after_some_died() -> None:
             assert told is not None
             assert (told.path, told.sequence) == (record.path, 7)
         assert await found(made[4], CID.of(b"nobody has this")) == set()
+
+
+async def raw_ask(one: Node, other: Node, message: Message) -> Message | None:
+    """What a peer answers to what no honest node of ours would say; None where it resets."""
+    stream = await one.host.open_stream(other.host.peer_id, NEAR_PROTOCOL)
+    reader = MessageReader(1 << 20)
+    try:
+        await stream.send_all(encode(message))
+        await stream.send_eof()
+        while data := await stream.receive_some():
+            for answer in reader.feed(data):
+                return answer
+    except StreamBroken:
+        pass
+    return None
+
+
+async def test_a_liar_speaks_for_itself_alone() -> None:
+    async with nodes(3) as (liar, server, reader):
+        await liar.host.connect(server.host.addresses[0])
+        await reader.host.connect(server.host.addresses[0])
+        await until(lambda: liar.dht.peers and reader.dht.peers)
+        victim = Contact(reader.host.peer_id, (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
+        key = provider_key(BLOCK)
+        await raw_ask(liar, server, Message(Kind.ADD_PROVIDER, key, providers=(victim,)))
+        assert await found(reader, BLOCK) == set()
+        myself = Contact(liar.host.peer_id, (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
+        await raw_ask(liar, server, Message(Kind.ADD_PROVIDER, key, providers=(victim, myself)))
+        assert await found(reader, BLOCK) == {liar.host.peer_id}
+
+
+async def test_forged_and_old_records_of_a_name_are_refused_and_not_believed() -> None:
+    name = peer_id_of(NAME.public)
+    key = ipns_key(name)
+    new, old, over = (
+        ipns.sign(NAME, "/ipfs/new", 2, YEAR_3000_NS),
+        ipns.sign(NAME, "/ipfs/old", 1, YEAR_3000_NS),
+        ipns.sign(NAME, "/ipfs/over", 3, 1),
+    )
+    forged = ipns.sign(SigningKey(seed_of("forger")), "/ipfs/forged", 9, YEAR_3000_NS)
+
+    def put(value: bytes) -> Message:
+        return Message(Kind.PUT_VALUE, key, Record(key, value))
+
+    async with nodes(2) as (liar, server):
+        await liar.host.connect(server.host.addresses[0])
+        await until(lambda: liar.dht.peers and server.dht.peers)
+        assert await raw_ask(liar, server, put(new.encoded)) == put(new.encoded)
+        for wrong in (forged.encoded, old.encoded, over.encoded, b"", b"\xff" * 500):
+            assert await raw_ask(liar, server, put(wrong)) is None
+        told = await raw_ask(liar, server, Message(Kind.GET_VALUE, key))
+        assert told is not None
+        assert told.record == Record(key, new.encoded)
+
+        async def lie(stream: PeerStream) -> None:
+            await stream.receive_some()
+            answer = Message(Kind.GET_VALUE, key, Record(key, forged.encoded))
+            await stream.send_all(encode(answer))
+
+        server.host.handle(NEAR_PROTOCOL, lie)
+        assert await liar.dht.resolve(name, deadline_s=trio.current_time() + 10) is None
+
+
+async def test_peers_that_name_ever_closer_ones_end_a_lookup_within_bounds() -> None:
+    asked = 0
+
+    async def lie(stream: PeerStream) -> None:
+        nonlocal asked
+        asked += 1
+        await stream.receive_some()
+        fresh = tuple(
+            Contact(peer(random.randrange(2**40)), (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
+            for _ in range(50)
+        )
+        await stream.send_all(encode(Message(Kind.GET_PROVIDERS, b"", closer=fresh)))
+
+    async with nodes(2) as (one, liar):
+        liar.host.handle(NEAR_PROTOCOL, lie)
+        await one.host.connect(liar.host.addresses[0])
+        await until(lambda: one.dht.peers)
+        before = asked
+        with trio.fail_after(20):
+            assert await found(one, BLOCK, 15) == set()
+        assert asked - before <= 2, "all others were nobody"
+        assert one.dht.peers <= 1
+        assert len(one.host.peers()) == 1
+
+
+async def test_a_client_asks_and_is_not_asked() -> None:
+    async with nodes(2) as (server, other), nodes(1, DhtMode.CLIENT, "client") as (client,):
+        await other.host.connect(server.host.addresses[0])
+        await client.host.connect(server.host.addresses[0])
+        await until(lambda: client.dht.peers == 1 and other.dht.peers == 1)
+        other.dht.provide(BLOCK)
+        client.dht.provide(BLOCK)
+        await until(lambda: other.dht.held(BLOCK) and client.dht.held(BLOCK))
+        assert await found(client, BLOCK) == {other.host.peer_id}
+        assert await found(other, BLOCK) == {client.host.peer_id}
+        assert server.dht.peers == 1, "nobody is sent to who doesn't answer"
+        client.dht.withdraw(BLOCK)
+        assert client.dht.held(BLOCK) is None
+
+
+async def test_connections_of_lookups_are_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "MAX_VISITS", 4)
+    async with nodes(16) as made:
+        first, last = made[0], made[-1]
+        for one in made[1:]:
+            await one.host.connect(first.host.addresses[0])
+        await until(lambda: last.dht.peers >= 10)
+        last.dht.provide(BLOCK)
+        await until(lambda: last.dht.held(BLOCK))
+        assert await found(made[7], BLOCK) == {last.host.peer_id}
+        await until(lambda: len(dialled(last)) <= 5)
+        assert first.host.peer_id in dialled(last), "who was dialled to be kept is"
+
+
+def dialled(one: Node) -> list[PeerId]:
+    return [view.id for view in one.host.peers() if view.direction is Direction.OUT]

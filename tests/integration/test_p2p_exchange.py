@@ -173,6 +173,11 @@ async def test_who_joins_is_told_what_a_room_is_doing() -> None:
             assert await b.exchange.ask(ROOM, Ask(None)) == Told(by=a.host.peer_id)
             nowhere = RoomId(SigningKey(bytes(31) + b"\2").public.open_room)
             assert await b.exchange.ask(nowhere, Ask(None)) is None
+            assert await b.exchange.card(a.host.peer_id, ROOM) is None
+            a.room.card = b"a card"
+            assert await b.exchange.card(a.host.peer_id, ROOM) == b"a card"
+            assert await b.exchange.card(a.host.peer_id, nowhere) is None
+            assert await b.exchange.ask(ROOM, Ask(None)) == Told(by=a.host.peer_id)
 
 
 async def test_a_peer_that_hangs_up_while_it_is_served_is_nobodys_fault() -> None:

@@ -27,6 +27,7 @@ class LeafRoom:
     copy_bytes_per_s: float = 100_000.0
     state: RoomState = RoomState.LIVE
     told: Told = field(default_factory=Told)
+    card: bytes | None = None
     held: dict[CID, bytes] = field(default_factory=dict)
     coming: dict[CID, trio.Event] = field(default_factory=dict)
     asked: list[Ask] = field(default_factory=list)

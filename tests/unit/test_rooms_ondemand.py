@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from support.stage import Peer, Show, Stage, Wall
 
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
+from hausd.core.peers import PeerId
 from hausd.core.storage import LEFT
 from hausd.policy.roles import GRACE_S, Why
 from hausd.policy.watching import WatchKey
@@ -23,9 +24,16 @@ from hausd.rooms.ondemand import MAX_JOINING, OnDemand
 KEY = WatchKey(bytes(32))
 
 
+async def nobody(room: RoomId) -> list[PeerId]:
+    await trio.sleep(1)
+    return []
+
+
 @asynccontextmanager
-async def on_demand(peer: Peer) -> AsyncIterator[OnDemand]:
-    made = OnDemand(peer.rooms, Directory(peer.rooms, Wall()), peer.node, KEY)
+async def on_demand(
+    peer: Peer, seek: Callable[[RoomId], Awaitable[list[PeerId]]] = nobody
+) -> AsyncIterator[OnDemand]:
+    made = OnDemand(peer.rooms, Directory(peer.rooms, Wall()), peer.node, KEY, seek)
     async with made.open():
         yield made
 
@@ -60,6 +68,27 @@ async def test_a_watched_room_is_left_when_its_last_viewer_has_been_gone_for_a_w
             await show.play(10)
             assert node.followed(room).archive_of.segments, "what is still here is not lost"
             assert len(node.home.records.files) == 1
+
+
+async def test_a_room_that_no_neighbour_has_is_looked_for_further_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage() as stage:
+        origin, node = await stage.node("origin"), await stage.node("node")
+        room = RoomId((await origin.rooms.create("A room")).id)
+
+        async def found(sought: RoomId) -> list[PeerId]:
+            await trio.sleep(1)
+            stage.swarm.link(origin.node, node.node)
+            return [origin.node.id]
+
+        async with on_demand(node) as joins:
+            await joins.join(room)
+            assert node.rooms.get(room) is None
+            assert joins.missed(room)
+        async with on_demand(node, found) as joins:
+            await joins.join(room)
+            assert node.followed(room).why is Why.WATCHED
 
 
 async def test_following_and_unfollowing_while_somebody_watches(

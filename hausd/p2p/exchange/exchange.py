@@ -82,6 +82,10 @@ class Exchange:
         """See ``rooms.ports.RoomSync``."""
         return await self._syncing.ask(room, ask)
 
+    async def card(self, peer: PeerId, room: RoomId) -> bytes | None:
+        """A room's card as a connected peer gives it, unverified."""
+        return await self._syncing.card(peer, room)
+
     def place(self, room: RoomId) -> Place:
         """See ``rooms.ports.Network``."""
         hops = self._asking.hops(room)

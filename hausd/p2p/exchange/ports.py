@@ -30,6 +30,10 @@ class SharedRoom(Protocol):
     def copy_bytes_per_s(self) -> float:
         """What sending all renditions once takes, measured."""
 
+    @property
+    def card(self) -> bytes | None:
+        """Its newest card as its authority signed it."""
+
     def tell(self, ask: Ask) -> Told:
         """The statements that were asked for, as they are signed."""
 

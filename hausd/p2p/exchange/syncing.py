@@ -103,6 +103,30 @@ class Syncing:
                     return told
         return None
 
+    async def card(self, peer: PeerId, room: RoomId) -> bytes | None:
+        """The room's card as a peer gives it, unverified; None where it doesn't."""
+        with trio.move_on_after(ANSWER_S):
+            try:
+                stream = await self._host.open_stream(peer, PROTOCOL)
+                try:
+                    return await self._asked_card(stream, room)
+                finally:
+                    stream.reset()
+            except (PeerUnreachable, ProtocolRefused, StreamBroken, ProtocolError) as fault:
+                log.debug("card-not-told", peer=peer, room=room, because=str(fault))
+        return None
+
+    async def _asked_card(self, stream: PeerStream, room: RoomId) -> bytes | None:
+        asker = RoomAsker()
+        await stream.send_all(asker.ask(Question(room)))
+        while data := await stream.receive_some():
+            for answer in asker.feed(data):
+                if isinstance(answer, ToldCard):
+                    return answer.untrusted_card
+                if isinstance(answer, Done):
+                    return None
+        return None
+
     def _answer(self, answerer: RoomAnswerer, question: Question) -> bytes:
         room = self._shared.shared(question.room)
         if room is None:
@@ -112,7 +136,9 @@ class Syncing:
         head = (told.untrusted_head,) if told.untrusted_head is not None else ()
         statements = (*told.untrusted_tracks, *head, *told.untrusted_ticks)
         edge = Edge(room.state, hops=MAX_HOPS if hops is None else hops)
-        return answerer.answer(edge, statements)
+        # who wants to hear of no ticks wants to know what the room is
+        card = room.card if not (question.missing or question.recent) else None
+        return answerer.answer(edge, statements, card)
 
     async def _ask(self, peer: PeerId, room: RoomId, ask: Ask) -> Told | None:
         stream = await self._host.open_stream(peer, PROTOCOL)
@@ -139,7 +165,7 @@ class Syncing:
                     case ToldStatement(untrusted_statement=encoded):
                         statements.append(encoded)
                     case ToldCard():
-                        pass  # rooms are found by their cards on the topic of events
+                        pass  # ``card`` asks for it
                     case Done(known=known):
                         return _sorted(statements, stream.peer) if known else None
 
