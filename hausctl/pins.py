@@ -10,7 +10,8 @@ import typer
 from hausctl.client import shaped
 from hausctl.context import Here
 from hausctl.store import answer_verified
-from hausctl.words import ago, short_id, size, span
+from hausctl.times import length_s, moment
+from hausctl.words import ago, clock, short_id, size, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,11 +45,14 @@ def list_pins(ctx: typer.Context) -> None:
 def _here(pins: Sequence[PinShape]) -> Table:
     from rich.table import Table
 
-    table = Table("Target", "Kind", "Size", "Complete", "Pinned", box=None, pad_edge=False)
+    columns = ("Target", "Kind", "Holds", "Until", "Size", "Complete", "Pinned")
+    table = Table(*columns, box=None, pad_edge=False)
     for pin in pins:
         if pin.here:
             whole = "yes" if pin.complete else "[yellow]no[/]"
-            table.add_row(pin.target, pin.kind, size(pin.bytes), whole, ago(pin.created))
+            until = clock(pin.until) if pin.until is not None else "-"
+            times = (until, size(pin.bytes), whole, ago(pin.created))
+            table.add_row(pin.target, pin.kind, _depth(pin), *times)
     return table
 
 
@@ -81,13 +85,36 @@ def _state(pin: RemotePinShape) -> str:
 
 
 @app.command()
-def add(ctx: typer.Context, target: Target) -> None:
-    """Pins a room or a CID: it is never evicted."""
+def add(
+    ctx: typer.Context,
+    target: Target,
+    last: Annotated[
+        str, typer.Option("--last", metavar="TIME", help="Of a room, only the newest, as in 1h.")
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option("--until", metavar="DATE", help="When it ends, as in 2027-01-31 or +30d."),
+    ] = "",
+) -> None:
+    """Pins a room or a CID: it is never evicted. Again, it changes how much, and until when.
+
+    A followed room of which only the newest is pinned is fetched no further back.
+    """
     here = Here.of(ctx)
-    value = here.client.post("pins", body={"target": target})
+    body: dict[str, object] = {"target": target}
+    if last:
+        body["last_s"] = length_s(last)
+    if until:
+        body["until"] = moment(until).isoformat()
+    value = here.client.post("pins", body=body)
     pin = cast("PinShape", shaped(value))
     rest = "" if pin.complete else " Some of it isn't here yet."
-    here.answer(value, f"Pinned {pin.target} ({size(pin.bytes)}).{rest}")
+    ends = f", until {clock(pin.until)}" if pin.until is not None else ""
+    here.answer(value, f"Pinned {pin.target}, {_depth(pin)}{ends} ({size(pin.bytes)}).{rest}")
+
+
+def _depth(pin: PinShape) -> str:
+    return "all" if pin.last_s is None else f"the last {span(pin.last_s)}"
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from hausctl.client import shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
+from hausctl.times import length_s
 from hausctl.words import short_id, size
 
 if TYPE_CHECKING:
@@ -129,10 +130,17 @@ def follow(
             "--peer", metavar="MULTIADDR", help="A node that has it, to connect with first."
         ),
     ] = "",
+    last: Annotated[
+        str,
+        typer.Option("--last", metavar="TIME", help="Of its recording, only the newest, as in 1h."),
+    ] = "",
 ) -> None:
     """Follows another node's room: watch it here, and pass it on, until it is unfollowed."""
     here = Here.of(ctx)
-    value = here.client.post("rooms", room, "follow", body={"peer": peer})
+    body: dict[str, object] = {"peer": peer}
+    if last:
+        body["last_s"] = length_s(last)
+    value = here.client.post("rooms", room, "follow", body=body)
     here.answer(value, f"Following {room}. Watch at {value['watch_url']}")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +19,14 @@ from hausd import __version__
 from hausd.admin.ports import ExportFormat
 from hausd.blocks.errors import explain
 from hausd.blocks.pinning import TooManyPins
+from hausd.blocks.pins import BadTarget
 from hausd.blocks.store import Store
 from hausd.config import Changes, ConfigError, Loaded, compare
 from hausd.config.home import Home
 from hausd.config.show import shown_config
 from hausd.core.cid import CID, CIDError
 from hausd.core.errors import Problem
-from hausd.core.ids import RoomId, is_room_id
+from hausd.core.ids import RoomId, is_room_id, parse_room_id
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
     CardShape,
@@ -45,6 +46,7 @@ from hausd.core.shapes import (
 )
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
+from hausd.policy.depth import Depth
 from hausd.presence import Presence
 from hausd.remote import RemotePins
 from hausd.rooms.directory import Directory
@@ -146,11 +148,11 @@ class Control:
             log.error("not-kept", outcome=outcome, because=why)
             raise Problem("disk", f"{outcome}: {why}", "mend the disk, try again", 507) from fault
 
-    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
+    async def follow_room(self, room: RoomId, peer: str, last_s: float | None) -> RoomShape:
         if peer:
             await self._network().connect(peer)
         with self._on_disk("the room is not followed"):
-            shape = await self.rooms_of.follow(room)
+            shape = await self.rooms_of.follow(room, last_ms=round((last_s or 0) * 1000))
         if peer or self.presence is None or await self.presence.seek(room):
             return shape
         self.rooms_of.find(room).notice(
@@ -221,10 +223,16 @@ class Control:
             raise Problem("not-yet", "the node is starting", "try again in a moment", 503)
         return self.remote
 
-    async def add_pin(self, target: str) -> PinShape:
+    async def add_pin(self, target: str, last_s: float | None, until: datetime | None) -> PinShape:
+        until_ms = round(until.timestamp() * 1000) if until is not None else None
+        if until is not None and until <= datetime.now(UTC):
+            raise Problem("bad-depth", "the pin would end at once", "name a later date", 422)
+        depth = Depth(round(last_s * 1000) if last_s is not None else None, until_ms)
         try:
             with self._on_disk("nothing was pinned"):
-                return await self.store.pins.add(self._target(target), _quiet)
+                return await self.store.pins.add(self._target(target), _quiet, depth)
+        except BadTarget as fault:
+            raise Problem("bad-target", str(fault), status=422) from fault
         except TooManyPins as fault:
             raise Problem("too-many-pins", str(fault), status=409) from fault
 
@@ -240,12 +248,13 @@ class Control:
             )
 
     def _target(self, untrusted: str) -> str:
-        """A CID as it is, a room by the beginning of its id; a room that is gone keeps its pin."""
+        """A CID or a whole room id as it is, a room here also by the beginning of its id."""
         try:
             return str(CID.parse(untrusted))
         except CIDError:
-            pinned = {pin.target for pin in self.store.pins.shapes()}
-            return untrusted if untrusted in pinned else self.rooms_of.find(untrusted).id
+            with suppress(ValueError):  # pinned before it is followed, say
+                return parse_room_id(untrusted)
+            return self.rooms_of.find(untrusted).id
 
     async def verify_pins(self, progress: Progress) -> VerifyShape:
         found, _ = await self.store.pins.verify(_reversed(progress))

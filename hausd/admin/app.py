@@ -16,7 +16,7 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,6 +44,7 @@ from hausd.telemetry import Level, LogRing, Progress, count_swallowed
 
 _MAX_TITLE_CHARACTERS = 200
 _MAX_LOG_ENTRIES = 100_000
+_MOST_DEPTH_S = 100 * 365 * 24 * 3600
 _MOST_BAN_S = 30 * 24 * 3600
 _log = structlog.get_logger("hausd.admin")
 _routes = APIRouter(prefix="/v1")
@@ -90,9 +91,11 @@ class NewRoom(Shape):
 
 
 class Follow(Shape):
-    """With whom to connect before a room is followed: a multiaddr with ``/p2p/ID``."""
+    """With whom to connect before a room is followed: a multiaddr with ``/p2p/ID``; and how many
+    seconds of its recording are wanted."""
 
     peer: str = ""
+    last_s: Annotated[float, Field(ge=1, le=_MOST_DEPTH_S)] | None = None
 
 
 class NewPeer(Shape):
@@ -108,9 +111,11 @@ class Ban(Shape):
 
 
 class NewPin(Shape):
-    """What to pin: a room id or a CID."""
+    """What to pin: a room id or a CID; of a room the newest so many seconds; until when."""
 
     target: str
+    last_s: Annotated[float, Field(ge=1, le=_MOST_DEPTH_S)] | None = None
+    until: AwareDatetime | None = None
 
 
 class Push(Shape):
@@ -154,7 +159,8 @@ async def _close_room(node: Node, room: Room) -> RoomShape:
 
 @_routes.post("/rooms/{room}/follow")
 async def _follow_room(node: Node, room: Room, follow: Follow | None = None) -> RoomShape:
-    return await node.follow_room(room, follow.peer if follow is not None else "")
+    wish = follow or Follow()
+    return await node.follow_room(room, wish.peer, wish.last_s)
 
 
 @_routes.get("/rooms/{room}/watch")
@@ -211,7 +217,7 @@ async def _pins(node: Node) -> Sequence[PinShape]:
 
 @_routes.post("/pins", status_code=HTTPStatus.CREATED)
 async def _add_pin(node: Node, new: NewPin) -> PinShape:
-    return await node.add_pin(new.target)
+    return await node.add_pin(new.target, new.last_s, new.until)
 
 
 @_routes.post("/pins/verify")

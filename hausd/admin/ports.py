@@ -6,6 +6,7 @@ Every method may raise ``core.errors.Problem``; it becomes the answer's error.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -48,8 +49,11 @@ class NodeControl(Protocol):
     async def close_room(self, room: RoomId) -> RoomShape:
         """Ends a room for good; its publisher is let go."""
 
-    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
-        """Begins to follow another node's room; ``peer``: a multiaddr to connect with first."""
+    async def follow_room(self, room: RoomId, peer: str, last_s: float | None) -> RoomShape:
+        """Begins to follow another node's room; ``peer``: a multiaddr to connect with first.
+
+        ``last_s``: of its recording, only the newest so many seconds are fetched.
+        """
 
     async def watch_room(self, room: RoomId) -> WatchShape:
         """Where a room is watched here; opened, these URLs have the node join it."""
@@ -76,8 +80,11 @@ class NodeControl(Protocol):
 
     async def pins(self) -> Sequence[PinShape]: ...
 
-    async def add_pin(self, target: str) -> PinShape:
-        """Pins a room or a CID, given as text that is not checked yet."""
+    async def add_pin(self, target: str, last_s: float | None, until: datetime | None) -> PinShape:
+        """Pins a room or a CID, given as text that is not checked yet.
+
+        ``last_s``: of a room, only its newest so many seconds. ``until``: when the pin ends.
+        """
 
     async def remove_pin(self, target: str) -> None:
         """Problem ``not-found`` where nothing of that name is pinned."""

@@ -13,6 +13,7 @@ from hausd.blocks.prints import MAX_HANDLE, Prints
 from hausd.blocks.table import Table
 from hausd.core.ids import RoomId
 from hausd.core.storage import SegmentKey
+from hausd.policy.depth import Span
 
 _DISK_BLOCK_BYTES = 4096
 
@@ -28,6 +29,7 @@ class Volume:
 
     ``size`` is that of the file, ``content`` where its last block ends. ``table`` is kept here
     while the file is open; a closed one's is read from its trailer.
+    ``span``: when a closed segment was streamed, as far as that was looked up.
     ``fresh``: begun since the store was opened. ``corrupt`` are blocks found bad, by number.
     """
 
@@ -38,6 +40,7 @@ class Volume:
     blocks: int = 0
     content: int = 0
     closed_ms: int = 0
+    span: Span | None = None
     table: Table | None = None
     fresh: bool = False
     corrupt: set[int] = field(default_factory=set)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import structlog
 import trio
 
 from hausd.blocks.catalog import Volume, on_disk
+from hausd.blocks.holding import holder, span_of
 from hausd.blocks.layout import FileKind
-from hausd.blocks.pins import MAX_PINS, Pin, Pins, parse_target
+from hausd.blocks.pins import MAX_PINS, BadTarget, Pin, Pins, parse_target
 from hausd.blocks.reader import Reader
 from hausd.blocks.state import Progress, State
 from hausd.blocks.verify import Verifier
@@ -16,7 +18,11 @@ from hausd.core import dagcbor, dagpb
 from hausd.core.cid import CID, Codec
 from hausd.core.ids import RoomId
 from hausd.core.shapes import PinShape, VerifyShape
+from hausd.policy.depth import WHOLE, Depth, lasts, next_change_ms
 
+log = structlog.get_logger("hausd.blocks")
+
+_LOOK_S = 60.0
 _PROGRESS_STEP = 256
 
 
@@ -32,29 +38,37 @@ class Pinning:
         self._pins = pins
         self._reader = reader
         self._verifier = verifier
+        self._changed = trio.Event()
 
     async def resolve_all(self, progress: Progress) -> None:
         """Finds what every pin holds; before anything is evicted."""
         for pin in list(self._pins.targets.values()):
             await self._resolve(pin, progress)
 
-    async def add(self, untrusted_target: str, progress: Progress) -> PinShape:
-        """Pins a room or CID, durably; again is fine. Raises BadTarget, TooManyPins, and OSError:
-        then nothing has changed."""
+    async def add(
+        self, untrusted_target: str, progress: Progress, depth: Depth = WHOLE
+    ) -> PinShape:
+        """Pins a room or CID, durably; again is fine, and sets the depth. Raises BadTarget,
+        TooManyPins, and OSError: then nothing has changed."""
         target = parse_target(untrusted_target)
-        pin = known = self._pins.targets.get(str(target))
-        if pin is None:
-            if len(self._pins.targets) >= MAX_PINS:
-                raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
-            pin = Pin(target, self._state.clock.now_ms())
-            self._pins.targets[str(target)] = pin
+        if isinstance(target, CID) and depth.last_ms is not None:
+            raise BadTarget("only a room has a newest hour: what a CID names is pinned whole")
+        known = self._pins.targets.get(str(target))
+        if known is None and len(self._pins.targets) >= MAX_PINS:
+            raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
+        created_ms = known.created_ms if known is not None else self._state.clock.now_ms()
+        pin = Pin(target, created_ms, depth)
+        self._pins.targets[str(target)] = pin
         await self._resolve(pin, progress)
         try:
             await self._save()
         except OSError:
             if known is None:
                 self._pins.targets.pop(str(target), None)
+            else:
+                self._pins.targets[str(target)] = known
             raise
+        self._changed.set()
         return self._shape(pin)
 
     async def remove(self, untrusted_target: str) -> bool:
@@ -79,7 +93,7 @@ class Pinning:
     async def verify(self, progress: Progress) -> tuple[VerifyShape, list[PinShape]]:
         """Reads all that is pinned again; then tells which pins are whole."""
         await self.resolve_all(progress)
-        holds = self._pins.holder()
+        holds = holder(self._state, self._pins)
         volumes = [volume for volume in self._state.catalog.volumes() if holds(volume)]
         found = await self._verifier.verify(volumes, progress)
         await self.resolve_all(progress)
@@ -90,9 +104,58 @@ class Pinning:
         catalog, pins = self._state.catalog, self._pins
         if not pins.trusted:
             return catalog.used_bytes
-        size = sum(account.size for room, account in catalog.rooms.items() if room in pins.targets)
-        alone = (volume for volume in pins.held() if volume.room not in pins.targets)
-        return size + sum(on_disk(volume.size) for volume in alone)
+        now_ms = self._state.clock.now_ms()
+        whole = {
+            room
+            for room, depth in pins.depths().items()
+            if depth.last_ms is None and lasts(depth, now_ms)
+        }
+        size = sum(account.size for room, account in catalog.rooms.items() if room in whole)
+        rest = [room for room in pins.depths() if room not in whole]
+        parts = {volume for room in rest for volume in self._held_of(room)} | pins.held()
+        return size + sum(on_disk(volume.size) for volume in parts if volume.room not in whole)
+
+    def _held_of(self, room: RoomId) -> set[Volume]:
+        """What of a room is held by any pin."""
+        account = self._state.catalog.rooms.get(room)
+        if account is None:
+            return set()
+        holds = holder(self._state, self._pins)
+        return {volume for volume in account.volumes() if holds(volume)}
+
+    def depth(self, room: RoomId) -> Depth | None:
+        """How much of a room is pinned now; None where nothing is."""
+        pin = self._pins.targets.get(room)
+        if pin is None or not lasts(pin.depth, self._state.clock.now_ms()):
+            return None
+        return pin.depth
+
+    async def run(self) -> None:
+        """Takes out pins whose date has come, until cancelled. They hold nothing from then on."""
+        while True:
+            self._changed = trio.Event()
+            await self._expire()
+            depths = [pin.depth for pin in self._pins.targets.values()]
+            now_ms = self._state.clock.now_ms()
+            due_ms = next_change_ms(depths, now_ms)
+            # clocks are set: what is due in a year is looked at again before
+            pause_s = _LOOK_S if due_ms is None else min((due_ms - now_ms) / 1000, _LOOK_S)
+            with trio.move_on_after(pause_s):
+                await self._changed.wait()
+
+    async def _expire(self) -> None:
+        now_ms = self._state.clock.now_ms()
+        over = [
+            target for target, pin in self._pins.targets.items() if not lasts(pin.depth, now_ms)
+        ]
+        for target in over:
+            del self._pins.targets[target]
+            log.info("pin-ended", target=target)
+        if over:
+            try:
+                await self._save()
+            except OSError as fault:  # by its date it holds nothing, whatever the file says
+                log.error("pins-not-saved", error=fault.strerror)
 
     async def _save(self) -> None:
         # The state's lock, since removing reads the pins in another thread.
@@ -100,11 +163,25 @@ class Pinning:
             await trio.to_thread.run_sync(self._pins.save)
 
     async def _resolve(self, pin: Pin, progress: Progress) -> None:
-        if isinstance(pin.target, CID):
+        if not isinstance(pin.target, CID):
+            if pin.depth.last_ms is not None:
+                await self._date(RoomId(pin.target))
+        else:
             removals = -1
             while removals != self._state.catalog.removals:
                 removals = self._state.catalog.removals
                 await self._walk(pin, pin.target, progress)
+
+    async def _date(self, room: RoomId) -> None:
+        """Looks up when each segment of a room was streamed; the writer knows those it closes."""
+        account = self._state.catalog.rooms.get(room)
+        undated = [
+            volume
+            for volume in (account.segments.values() if account is not None else ())
+            if volume.closed and volume.span is None
+        ]
+        for volume, record in (await self._reader.records(undated)).items():
+            volume.span = span_of(record)
 
     async def _walk(self, pin: Pin, root: CID, progress: Progress) -> None:
         """Everything reachable. A file that lies in a segment is held with the whole segment, so
@@ -148,16 +225,21 @@ class Pinning:
     def _shape(self, pin: Pin) -> PinShape:
         volumes, complete = pin.held, pin.complete
         if not isinstance(pin.target, CID):
-            account = self._state.catalog.rooms.get(RoomId(pin.target))
-            volumes = set(account.volumes()) if account is not None else set()
-            complete = account is not None
+            volumes = self._held_of(RoomId(pin.target))
+            complete = bool(volumes)
         return PinShape(
             target=str(pin.target),
             kind="cid" if isinstance(pin.target, CID) else "room",
-            created=datetime.fromtimestamp(pin.created_ms / 1000, UTC),
+            created=_time(pin.created_ms),
             bytes=sum(on_disk(volume.size) for volume in volumes),
             complete=complete and not any(volume.corrupt for volume in volumes),
+            last_s=pin.depth.last_ms / 1000 if pin.depth.last_ms is not None else None,
+            until=_time(pin.depth.until_ms) if pin.depth.until_ms is not None else None,
         )
+
+
+def _time(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
 
 
 def _links(cid: CID, block: bytes) -> list[CID]:

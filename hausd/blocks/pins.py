@@ -1,4 +1,4 @@
-"""Pins: rooms and CIDs that are never evicted.
+"""Pins: rooms, or the newest so much of them, and CIDs that are never evicted.
 
 They are the operator's word, so they have a file of their own, small and replaced whole, with the
 one before beside it; the index may be lost without them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,15 +17,19 @@ from hausd.blocks.catalog import Volume
 from hausd.blocks.errors import StoreError
 from hausd.core.cid import CID, CIDError
 from hausd.core.ids import RoomId, parse_room_id
+from hausd.policy.depth import WHOLE, Depth
 
 MAX_PINS = 10_000
-_VERSION = 1
+_VERSION = 2
+"""1 knew no depths; its pins hold all."""
 _MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 class _Entry(msgspec.Struct, frozen=True):
     target: str
     created_ms: int
+    last_ms: int | None = None
+    until_ms: int | None = None
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -39,10 +43,14 @@ class _File(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Pin:
-    """Something pinned. Of a CID: the files that hold what is reachable from it."""
+    """Something pinned. Of a CID: the files that hold what is reachable from it.
+
+    ``depth``: how much of a room; of a CID always all, until its date.
+    """
 
     target: RoomId | CID
     created_ms: int
+    depth: Depth = WHOLE
     held: set[Volume] = field(default_factory=set)
     complete: bool = True
 
@@ -91,7 +99,11 @@ class Pins:
                     )
                 found = msgspec.json.decode(untrusted, type=_File)
                 self.targets = {
-                    entry.target: Pin(parse_target(entry.target), entry.created_ms)
+                    entry.target: Pin(
+                        parse_target(entry.target),
+                        entry.created_ms,
+                        Depth(entry.last_ms, entry.until_ms),
+                    )
                     for entry in found.pins
                 }
             except (msgspec.DecodeError, ValueError):
@@ -105,11 +117,14 @@ class Pins:
 
     def save(self) -> None:
         """Replaces the file, durably; raises OSError."""
-        entries = [_Entry(target, pin.created_ms) for target, pin in self.targets.items()]
+        entries = [
+            _Entry(target, pin.created_ms, pin.depth.last_ms, pin.depth.until_ms)
+            for target, pin in self.targets.items()
+        ]
         fresh = f"{self._path}.new"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(_File(1, entries)))
+            file.write(msgspec.json.encode(_File(_VERSION, entries)))
             file.flush()
             os.fsync(file.fileno())
         if self.trusted:
@@ -123,13 +138,13 @@ class Pins:
             os.close(folder)
         self.trusted = True
 
-    def holder(self) -> Callable[[Volume], bool]:
-        """Tells of each file whether it must not be removed, as things are now."""
-        if not self.trusted:
-            return lambda volume: True
-        rooms = frozenset(self.targets)
-        held = self.held()
-        return lambda volume: volume.room in rooms or volume in held
+    def depths(self) -> dict[RoomId, Depth]:
+        """What of which rooms is pinned."""
+        return {
+            RoomId(pin.target): pin.depth
+            for pin in self.targets.values()
+            if not isinstance(pin.target, CID)
+        }
 
     def holding(self, room: RoomId, volumes: Sequence[Volume]) -> tuple[str, ...]:
         """Pins that hold a room or any of its files."""

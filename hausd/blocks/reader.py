@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
+
 import structlog
 import trio
 
@@ -52,6 +55,31 @@ class Reader:
                 self._state.touch(volume)
                 return found
         return None
+
+    async def records(self, volumes: Sequence[Volume]) -> dict[Volume, bytes]:
+        """The records of closed segments, of those that can be told."""
+        pending = self._state.pending
+        found = {one: pending[one.id][0].record for one in volumes if one.id in pending}
+        wanted = [volume for volume in volumes if volume not in found]
+        if wanted:
+            async with self._state.index_lock:
+                found |= await trio.to_thread.run_sync(self._records, wanted)
+        return found
+
+    def _records(self, volumes: Sequence[Volume]) -> dict[Volume, bytes]:
+        """In a thread. Where the index can't tell, the files can."""
+        try:
+            told = self._state.index.records(volume.id for volume in volumes)
+        except sqlite3.Error as fault:
+            log.error("index-unreadable", reason=str(fault))
+            told = {}
+        found = {volume: told[volume.id] for volume in volumes if volume.id in told}
+        for volume in volumes:
+            if volume not in found:
+                row = self._state.read_row(volume)
+                if row is not None:
+                    found[volume] = row[0].record
+        return found
 
     async def read(self, place: FileRange) -> bytes | None:
         """The bytes of a range, not compared with any CID; None where the file is gone or short.

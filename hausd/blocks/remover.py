@@ -13,6 +13,7 @@ import trio
 from hausd.blocks import files, metrics
 from hausd.blocks.catalog import RoomAccount, Volume, on_disk
 from hausd.blocks.files import Files
+from hausd.blocks.holding import holder
 from hausd.blocks.layout import FileKind
 from hausd.blocks.pins import Pins
 from hausd.blocks.state import Progress, State
@@ -184,7 +185,7 @@ class Remover:
 
     def _orphans(self) -> list[Volume]:
         """Packs of rooms without a segment that nobody rates or pins."""
-        pinned = self._pins.holder()
+        pinned = holder(self._state, self._pins)
         return [
             volume
             for room, account in self._state.catalog.rooms.items()
@@ -195,7 +196,7 @@ class Remover:
 
     def _groups(self, held: Collection[Volume]) -> list[tuple[evict.Candidate, list[Volume]]]:
         found: list[tuple[evict.Candidate, list[Volume]]] = []
-        pinned = self._pins.holder()
+        pinned = holder(self._state, self._pins)
         for room, account in self._state.catalog.rooms.items():
             rating = self._state.ratings.get(room, RoomRating())
             in_use = self._in_use(account, rating, held)

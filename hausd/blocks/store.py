@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -13,7 +12,6 @@ import structlog
 import trio
 
 from hausd.blocks import recover
-from hausd.blocks.catalog import Volume
 from hausd.blocks.errors import StoreError, StoreInUse, explain
 from hausd.blocks.files import Files
 from hausd.blocks.keeper import Keeper
@@ -39,6 +37,7 @@ from hausd.core.storage import (
     StoredSegment,
     UnclosedSegment,
 )
+from hausd.policy.depth import Depth
 
 log = structlog.get_logger("hausd.blocks")
 
@@ -92,6 +91,7 @@ async def open_store(
             )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(keeper.run)
+                nursery.start_soon(pinning.run)
                 yield store
                 nursery.cancel_scope.cancel()
         finally:
@@ -192,16 +192,11 @@ class Store:
             return []
         closed = [(key, one) for key, one in account.segments.items() if one.closed]
         closed.sort(key=lambda pair: (pair[0].session, pair[0].number, pair[0].rendition))
-        records = {
-            one.id: state.pending[one.id][0].record for _, one in closed if one.id in state.pending
-        }
-        wanted = [volume for _, volume in closed if volume.id not in records]
-        async with state.index_lock:
-            records |= await trio.to_thread.run_sync(self._records, wanted)
+        records = await self._reader.records([volume for _, volume in closed])
         return [
-            StoredSegment(key, volume.content, volume.closed_ms, records[volume.id])
+            StoredSegment(key, volume.content, volume.closed_ms, records[volume])
             for key, volume in closed
-            if volume.id in records
+            if volume in records
         ]
 
     def unclosed(self, room: RoomId) -> list[UnclosedSegment]:
@@ -221,6 +216,10 @@ class Store:
         """What a room takes on disk."""
         account = self._state.catalog.rooms.get(room)
         return account.size if account is not None else 0
+
+    def pinned(self, room: RoomId) -> Depth | None:
+        """How much of a room is pinned; None where nothing is."""
+        return self.pins.depth(room)
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         """Says what a room is worth and whether it runs; None: it is not known any more.
@@ -287,20 +286,6 @@ class Store:
     async def _sync_at_once(self) -> None:
         if self._state.limits.sync_s == 0:
             await self._keeper.flush()
-
-    def _records(self, volumes: Sequence[Volume]) -> dict[int, bytes]:
-        """In a thread. Where the index can't tell, the files can."""
-        try:
-            found = self._state.index.records(volume.id for volume in volumes)
-        except sqlite3.Error as fault:
-            log.error("index-unreadable", reason=str(fault))
-            found = {}
-        for volume in volumes:
-            if volume.id not in found:
-                row = self._state.read_row(volume)
-                if row is not None:
-                    found[volume.id] = row[0].record
-        return found
 
 
 @contextmanager

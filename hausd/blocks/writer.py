@@ -14,6 +14,7 @@ import trio
 from hausd.blocks import metrics, packs, trailer
 from hausd.blocks.catalog import Volume, on_disk
 from hausd.blocks.files import Files, Write
+from hausd.blocks.holding import span_of
 from hausd.blocks.journal import Appended
 from hausd.blocks.layout import FileKind, pack_name, segment_name
 from hausd.blocks.quota import below_reserve, over_quota, shortfall
@@ -230,6 +231,7 @@ class Writer:
         metrics.WRITTEN_BLOCKS.labels("media").inc(len(stage.table))
         if stage.close is not None and stage.whole is not None:
             volume.table, volume.closed_ms, volume.content = None, now_ms, volume.size
+            volume.span = span_of(stage.close.record)
             size = volume.size + len(stage.trailer)
             state.catalog.grow(volume, size, stage.whole.nodes)
             state.remember(volume, stage.whole)

@@ -261,8 +261,10 @@ class RemotePinShape(Shape):
 
 
 class PinShape(Shape):
-    """Something that is never evicted: a room or a CID. ``here`` is False for what is only pinned
-    elsewhere."""
+    """Something that is never evicted: a room, its newest ``last_s``, or a CID.
+
+    At ``until`` the pin ends by itself. ``here`` is False for what is only pinned elsewhere.
+    """
 
     target: str
     kind: str
@@ -271,6 +273,8 @@ class PinShape(Shape):
     complete: bool
     here: bool = True
     remote: list[RemotePinShape] = []
+    last_s: float | None = None
+    until: datetime | None = None
 
 
 class VerifyShape(Shape):

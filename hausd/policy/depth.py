@@ -41,14 +41,27 @@ def holds(depth: Depth, span: Span, newest_ms: int, now_ms: int) -> bool:
     Counted from the newest segment, not from now: the last hour of a room that is over stays.
     A segment that reaches into the span is held as a whole.
     """
-    if depth.until_ms is not None and now_ms >= depth.until_ms:
+    if not lasts(depth, now_ms):
         return False
     return depth.last_ms is None or span.end_ms > newest_ms - depth.last_ms
+
+
+def lasts(depth: Depth, now_ms: int) -> bool:
+    """Whether a pin has not ended by its date."""
+    return depth.until_ms is None or now_ms < depth.until_ms
 
 
 def held(depths: Iterable[Depth], span: Span, newest_ms: int, now_ms: int) -> bool:
     """Whether any of a room's pins holds a segment."""
     return any(holds(depth, span, newest_ms, now_ms) for depth in depths)
+
+
+def deepest(depths: Iterable[Depth]) -> Depth:
+    """What reaches furthest back of several wishes; all where nobody has one."""
+    found = list(depths)
+    if not found or any(one.last_ms is None for one in found):
+        return WHOLE
+    return max(found, key=lambda one: one.last_ms or 0)
 
 
 def next_change_ms(depths: Iterable[Depth], now_ms: int) -> int | None:

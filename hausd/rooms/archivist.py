@@ -21,6 +21,7 @@ from hausd.core.manifest import FANOUT, ManifestError, SegmentRecord, read_root,
 from hausd.core.peers import PeerId
 from hausd.core.storage import RecordingStopped, SegmentKey
 from hausd.core.unixfs import Getter, UnixFsError
+from hausd.policy.depth import WHOLE, Depth, Span, holds
 from hausd.rooms.fetching import Fetcher
 from hausd.rooms.metrics import FILLS_FAILED, SEGMENTS_FILLED
 from hausd.wire.announce import Signed
@@ -57,6 +58,8 @@ class Archivist:
     on_complete: Callable[[Signed[Head]], None]
     """All that a head's manifest names is listed."""
     notice: Callable[[str, str], None]
+    depth: Callable[[], Depth] = lambda: WHOLE
+    """How far back from the newest segment anything is fetched."""
     _head: Signed[Head] | None = None
     _read: Signed[Head] | None = None
     _told_by: PeerId | None = None
@@ -70,6 +73,9 @@ class Archivist:
     _given_up: set[SegmentKey] = field(default_factory=set)
     _wrong: set[SegmentKey] = field(default_factory=set)
     """Closed in the store, and not what the manifest says."""
+    _newest_ms: int = 0
+    """Where what is known of ends; it only grows, so what is too far back stays so."""
+    _reading: bool = False
     _completed: Signed[Head] | None = None
     _bad: Signed[Head] | None = None
     _work: trio.Event = field(default_factory=trio.Event)
@@ -83,6 +89,7 @@ class Archivist:
 
     def stored(self, record: SegmentRecord) -> None:
         """A segment is whole on disk."""
+        self._newest_ms = max(self._newest_ms, _span(record).end_ms)
         if not self._is_listed(record):
             self._stored[record.key] = record
         self._advance()
@@ -150,10 +157,14 @@ class Archivist:
                 raise ManifestError("it is another room's")
         except (LeafMissing, ManifestError) as fault:
             return self._unread(fault)
-        async with trio.open_nursery() as nursery:
-            for name, tree in root.trees.items():
-                if self._trees.get(name) != tree:
-                    nursery.start_soon(read, name, tree)
+        self._reading = True
+        try:
+            async with trio.open_nursery() as nursery:
+                for name, tree in root.trees.items():
+                    if self._trees.get(name) != tree:
+                        nursery.start_soon(read, name, tree)
+        finally:
+            self._reading = False
         if faults:
             return self._unread(faults[0])
         return all(self._trees.get(name) == tree for name, tree in root.trees.items())
@@ -172,8 +183,9 @@ class Archivist:
         plan = self._plan.setdefault(name, deque())
         async for record in records(manifest, get, name, self._planned(name) + 1):
             plan.append(record)
+            self._newest_ms = max(self._newest_ms, _span(record).end_ms)
             if len(plan) % FANOUT == 0:
-                self._notify()
+                self._advance()
             if len(plan) >= MAX_PLANNED:
                 return False
         return True
@@ -205,6 +217,8 @@ class Archivist:
     def _next_is_settled(self, plan: deque[SegmentRecord]) -> bool:
         record = plan[0]
         key = record.key
+        if key not in self._stored and key not in self._filling and not self._is_wanted(record):
+            self._given_up.add(key)
         if key in self._given_up:
             return True
         held = self._stored.get(key)
@@ -221,6 +235,13 @@ class Archivist:
             "has it; it is fetched again as the manifest says.",
         )
         return False
+
+    def _is_wanted(self, record: SegmentRecord) -> bool:
+        """Whether it is not further back than this node keeps; what is left out stays so."""
+        depth = self.depth()
+        if depth.last_ms is None or self.recording(record.key):
+            return True
+        return holds(depth, _span(record), self._newest_ms, 0)
 
     def _hopeless(self, plan: deque[SegmentRecord]) -> bool:
         record = plan[0]
@@ -280,6 +301,8 @@ class Archivist:
 
     def _next_to_fill(self) -> SegmentRecord | None:
         """The oldest that is missing, in any rendition, and may be tried now."""
+        if self._reading and self.depth().last_ms is not None:
+            return None  # where the manifest ends is not known yet, nor what is too far back
         now = trio.current_time()
         candidates: list[SegmentRecord] = []
         for plan in self._plan.values():
@@ -330,3 +353,8 @@ class Archivist:
     def _notify(self) -> None:
         work, self._work = self._work, trio.Event()
         work.set()
+
+
+def _span(record: SegmentRecord) -> Span:
+    segment = record.segment
+    return Span(segment.program_time_ms, segment.program_time_ms + segment.duration_ms)

@@ -18,6 +18,7 @@ from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
+from hausd.policy.depth import Depth, deepest
 from hausd.policy.roles import Local, Why, here
 from hausd.policy.sharing import weight
 from hausd.rooms.archive import rank
@@ -97,6 +98,7 @@ class FollowedRoom(Room):
             list_segment=self._list_segment,
             on_complete=self._archive_complete,
             notice=self.notice,
+            depth=self._depth,
         )
         self._follower = Follower(
             self.id,
@@ -176,11 +178,17 @@ class FollowedRoom(Room):
         local = Local(self.record.followed, audience.viewers(), audience.watched_s)
         return here(local, trio.current_time()) or (Why.AUTO if self.auto else None)
 
-    def keep(self, *, followed: bool) -> None:
-        """Whether the room is taken part in whoever watches."""
-        if followed is not self.record.followed:
-            self.record.followed = followed
+    def keep(self, *, followed: bool, last_ms: int = 0) -> None:
+        """Whether the room is taken part in whoever watches, and how much of it is fetched."""
+        if (followed, last_ms) != (self.record.followed, self.record.last_ms):
+            self.record.followed, self.record.last_ms = followed, last_ms
             self._save()
+
+    def _depth(self) -> Depth:
+        """How far back the recording is fetched: as somebody wished, else all of it."""
+        wished = [Depth(self.record.last_ms)] if self.record.last_ms else []
+        pinned = self._parts.store.pinned(self.id)
+        return deepest([*wished, *([pinned] if pinned is not None else [])])
 
     async def _ask(self, recent: int = 0) -> None:
         """Asks others for what is missing, and for so many of the newest ticks."""

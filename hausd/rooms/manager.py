@@ -141,14 +141,19 @@ class Rooms:
         await room.close()
         return self.shape(room.id)
 
-    async def follow(self, untrusted_room: str, title: str = "") -> RoomShape:
-        """Begins to follow another node's room, and goes on after restarts. Raises Problem."""
-        room = await self.join(untrusted_room, title, followed=True)
+    async def follow(self, untrusted_room: str, title: str = "", last_ms: int = 0) -> RoomShape:
+        """Begins to follow another node's room, and goes on after restarts. Raises Problem.
+
+        ``last_ms``: of its recording, only the newest so much is fetched; 0 for all.
+        """
+        room = await self.join(untrusted_room, title, followed=True, last_ms=last_ms)
         if isinstance(room, FollowedRoom):
-            room.keep(followed=True)
+            room.keep(followed=True, last_ms=last_ms)
         return self.shape(room.id)
 
-    async def join(self, untrusted_room: str, title: str = "", *, followed: bool = False) -> Room:
+    async def join(
+        self, untrusted_room: str, title: str = "", *, followed: bool = False, last_ms: int = 0
+    ) -> Room:
         """Takes part in another node's room, while somebody watches or until it is unfollowed.
 
         Gives the room that is there where there is one. Raises Problem.
@@ -170,7 +175,7 @@ class Rooms:
             record = self._left.get(id_) or RoomRecord(
                 role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
             )
-            record.followed = followed
+            record.followed, record.last_ms = followed, last_ms
             authority_of(record)
             await trio.to_thread.run_sync(self._parts.records.save, record)
             room = await self._add(record)

@@ -18,6 +18,7 @@ from hausd.core.storage import RecordingStopped as RecordingStopped
 from hausd.core.storage import RoomRating as RoomRating
 from hausd.core.storage import SegmentKey as SegmentKey
 from hausd.core.storage import StoredSegment, UnclosedSegment
+from hausd.policy.depth import Depth
 from hausd.wire.flv import Tag
 from hausd.wire.worker import FromWorker, WorkerConfig
 
@@ -82,6 +83,9 @@ class BlockStore(Protocol):
 
     async def discard(self, keys: Sequence[SegmentKey]) -> None:
         """Removes segments, closed or not."""
+
+    def pinned(self, room: RoomId) -> Depth | None:
+        """How much of a room is pinned; None where nothing is."""
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         """Says what a room is worth and whether it runs."""

@@ -53,7 +53,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
     missing that could be had. ``evidence`` has the first pairs of statements that no honest
     authority signs both. ``followed``: taken part in until it is unfollowed; the file of another
-    one only tells whose the recordings in the store are.
+    one only tells whose the recordings in the store are. ``last_ms``: of the recording, only its
+    newest so much is fetched; 0 for all.
 
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
@@ -79,6 +80,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     listed: dict[str, int] = msgspec.field(default_factory=dict)
     evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
     followed: bool = True
+    last_ms: int = 0
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
@@ -138,3 +139,29 @@ def test_a_node_that_is_in_a_room_for_a_while_only_is_not_after_a_restart(
                 assert viewer.ctl("status")["repaired"] == []
                 until(lambda: viewer.ctl("peers", "list"))
                 assert viewer.get(viewer.ctl("rooms", "watch", id_)["archive_url"]).is_success
+
+
+def test_of_a_room_the_newest_is_pinned_until_a_date(film: Path, tmp_path: Path) -> None:
+    with node(tmp_path / "home", *SETS) as one:
+        room = one.room()
+        id_ = room["id"]
+        (own,) = [pin for pin in one.ctl("pins", "list") if pin["target"] == id_]
+        assert (own["last_s"], own["until"]) == (None, None)
+        with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
+            until(lambda: one.ctl("rooms", "show", id_)["recording"]["segments"] >= 3, 30)
+        whole = one.ctl("pins", "add", id_)["bytes"]
+        made = one.ctl("pins", "add", id_[:30], "--last", "4s", "--until", "+30d")
+        assert made["last_s"] == 4
+        assert 0 < made["bytes"] < whole
+        left = datetime.fromisoformat(made["until"]) - datetime.now(UTC)
+        assert timedelta(days=29) < left <= timedelta(days=30)
+        (shown,) = [pin for pin in one.ctl("pins", "list") if pin["target"] == id_]
+        assert (shown["last_s"], shown["until"]) == (4, made["until"])
+        one.ctl("rooms", "close", id_)
+        assert one.ctl("store", "gc")["removed_files"] > 0
+        assert 1 <= one.ctl("rooms", "show", id_)["recording"]["segments"] <= 2, "the newest stays"
+        one.ctl("pins", "add", id_, "--last", "4s", "--until", "+2s")
+        until(lambda: id_ not in [pin["target"] for pin in one.ctl("pins", "list")])
+        past = one.ctl("pins", "add", id_, "--until", "2020-01-01", code=1)["error"]
+        assert (past["code"], past["hint"]) == ("bad-depth", "name a later date")
+        one.ctl("pins", "add", id_, "--last", "soon", code=2)

@@ -183,7 +183,7 @@ class MemoryNode:
         self.known[room] = closed
         return closed
 
-    async def follow_room(self, room: RoomId, peer: str) -> RoomShape:
+    async def follow_room(self, room: RoomId, peer: str, last_s: float | None) -> RoomShape:
         raise Problem("no-network", "this node takes part in no network", "set p2p.listen", 409)
 
     async def watch_room(self, room: RoomId) -> WatchShape:
@@ -231,11 +231,19 @@ class MemoryNode:
             for pin in (*self.pinned.values(), *only_elsewhere)
         ]
 
-    async def add_pin(self, target: str) -> PinShape:
+    async def add_pin(self, target: str, last_s: float | None, until: datetime | None) -> PinShape:
         if not target.startswith(("baf", "k51")):
             raise Problem("bad-target", f"{target!r} is neither a room nor a CID")
         kind = "room" if target.startswith("k51") else "cid"
-        pin = PinShape(target=target, kind=kind, created=THEN, bytes=10_000, complete=True)
+        pin = PinShape(
+            target=target,
+            kind=kind,
+            created=THEN,
+            bytes=10_000,
+            complete=True,
+            last_s=last_s,
+            until=until,
+        )
         self.pinned[target] = pin
         return pin
 

@@ -22,6 +22,7 @@ from hausd.core.storage import (
     StoredSegment,
     UnclosedSegment,
 )
+from hausd.policy.depth import Depth
 
 
 @dataclass
@@ -46,6 +47,7 @@ class MemoryStore:
         self._places: dict[CID, FileRange] = {}
         self.ratings: dict[RoomId, RoomRating | None] = {}
         self.full = False
+        self.pins: dict[RoomId, Depth] = {}
 
     async def write(self, changes: Sequence[Append | Close]) -> list[FileRange]:
         for _ in range(3):  # a disk takes longer than what goes on meanwhile
@@ -123,6 +125,9 @@ class MemoryStore:
             for cid in [*(cid for cid, _ in file.leaves), *file.nodes] if file else ():
                 self._blocks.pop(cid, None)
                 self._places.pop(cid, None)
+
+    def pinned(self, room: RoomId) -> Depth | None:
+        return self.pins.get(room)
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         self.ratings[room] = rating

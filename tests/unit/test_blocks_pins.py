@@ -114,7 +114,7 @@ async def test_a_newer_hausds_list_is_neither_read_nor_written_over(tmp_path: Pa
     async with open_store(tmp_path, LIMITS) as store:
         await store.write(segment().changes())
         await store.pins.add(room(), no_progress)
-    newer = json.dumps({"version": 2, "groups": {}})
+    newer = json.dumps({"version": 99, "groups": {}})
     (tmp_path / "pins.json").write_text(newer)
     with pytest.raises(StoreError, match="newer hausd"):
         async with open_store(tmp_path, LIMITS):
