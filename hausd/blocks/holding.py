@@ -1,4 +1,4 @@
-"""Which files the pins hold, now: those of whole rooms, of the newest so much of a room, of CIDs."""
+"""Which files the pins hold now: of whole rooms, of the newest so much of a room, of CIDs."""
 
 from __future__ import annotations
 
