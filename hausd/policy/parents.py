@@ -128,6 +128,15 @@ class Pull(Generic[K]):
         if len(self._neighbours) > MAX_NEIGHBOURS:
             self._neighbours.popitem(last=False)
 
+    def joins(self, peer: PeerId, untrusted_hops: int) -> None:
+        """Who tells a newcomer what the room is doing is its first parent.
+
+        Else it would be whoever announces first, which is the origin where that is a neighbour,
+        though others have the room who could spare it a copy.
+        """
+        if self.parent is None and self.hops == MAX_HOPS and untrusted_hops < MAX_HOPS:
+            self._adopt(peer, untrusted_hops)
+
     def heard(
         self, leaves: Iterable[tuple[K, int]], peer: PeerId, now_s: float, deadline_s: float
     ) -> list[Action[K]]:

@@ -98,6 +98,28 @@ async def test_a_leaf_that_arrives_just_as_it_is_asked_for_is_never_said_to_be_m
     assert refused == 0
 
 
+async def test_who_hears_of_a_leaf_before_its_parent_does_waits_for_it_there() -> None:
+    async with (
+        sharing("a", ROOM, origin=True) as a,
+        sharing("b", ROOM) as b,
+        sharing("c", ROOM) as c,
+    ):
+        with trio.fail_after(20):
+            await meet(b, a)
+            await meet(c, b)
+            await _warm(a, b, c)
+            refused = _said_none()
+            ((cid, data),) = leaves(1).items()
+            a.room.held[cid] = data
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(c.get, ROOM, cid, LEAF_BYTES, a.host.peer_id)
+                await trio.sleep(0.03)  # on its way to b, which has not heard of it
+                nursery.start_soon(b.get, ROOM, cid, LEAF_BYTES, a.host.peer_id)
+            refused = _said_none() - refused
+            place = c.exchange.place(ROOM)
+    assert (refused, place.parent, place.hops) == (0, b.host.peer_id, 2)
+
+
 async def _warm(a: Peer, b: Peer, c: Peer) -> None:
     """One leaf went down the line: each knows how far from the origin it is."""
     ((cid, data),) = leaves(1).items()

@@ -56,6 +56,18 @@ def test_the_first_announcer_is_asked_and_waits() -> None:
     assert hear(one, "x", A, 0.01) == [], "it is sought already"
 
 
+def test_who_tells_a_newcomer_of_the_room_is_its_first_parent_and_nobody_after() -> None:
+    one = pull(A, ORIGIN)
+    one.joins(A, 2)
+    assert (one.parent, one.hops) == (A, 3)
+    assert asks(hear(one, "x", ORIGIN, 0.0)) == [(A, ("x",), True)]
+    one.joins(ORIGIN, 0)
+    assert one.parent == A
+    one.gone(A, 1.0)
+    one.joins(ORIGIN, 0)
+    assert one.parent is None, "whom it left it left for a reason; the next is found as ever"
+
+
 def test_a_parent_that_works_is_kept_whoever_announces_first() -> None:
     one = settled(A, 1, B)
     assert one.hops == 2

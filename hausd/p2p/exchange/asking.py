@@ -51,6 +51,9 @@ WRONG_BAN_S = 600.0
 _MAX_LINES = 64
 _MAX_ADDRESSES_KNOWN = 1024
 _DIAL_S = 5.0
+EARLY_S = 0.25
+"""An asker may have heard of a block sooner than we do, by about the way of an announcement."""
+_MAX_EARLY = 256
 _NOBODY_S = 0.1
 """Where there is nobody to ask, who asks again and again must not keep the loop busy."""
 
@@ -77,6 +80,8 @@ class _Search:
     """Every block that ``pull`` wants, and no other."""
     handed: set[CID] = field(default_factory=set)
     """Blocks that came and that their takers have not run to take yet."""
+    early: dict[CID, trio.Event] = field(default_factory=dict)
+    """Blocks that others asked for before they were sought here."""
     stirred: trio.Event = field(default_factory=trio.Event)
 
 
@@ -145,6 +150,8 @@ class Asking:
                 await trio.sleep(_NOBODY_S)
                 raise LeafMissing(cid)
             sought = search.sought[cid] = _Sought(priority)
+            if cid in search.early:
+                search.early.pop(cid).set()
             search.pull.neighbour(first)
             now_s = trio.current_time()
             self._act(search, search.pull.heard([(cid, max_bytes)], first, now_s, deadline_s))
@@ -165,6 +172,7 @@ class Asking:
             search = self._searches.get((room, live))
             if search is not None:
                 search.pull.neighbour(peer, hops)
+                search.pull.joins(peer, hops)
                 if hops == 0:
                     search.pull.origin = peer
 
@@ -176,6 +184,20 @@ class Asking:
         if search is None:
             return False
         return cid in search.handed or search.pull.admits(cid, untrusted_hops)
+
+    async def heard_of(self, room: RoomId, cid: CID) -> None:
+        """Returns when a block is sought here that was not, after EARLY_S at the latest.
+
+        Nobody can wait in a ring so: who has not heard of a block asks nobody for it.
+        """
+        search = self._searches.get((room, True))
+        if search is None or len(search.early) >= _MAX_EARLY:
+            return
+        event = search.early.setdefault(cid, trio.Event())
+        with trio.move_on_after(EARLY_S):
+            await event.wait()
+        if search.early.get(cid) is event:
+            del search.early[cid]
 
     def hops(self, room: RoomId) -> int | None:
         """How far from the origin this node is; None where it doesn't follow the room."""

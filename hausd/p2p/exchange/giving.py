@@ -29,7 +29,7 @@ from hausd.p2p.host import Host
 from hausd.p2p.uploading import UploadLine
 from hausd.policy.sharing import ARCHIVE_WEIGHT, CATCH_UP_WEIGHT, LIVE_WEIGHT, weight
 from hausd.policy.uploads import Uploads
-from hausd.wire.blocks_protocol import Cancelled, Wanted
+from hausd.wire.blocks_protocol import Cancelled, Want, Wanted
 from hausd.wire.frames import ProtocolError
 
 _WEIGHTS = {
@@ -133,16 +133,19 @@ class Giving:
         want = wanted.want
         cid = want.cids[index]
         waits = want.priority is Priority.LIVE and want.wait_ms > 0
-        # asked before and after looking: it may arrive meanwhile
-        may_wait = waits and self._admits(want.room, cid, want.hops)
-        data = await room.leaf(cid, may_wait=False)
-        may_wait = may_wait or (waits and self._admits(want.room, cid, want.hops))
+        data, may_wait = await self._look(room, want, cid)
+        full = want.priority is Priority.LIVE and self._uploads.full(
+            want.room, guest.peer, trio.current_time()
+        )
+        if data is None and waits and not (may_wait or full or room.is_origin):
+            if self.asking is not None:
+                await self.asking.heard_of(want.room, cid)
+            data, may_wait = await self._look(room, want, cid)
         if not guest.answerer.is_open(wanted.id, index):
             return
         now_s = trio.current_time()
         if data is None and not may_wait:
-            live = want.priority is Priority.LIVE
-            if live and self._uploads.full(want.room, guest.peer, now_s):
+            if full:
                 self._busy(guest, wanted, index)
             else:
                 self._none(guest, wanted, index, room)
@@ -171,6 +174,17 @@ class Giving:
         share = _WEIGHTS[want.priority] * weight(premium=room.premium)
         if not self.line.put(flow, share, len(data), partial(self._send, ready)):
             self._busy(guest, wanted, index)
+
+    async def _look(
+        self, room: SharedRoom, want: Want, cid: CID
+    ) -> tuple[bytes | memoryview | None, bool]:
+        """A block, if it is here, and whether who asks for it may wait for it."""
+        if want.priority is not Priority.LIVE or not want.wait_ms:
+            return await room.leaf(cid, may_wait=False), False
+        # asked before and after looking: it may arrive meanwhile
+        may_wait = self._admits(want.room, cid, want.hops)
+        data = await room.leaf(cid, may_wait=False)
+        return data, may_wait or self._admits(want.room, cid, want.hops)
 
     def _send(self, ready: _Ready) -> bool:
         if not ready.guest.answerer.is_open(ready.number, ready.index):
