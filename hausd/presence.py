@@ -148,8 +148,9 @@ class Presence:
                     await self._finish(room)
                     await self._point(room)
                 except (Problem, OSError) as fault:
+                    tell = log.debug if room.id in self._failed_s else log.warning
+                    tell("room-not-published", room=room.id, because=str(fault))
                     self._failed_s[room.id] = trio.current_time() + _FAILED_S
-                    log.warning("room-not-published", room=room.id, because=str(fault))
             await trio.sleep(_LOOK_S)
 
     async def _finish(self, room: OriginRoom) -> None:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import lru_cache
 
 from google.protobuf.message import DecodeError
 
@@ -90,6 +91,7 @@ def place(key: bytes) -> bytes:
     return hashlib.sha256(key).digest()
 
 
+@lru_cache(maxsize=8192)
 def peer_place(peer: PeerId) -> bytes:
     """Where a peer is in that space."""
     return place(peer_id_bytes(peer))

@@ -11,11 +11,13 @@ import pytest
 import trio
 from support.hosts import host, seed_of
 from support.peers import peer
+from test_p2p_reach import Resolver
 
 from hausd.core.cid import CID
 from hausd.core.keys import SigningKey
 from hausd.core.peers import (
     Direction,
+    PeerAddress,
     PeerId,
     PeerStream,
     StreamBroken,
@@ -24,6 +26,8 @@ from hausd.core.peers import (
 )
 from hausd.p2p import Host, visits
 from hausd.p2p.kad import Dht, DhtMode, open_dht
+from hausd.p2p.kad.addresses import dialable
+from hausd.policy.reach import Reach
 from hausd.wire import ipns
 from hausd.wire.kad import (
     NEAR_PROTOCOL,
@@ -144,13 +148,35 @@ async def test_a_liar_speaks_for_itself_alone() -> None:
         await liar.host.connect(server.host.addresses[0])
         await reader.host.connect(server.host.addresses[0])
         await until(lambda: liar.dht.peers and reader.dht.peers)
-        victim = Contact(reader.host.peer_id, (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
+        victim = Contact(peer(5), (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
         key = provider_key(BLOCK)
         await raw_ask(liar, server, Message(Kind.ADD_PROVIDER, key, providers=(victim,)))
         assert await found(reader, BLOCK) == set()
         myself = Contact(liar.host.peer_id, (parse_endpoint("/ip4/127.0.0.1/tcp/9"),))
         await raw_ask(liar, server, Message(Kind.ADD_PROVIDER, key, providers=(victim, myself)))
         assert await found(reader, BLOCK) == {liar.host.peer_id}
+
+
+async def test_nobody_in_the_open_dht_sends_us_into_our_own_network() -> None:
+    trio.socket.set_custom_hostname_resolver(Resolver())
+    named = Contact(
+        peer(1),
+        tuple(
+            parse_endpoint(f"{at}/tcp/4001")
+            for at in (
+                "/ip4/127.0.0.1",
+                "/ip4/192.168.1.1",
+                "/ip6/fe80::1",
+                "/dns4/far.example.org",
+                "/ip4/9.9.9.9",
+            )
+        ),
+    )
+    world = frozenset((Reach.WORLD,))
+    assert [str(each) for each in await dialable(named, world)] == ["/ip4/9.9.9.9/tcp/4001"]
+    near = frozenset((Reach.NETWORK,))
+    ends = [str(each) for each in await dialable(named, near)]
+    assert ends == ["/ip4/192.168.1.1/tcp/4001", "/ip6/fe80::1/tcp/4001"], "not this machine"
 
 
 async def test_forged_and_old_records_of_a_name_are_refused_and_not_believed() -> None:
@@ -210,6 +236,28 @@ async def test_peers_that_name_ever_closer_ones_end_a_lookup_within_bounds() -> 
         assert len(one.host.peers()) == 1
 
 
+async def test_a_provider_whose_addresses_are_forgotten_is_looked_up() -> None:
+    async with nodes(3) as (server, provider, reader):
+        for one in (provider, reader):
+            await one.host.connect(server.host.addresses[0])
+        await until(lambda: provider.dht.peers and reader.dht.peers)
+
+        async def forgetful(stream: PeerStream) -> None:
+            (question,) = MessageReader(1000).feed(await stream.receive_some())
+            names = (Contact(provider.host.peer_id),)
+            known = (Contact(names[0].peer, (parse_endpoint(provider.host.addresses[0]),)),)
+            asked = question.kind is Kind.GET_PROVIDERS
+            await stream.send_all(
+                encode(Message(question.kind, providers=names))
+                if asked
+                else encode(Message(question.kind, closer=known))
+            )
+
+        server.host.handle(NEAR_PROTOCOL, forgetful)
+        (there,) = await reader.dht.find(BLOCK, 3, deadline_s=trio.current_time() + 10)
+        assert there == PeerAddress(provider.host.peer_id, provider.host.addresses)
+
+
 async def test_a_client_asks_and_is_not_asked() -> None:
     async with nodes(2) as (server, other), nodes(1, DhtMode.CLIENT, "client") as (client,):
         await other.host.connect(server.host.addresses[0])
@@ -235,8 +283,8 @@ async def test_connections_of_lookups_are_closed_again(monkeypatch: pytest.Monke
         last.dht.provide(BLOCK)
         await until(lambda: last.dht.held(BLOCK))
         assert await found(made[7], BLOCK) == {last.host.peer_id}
-        await until(lambda: len(dialled(last)) <= 5)
-        assert first.host.peer_id in dialled(last), "who was dialled to be kept is"
+        await until(lambda: all(len(dialled(one)) <= 5 for one in made))
+        assert all(first.host.peer_id in dialled(one) for one in made[1:]), "those are kept"
 
 
 def dialled(one: Node) -> list[PeerId]:

@@ -116,6 +116,8 @@ class Dht:
                 await kad.lookup(key, Kind.GET_PROVIDERS, lambda _, said: heard(said.providers))
 
         async def settle(kad: Kad, contact: Contact) -> None:
+            # providers are kept longer than their addresses
+            contact = contact if contact.addresses else await kad.whereabouts(contact.peer)
             ends = await dialable(contact, kad.terms.dials)
             texts = tuple(f"{end}/p2p/{contact.peer}" for end in ends[:MAX_ADDRESSES])
             if texts or kad.host.connection(contact.peer) is not None:

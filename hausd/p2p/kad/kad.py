@@ -281,6 +281,21 @@ class Kad:
                 nursery.start_soon(ask, each)
         return [contacts.get(peer) or self.contact(peer) for peer in search.closest(K)]
 
+    async def whereabouts(self, peer: PeerId) -> Contact:
+        """A peer with its addresses, as others know them; without, where nobody does."""
+        found = self.contact(peer)
+
+        def heard(_: Contact, answer: Message) -> bool:
+            nonlocal found
+            for one in answer.closer:
+                if one.peer == peer and one.addresses:
+                    found = one
+            return bool(found.addresses)
+
+        if not found.addresses:
+            await self.lookup(peer_id_bytes(peer), Kind.FIND_NODE, heard)
+        return found
+
     def _can_ask(self, contact: Contact) -> bool:
         if self.host.connection(contact.peer) is not None:
             return True
