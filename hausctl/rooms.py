@@ -141,7 +141,8 @@ def follow(
     if last:
         body["last_s"] = length_s(last)
     value = here.client.post("rooms", room, "follow", body=body)
-    here.answer(value, f"Following {room}. Watch at {value['watch_url']}")
+    told = [notice["text"] for notice in value["notices"] if notice["code"] == "nobody-found"]
+    here.answer(value, f"Following {room}. Watch at {value['watch_url']}", *told[-1:])
 
 
 @app.command()

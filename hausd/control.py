@@ -153,7 +153,7 @@ class Control:
             await self._network().connect(peer)
         with self._on_disk("the room is not followed"):
             shape = await self.rooms_of.follow(room, last_ms=round((last_s or 0) * 1000))
-        if peer or self.presence is None or await self.presence.seek(room):
+        if peer or self.presence is None or self.presence.off or await self.presence.seek(room):
             return shape
         self.rooms_of.find(room).notice(
             "nobody-found", "No node that has this room is found yet. Looking goes on."

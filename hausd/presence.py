@@ -98,6 +98,11 @@ class Presence:
             nursery.cancel_scope.cancel()
 
     @property
+    def off(self) -> bool:
+        """Whether this node takes no part in the DHT."""
+        return self._dht.off
+
+    @property
     def peers(self) -> int:
         """Peers in the routing tables."""
         return self._dht.peers

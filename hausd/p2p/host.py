@@ -120,7 +120,8 @@ class Host:
         endpoint = parse_endpoint(address)
         if endpoint.peer is None:
             raise ValueError("the address ends with /p2p/ID, so that nobody can pose as the peer")
-        await self._network.dial(endpoint.peer, endpoint)
+        if not self._kept(endpoint.peer):
+            await self._network.dial(endpoint.peer, endpoint)
         return endpoint.peer
 
     async def connect_told(self, told: PeerAddress, told_at: Reach) -> None:
@@ -129,8 +130,7 @@ class Host:
         Addresses that lead nearer than ``told_at`` (see ``reach_of``) are left out, as are those
         that can't be dialled at all. The caller sets the deadline. Raises PeerUnreachable.
         """
-        if (connection := self._network.connection(told.peer)) is not None:
-            connection.visit = False
+        if self._kept(told.peer):
             return
         for untrusted in told.addresses[:MAX_ADDRESSES]:
             try:
@@ -140,6 +140,14 @@ class Host:
                 continue
             return
         raise PeerUnreachable("no address of it answers")
+
+    def _kept(self, peer: PeerId) -> bool:
+        """Whether a peer is connected; from now on to be kept, if it was a visit."""
+        connection = self._network.connection(peer)
+        if connection is not None and connection.visit:
+            connection.visit = False
+            _tell_all(self._identified, connection)
+        return connection is not None
 
     def reach_of(self, peer: PeerId) -> Reach:
         """From where a peer tells of others' addresses: the world, where it is not connected."""

@@ -15,20 +15,23 @@ from hausd.p2p import metrics
 from hausd.p2p.network import Connection, Network
 
 MAX_VISITS = 32
-"""Kept open after their use, since one lookup asks whom the last one asked."""
+"""Kept open after their use, since one lookup asks whom the last one asked; fewer where a node may
+have few connections."""
+_DIALS_AT_ONCE = 32
 _LOOK_S = 10.0
 _STRANGER_MS = 60_000
 """A peer that came by itself has so long to show what it came for."""
 
 
 class Visits:
-    """``needed`` says whether a peer takes part in something that goes on."""
+    """``needed`` says whether a peer takes part in a room of ours."""
 
     def __init__(self, network: Network, clock: Clock, needed: Callable[[PeerId], bool]) -> None:
         self._network = network
         self._clock = clock
         self._needed = needed
         self._in_use: Counter[PeerId] = Counter()
+        self._dials = trio.CapacityLimiter(_DIALS_AT_ONCE)
 
     @asynccontextmanager
     async def visit(self, peer: PeerId, endpoints: Iterable[Endpoint]) -> AsyncIterator[Connection]:
@@ -56,7 +59,8 @@ class Visits:
         connection = self._network.connection(peer)
         for endpoint in endpoints if connection is None else ():
             try:
-                await self._network.dial(peer, endpoint, visit=True)
+                async with self._dials:
+                    await self._network.dial(peer, endpoint, visit=True)
             except PeerUnreachable as error:
                 why = error
             else:
@@ -67,17 +71,17 @@ class Visits:
         return connection
 
     def _trim(self) -> None:
-        idle = [one for one in self._network.connections() if self._idle(one)]
-        self._close([one for one in idle if one.visit], MAX_VISITS)
+        places = self._network.limits.connections
+        idle = [one for one in self._network.connections() if not self._in_use[one.peer]]
+        idle = [one for one in idle if not self._needed(one.peer)]
+        self._close([one for one in idle if one.visit], min(MAX_VISITS, places // 8))
         # half of the places that strangers may have are kept for those who come for a room
-        came = [one for one in idle if one.direction is Direction.IN]
-        self._close(came, self._network.limits.connections * 3 // 8)
+        self._close([one for one in idle if self._stranger(one)], places * 3 // 8)
 
-    def _idle(self, connection: Connection) -> bool:
-        if self._in_use[connection.peer] or self._needed(connection.peer):
-            return False
+    def _stranger(self, connection: Connection) -> bool:
+        """Who came long ago and asks nothing now. Nodes of ours keep a stream open for gossip."""
         old = self._clock.now_ms() - connection.since_ms >= _STRANGER_MS
-        return connection.visit or (old and connection.direction is Direction.IN)
+        return old and connection.direction is Direction.IN and not connection.handlers
 
     def _close(self, connections: Sequence[Connection], most: int) -> None:
         """Those that began first go first."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.node import Node, node
+from support.places import places
 from support.publish import publishing
 
 from hausd.media.demo import Shape, write
@@ -88,6 +89,28 @@ def test_a_room_is_found_by_its_id_and_followed_without_an_address(
 def _named(one: Node, room: str) -> Any:
     told = published(one, room)
     return told if told["directory"] and told["name_peers"] else None
+
+
+def test_machines_of_one_network_find_who_has_a_room_also_when_its_origin_is_gone(
+    film: Path, tmp_path: Path
+) -> None:
+    with places(4, tmp_path, delay_s=0.025, rate_bps=20e6) as (common, origin, relay, late):
+        for one in (origin, relay, late):
+            one.on.ctl("peers", "connect", common.address)
+        room = origin.on.room()
+        id_ = room["id"]
+        until(lambda: origin.shown(id_)["published"]["peers"])
+        with origin.publishing(film, room):
+            relay.on.ctl("rooms", "follow", id_)
+            until(lambda: relay.plays(id_))
+            until(lambda: relay.shown(id_)["recording"]["segments"])
+            until(lambda: relay.shown(id_)["published"]["peers"])
+            origin.kill()
+        late.on.ctl("rooms", "follow", id_)
+        assert relay.peer in [peer["id"] for peer in late.on.ctl("peers", "list")]
+        until(lambda: late.shown(id_)["recording"]["segments"])
+        origin.start()
+        until(lambda: late.shown(id_)["network"]["hops"] is not None, 60)
 
 
 def test_a_room_that_nobody_has_is_followed_all_the_same_and_that_is_said(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import psutil
 import pytest
@@ -19,7 +20,7 @@ from hausd.core.peers import (
     Verdict,
     parse_endpoint,
 )
-from hausd.p2p import network, places
+from hausd.p2p import network, places, visits
 from hausd.p2p.places import networks
 from hausd.wire import gossip_rpc as codec
 from hausd.wire.gossip_rpc import Rpc
@@ -53,6 +54,25 @@ async def test_connections_beyond_the_bound_are_closed_and_others_live_on() -> N
         await until(lambda: not victim.peers())
         async with raw_peer(address):
             await until(lambda: len(victim.peers()) == 1)
+
+
+async def test_who_came_and_asks_nothing_makes_room_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(visits, "_STRANGER_MS", 0)
+    monkeypatch.setattr(visits, "_LOOK_S", 0.05)
+    async with (
+        host("victim", limits=HostLimits(connections=16)) as victim,
+        AsyncExitStack() as all_,
+    ):
+        victim.handle("/echo/1", echo)
+        address = victim.addresses[0]
+        busy = await all_.enter_async_context(raw_peer(address))
+        await busy.open(1, "/echo/1")
+        for _ in range(30):
+            await all_.enter_async_context(raw_peer(address))
+            await until(lambda: len(victim.peers()) <= 7)
+        assert not await busy.drained(0.2), "who is being served stays"
 
 
 async def test_an_address_and_a_subnet_have_their_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,6 +92,11 @@ class Dht:
         self._limit = trio.CapacityLimiter(_TELLS_AT_ONCE)
 
     @property
+    def off(self) -> bool:
+        """Whether this node takes no part."""
+        return not self._networks
+
+    @property
     def peers(self) -> int:
         """How many there are in the routing tables."""
         return sum(len(kad.table) for kad in self._networks)

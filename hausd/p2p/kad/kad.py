@@ -305,7 +305,8 @@ class Kad:
 
     async def _keep_fresh(self) -> None:
         """Looks for itself and for places drawn by chance, and whether old peers are there."""
-        await self.grew.wait()
+        while not len(self.table):
+            await self.grew.wait()
         await trio.sleep(_FIRST_REFRESH_S)
         while True:
             with trio.move_on_after(_LOOKUP_S):
