@@ -9,6 +9,8 @@ PROVIDE_AGAIN_S = 22 * 3600.0
 PUBLISH_AGAIN_S = 4 * 3600.0
 """For names, as Kubo does: readers want the newest, and half of the nodes leave within hours."""
 FIRST_S, SETTLE_S = 5.0, 600.0
+NEWS_S = 60.0
+"""Who comes is told of records that few keep, but not more often than so."""
 ENOUGH = 20
 """So many peers keep a record in a network that has them."""
 
@@ -35,3 +37,13 @@ def next_due(last: Standing, kept_by: int, now_s: float, *, value: bool) -> Stan
     else:
         wait = min(SETTLE_S, max(FIRST_S, 2 * last.wait_s))
     return Standing(now_s + wait, wait, kept_by)
+
+
+def due_on_news(last: Standing, now_s: float) -> float:
+    """When a record is due, now that a peer has come: it may be new, or have forgotten all."""
+    if last.kept_by >= ENOUGH:
+        return last.due_s
+    if not last.kept_by:
+        return now_s
+    told_s = last.due_s - last.wait_s
+    return min(last.due_s, max(now_s + FIRST_S, told_s + NEWS_S))

@@ -27,6 +27,7 @@ from hausd.core.peers import (
 from hausd.p2p import Host, visits
 from hausd.p2p.kad import Dht, DhtMode, open_dht
 from hausd.p2p.kad.addresses import dialable
+from hausd.policy import standing
 from hausd.policy.reach import Reach
 from hausd.wire import ipns
 from hausd.wire.kad import (
@@ -258,6 +259,24 @@ async def test_a_provider_whose_addresses_are_forgotten_is_looked_up() -> None:
         assert there == PeerAddress(provider.host.peer_id, provider.host.addresses)
 
 
+async def test_a_peer_that_forgot_all_is_told_again_when_it_returns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(standing, "NEWS_S", 0.0)
+    monkeypatch.setattr(standing, "FIRST_S", 0.1)
+    async with nodes(2, DhtMode.CLIENT) as (provider, reader):
+        provider.dht.provide(BLOCK)
+        for _ in range(2):
+            async with nodes(1, name="server") as (server,):
+                await provider.host.connect(server.host.addresses[0])
+                await reader.host.connect(server.host.addresses[0])
+                with trio.fail_after(20):
+                    while await found(reader, BLOCK) != {provider.host.peer_id}:
+                        await trio.sleep(0.1)
+            gone = server.host.peer_id
+            await until(lambda gone=gone: gone not in ids(provider) + ids(reader))
+
+
 async def test_a_client_asks_and_is_not_asked() -> None:
     async with nodes(2) as (server, other), nodes(1, DhtMode.CLIENT, "client") as (client,):
         await other.host.connect(server.host.addresses[0])
@@ -285,6 +304,10 @@ async def test_connections_of_lookups_are_closed_again(monkeypatch: pytest.Monke
         assert await found(made[7], BLOCK) == {last.host.peer_id}
         await until(lambda: all(len(dialled(one)) <= 5 for one in made))
         assert all(first.host.peer_id in dialled(one) for one in made[1:]), "those are kept"
+
+
+def ids(one: Node) -> list[PeerId]:
+    return [view.id for view in one.host.peers()]
 
 
 def dialled(one: Node) -> list[PeerId]:

@@ -12,10 +12,13 @@ from hausd.policy.lookup import MAX_ASKED, Lookup, distance
 from hausd.policy.routing import BUCKET, MAX_BUCKETS, MAX_PER_SUBNET, RoutingTable
 from hausd.policy.standing import (
     ENOUGH,
+    FIRST_S,
+    NEWS_S,
     PROVIDE_AGAIN_S,
     PUBLISH_AGAIN_S,
     SETTLE_S,
     Standing,
+    due_on_news,
     next_due,
 )
 
@@ -142,3 +145,14 @@ def test_records_are_told_again_before_they_are_forgotten() -> None:
         nobody = next_due(nobody, 0, nobody.due_s, value=False)
         assert nobody.wait_s <= SETTLE_S
     assert few.wait_s == PROVIDE_AGAIN_S
+
+
+def test_who_comes_is_told_of_what_few_keep_but_not_all_the_time() -> None:
+    nobody = Standing(100.0, 50.0, 0)
+    assert due_on_news(nobody, 60.0) == 60.0
+    told = next_due(Standing(), 3, 1000.0, value=False)
+    assert due_on_news(told, 1001.0) == 1000.0 + NEWS_S
+    assert due_on_news(told, 1000.0 + 2 * NEWS_S) == 1000.0 + 2 * NEWS_S + FIRST_S
+    assert due_on_news(told, told.due_s) == told.due_s
+    many = next_due(Standing(), ENOUGH, 1000.0, value=False)
+    assert due_on_news(many, 1500.0) == many.due_s

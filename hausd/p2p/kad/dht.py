@@ -24,7 +24,7 @@ from hausd.p2p.kad.addresses import dialable
 from hausd.p2p.kad.kad import Kad, KadTerms, Unanswered
 from hausd.p2p.kad.serving import Serving
 from hausd.policy.reach import Reach, reach
-from hausd.policy.standing import Standing, next_due
+from hausd.policy.standing import Standing, due_on_news, next_due
 from hausd.wire import ipns
 from hausd.wire.ipns import IpnsFault, IpnsRecord
 from hausd.wire.kad import (
@@ -214,13 +214,12 @@ class Dht:
                     await self._look.wait()
 
     async def _watch(self, kad: Kad) -> None:
-        """Who was told of nothing, since nobody was there, is told once somebody is."""
+        """Who comes is told what too few keep."""
         while True:
-            await kad.grew.wait()
-            await trio.sleep(0)
+            await kad.came.wait()
             for duty in self._duties.values():
-                if not duty.busy and duty.standing.kept_by == 0:
-                    duty.standing.due_s = trio.current_time()
+                if not duty.busy:
+                    duty.standing.due_s = due_on_news(duty.standing, trio.current_time())
             self._look.set()
 
     async def _tell(self, duty: _Duty) -> None:

@@ -85,8 +85,8 @@ class Kad:
         self.providers = ProviderStore()
         self.values = ValueStore()
         self.table: RoutingTable[PeerId] = RoutingTable(host.peer_id, peer_place)
-        self.grew = trio.Event()
-        """Set, and made anew, when a peer is known that was not."""
+        self.came = trio.Event()
+        """Set, and made anew, when a peer is in the table that was not, or is connected again."""
         self._rng = rng
         self._where: dict[PeerId, tuple[Endpoint, ...]] = {}
         self._answered_s: dict[PeerId, float] = {}
@@ -135,6 +135,7 @@ class Kad:
         peer = connection.peer
         if peer in self.table:
             self._where[peer] = self.contact(peer).addresses
+            self._tell_came()
         elif peer not in self._checking and len(self._checking) < 4 * _MAX_CHECKS:
             self._checking.add(peer)
             self._nursery.start_soon(self._check, peer)
@@ -161,8 +162,11 @@ class Kad:
             del self._answered_s[peer]
         if not known and peer in self.table:
             metrics.DHT_PEERS.labels(self.terms.name).set(len(self.table))
-            grew, self.grew = self.grew, trio.Event()
-            grew.set()
+            self._tell_came()
+
+    def _tell_came(self) -> None:
+        came, self.came = self.came, trio.Event()
+        came.set()
 
     def _dead(self, peer: PeerId) -> None:
         self.table.remove(peer)
@@ -306,7 +310,7 @@ class Kad:
     async def _keep_fresh(self) -> None:
         """Looks for itself and for places drawn by chance, and whether old peers are there."""
         while not len(self.table):
-            await self.grew.wait()
+            await self.came.wait()
         await trio.sleep(_FIRST_REFRESH_S)
         while True:
             with trio.move_on_after(_LOOKUP_S):
