@@ -121,7 +121,7 @@ async def open_elsewhere(
     directory = Directory(rooms, clock)
     host, exchange, dht = network.host, network.exchange, network.dht
     presence = Presence(host, exchange, dht, rooms, directory, store, clock)
-    on_demand = OnDemand(rooms, directory, exchange, network.watch_key, presence.seek)
+    on_demand = OnDemand(rooms, directory, exchange, network.watch_key, presence.find_card)
     async with directory.open(exchange), presence.open(), on_demand.open():
         yield Elsewhere(directory, presence, on_demand)
 

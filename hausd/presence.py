@@ -211,14 +211,15 @@ class Presence:
         log.info("room-sought", room=room, found=len(found), connected=len(reached))
         return reached
 
-    async def find_card(self, room: RoomId) -> None:
-        """Has the directory know a room that some node in the DHT has."""
+    async def find_card(self, room: RoomId) -> bool:
+        """Has the directory know a room that some node in the DHT has; gives whether it does."""
         for peer in await self.seek(room):
             untrusted = await self._exchange.card(peer, room)
             if untrusted is not None:
                 self._directory.judge(peer, untrusted)
                 if self._directory.title(room) is not None:
-                    return
+                    return True
+        return False
 
     async def _keep_seeking(self, nursery: trio.Nursery) -> None:
         """Followed rooms that no neighbour has are looked for, again and again."""

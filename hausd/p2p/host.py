@@ -97,7 +97,7 @@ class Host:
         return tuple(end for each in self._listening for end in _ends(each))
 
     def peers(self) -> list[PeerView]:
-        """Who is connected now."""
+        """Who is connected now, without those that are only asked something (``visit``)."""
         return [
             PeerView(
                 id=connection.peer,
@@ -110,6 +110,7 @@ class Host:
                 score=self._pubsub.score(connection.peer),
             )
             for connection in self._network.connections()
+            if connection.kept.is_set()
         ]
 
     async def connect(self, address: Multiaddr) -> PeerId:
@@ -120,7 +121,7 @@ class Host:
         endpoint = parse_endpoint(address)
         if endpoint.peer is None:
             raise ValueError("the address ends with /p2p/ID, so that nobody can pose as the peer")
-        if not self._kept(endpoint.peer):
+        if not await self._kept(endpoint.peer):
             await self._network.dial(endpoint.peer, endpoint)
         return endpoint.peer
 
@@ -130,7 +131,7 @@ class Host:
         Addresses that lead nearer than ``told_at`` (see ``reach_of``) are left out, as are those
         that can't be dialled at all. The caller sets the deadline. Raises PeerUnreachable.
         """
-        if self._kept(told.peer):
+        if await self._kept(told.peer):
             return
         for untrusted in told.addresses[:MAX_ADDRESSES]:
             try:
@@ -141,12 +142,18 @@ class Host:
             return
         raise PeerUnreachable("no address of it answers")
 
-    def _kept(self, peer: PeerId) -> bool:
+    def shares_topic(self, peer: PeerId) -> bool:
+        """Whether a peer listens to a topic that is listened to here: a node of ours."""
+        return self._pubsub.shares(peer, "")
+
+    async def _kept(self, peer: PeerId) -> bool:
         """Whether a peer is connected; from now on to be kept, if it was a visit."""
         connection = self._network.connection(peer)
         if connection is not None and connection.visit:
-            connection.visit = False
+            connection.keep()
             _tell_all(self._identified, connection)
+        elif connection is not None:
+            await self._visits.ask_to_keep(connection)
         return connection is not None
 
     def reach_of(self, peer: PeerId) -> Reach:

@@ -58,13 +58,21 @@ class Connection:
     direction: Direction
     since_ms: int
     visit: bool = False
-    """Dialled to ask something once: not to be kept (see ``Visits``)."""
+    """Dialled to ask something once, and closed again before long (see ``Visits``)."""
+    kept: trio.Event = field(default_factory=trio.Event)
+    """Set where it is no visit, or either end wants more of it. Till then there is no gossip."""
+    asked_to_keep: bool = False
     handlers: int = 0
     known_addresses: list[Multiaddr] = field(default_factory=list)
 
     @property
     def peer(self) -> PeerId:
         return self.mux.peer
+
+    def keep(self) -> None:
+        """It is no visit from now on."""
+        self.visit = False
+        self.kept.set()
 
     @property
     def reach(self) -> Reach:
@@ -201,7 +209,8 @@ class Network:
         while (under_way := self._dialling.get(peer)) is not None:
             await under_way.wait()
         if (connection := self._peers.get(peer)) is not None:
-            connection.visit &= visit
+            if not visit:
+                connection.keep()
             return
         if self.bans.banned(peer, trio.current_time()):
             raise PeerUnreachable("the peer is banned for a while")
@@ -271,6 +280,8 @@ class Network:
                 since_ms=self._clock.now_ms(),
                 visit=visit,
             )
+            if not visit:
+                connection.keep()
             await self._enter(connection)
             try:
                 async with trio.open_nursery() as nursery:

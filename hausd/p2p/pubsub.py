@@ -206,6 +206,9 @@ class Pubsub:
     # -- peers that come and go --
 
     async def connected(self, peer: PeerId) -> None:
+        connection = self._network.connection(peer)
+        if connection is not None:
+            await connection.kept.wait()
         if peer not in self._speakers:
             speaker = self._speakers[peer] = _Speaker(peer)
             # before anything is sent: what it says may come before our stream to it is open
@@ -279,7 +282,10 @@ class Pubsub:
         if older is not None:
             older.reset()
         self._hearing[stream.peer] = stream
+        connection = self._network.connection(stream.peer)
         try:
+            if connection is not None:
+                await connection.kept.wait()  # till then what it says waits in the stream
             async for untrusted in _rpcs(stream):
                 self._heard(stream.peer, codec.decode(untrusted))
         except RpcFault as fault:

@@ -5,12 +5,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
 from hausd.core.clock import Clock
-from hausd.core.peers import Direction, Endpoint, PeerId, PeerUnreachable
+from hausd.core.peers import (
+    Direction,
+    Endpoint,
+    PeerId,
+    PeerStream,
+    PeerUnreachable,
+    ProtocolRefused,
+    StreamBroken,
+)
 from hausd.p2p import metrics
 from hausd.p2p.network import Connection, Network
 
@@ -18,6 +26,9 @@ MAX_VISITS = 32
 """Kept open after their use, since one lookup asks whom the last one asked; fewer where a node may
 have few connections."""
 _DIALS_AT_ONCE = 32
+KEEP_PROTOCOL = "/haus/keep/1"
+"""A stream of it says: do not take this connection for a visit, I want gossip of you. No bytes."""
+_KEEP_S = 5.0
 _LOOK_S = 10.0
 _STRANGER_MS = 60_000
 """A peer that came by itself has so long to show what it came for."""
@@ -32,6 +43,7 @@ class Visits:
         self._needed = needed
         self._in_use: Counter[PeerId] = Counter()
         self._dials = trio.CapacityLimiter(_DIALS_AT_ONCE)
+        network.handle(KEEP_PROTOCOL, self._asked_to_keep)
 
     @asynccontextmanager
     async def visit(self, peer: PeerId, endpoints: Iterable[Endpoint]) -> AsyncIterator[Connection]:
@@ -47,6 +59,22 @@ class Visits:
             if not self._in_use[peer]:
                 del self._in_use[peer]
                 self._trim()
+
+    async def ask_to_keep(self, connection: Connection) -> None:
+        """Who came to us may have come for a question only; asks them to stay, once."""
+        if connection.direction is Direction.OUT or connection.asked_to_keep:
+            return
+        connection.asked_to_keep = True
+        with trio.move_on_after(_KEEP_S), suppress(PeerUnreachable, ProtocolRefused, StreamBroken):
+            stream, _ = await self._network.open_stream(connection.peer, KEEP_PROTOCOL)
+            await stream.aclose()
+
+    async def _asked_to_keep(self, stream: PeerStream) -> None:
+        """Gossip shows whether the peer has a room in common with us; else it is a visit still."""
+        await trio.lowlevel.checkpoint()
+        connection = self._network.connection(stream.peer)
+        if connection is not None:
+            connection.kept.set()
 
     async def run(self) -> None:
         """Closes now and then what is not needed, until cancelled."""

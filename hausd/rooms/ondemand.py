@@ -7,7 +7,7 @@ sees to that. Here it is found out whether there is such a room at all.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sized
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -47,9 +47,9 @@ class OnDemand:
         directory: Directory,
         sync: RoomSync,
         key: WatchKey,
-        seek: Callable[[RoomId], Awaitable[Sized]],
+        seek: Callable[[RoomId], Awaitable[bool]],
     ) -> None:
-        """``seek`` connects with nodes that have a room, and gives those."""
+        """``seek`` connects with nodes further away, and has the directory know their room."""
         self._rooms = rooms
         self._directory = directory
         self._sync = sync
@@ -98,7 +98,7 @@ class OnDemand:
     async def _join(self, room: RoomId, done: trio.Event) -> None:
         try:
             title = self._directory.title(room)
-            if title is not None or await self._exists(room) or await self._found(room):
+            if title is not None or await self._exists(room) or await self._seek(room):
                 joined = await self._rooms.join(room, title or "")
                 joined.audience.expected()
                 JOINS.labels("joined").inc()
@@ -117,10 +117,6 @@ class OnDemand:
         self._missed.move_to_end(room)
         while len(self._missed) > _MAX_MISSED:
             self._missed.popitem(last=False)
-
-    async def _found(self, room: RoomId) -> bool:
-        """Whether there are nodes further away that take part in it."""
-        return bool(len(await self._seek(room))) and await self._exists(room)
 
     async def _exists(self, room: RoomId) -> bool:
         """Whether a neighbour says that it takes part in the room."""

@@ -21,6 +21,7 @@ from hausd.core.peers import (
     PeerId,
     PeerStream,
     StreamBroken,
+    Verdict,
     parse_endpoint,
     peer_id_of,
 )
@@ -277,6 +278,34 @@ async def test_a_peer_that_forgot_all_is_told_again_when_it_returns(
             await until(lambda gone=gone: gone not in ids(provider) + ids(reader))
 
 
+@pytest.mark.parametrize("wanted_by", ["who came", "who was asked"])
+async def test_who_is_only_asked_something_hears_no_gossip_until_it_is_kept(
+    wanted_by: str,
+) -> None:
+    def accept(who: PeerId, data: bytes) -> Verdict:
+        return Verdict.ACCEPT
+
+    async with nodes(2) as (one, other):
+        (end,) = map(parse_endpoint, other.host.addresses)
+        async with (
+            one.host.topic("t", accept) as ours,
+            other.host.topic("t", accept) as theirs,
+            one.host.visit(other.host.peer_id, [end]) as connection,
+        ):
+            await until(lambda: one.dht.peers and other.dht.peers)
+            await trio.sleep(0.5)
+            assert connection.visit
+            assert (ours.peers(), theirs.peers(), one.host.peers()) == ([], [], [])
+            if wanted_by == "who came":
+                await one.host.connect(other.host.addresses[0])
+            else:
+                await other.host.connect(one.host.addresses[0])
+            await until(lambda: ours.peers() and theirs.peers() and one.host.peers())
+            theirs.publish(b"hello")
+            with trio.fail_after(5):
+                assert (await anext(ours)).data == b"hello"
+
+
 async def test_a_client_asks_and_is_not_asked() -> None:
     async with nodes(2) as (server, other), nodes(1, DhtMode.CLIENT, "client") as (client,):
         await other.host.connect(server.host.addresses[0])
@@ -304,6 +333,9 @@ async def test_connections_of_lookups_are_closed_again(monkeypatch: pytest.Monke
         assert await found(made[7], BLOCK) == {last.host.peer_id}
         await until(lambda: all(len(dialled(one)) <= 5 for one in made))
         assert all(first.host.peer_id in dialled(one) for one in made[1:]), "those are kept"
+        assert [view.id for view in last.host.peers() if view.direction is Direction.OUT] == [
+            first.host.peer_id
+        ], "others were only asked something"
 
 
 def ids(one: Node) -> list[PeerId]:
@@ -311,4 +343,6 @@ def ids(one: Node) -> list[PeerId]:
 
 
 def dialled(one: Node) -> list[PeerId]:
-    return [view.id for view in one.host.peers() if view.direction is Direction.OUT]
+    """Whom it has dialled, also those that it only asked something."""
+    there = one.host._network.connections()
+    return [each.peer for each in there if each.direction is Direction.OUT]

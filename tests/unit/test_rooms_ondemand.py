@@ -14,7 +14,6 @@ from support.stage import Peer, Show, Stage, Wall
 
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
-from hausd.core.peers import PeerId
 from hausd.core.storage import LEFT
 from hausd.policy.roles import GRACE_S, Why
 from hausd.policy.watching import WatchKey
@@ -24,14 +23,14 @@ from hausd.rooms.ondemand import MAX_JOINING, OnDemand
 KEY = WatchKey(bytes(32))
 
 
-async def nobody(room: RoomId) -> list[PeerId]:
+async def nobody(room: RoomId) -> bool:
     await trio.sleep(1)
-    return []
+    return False
 
 
 @asynccontextmanager
 async def on_demand(
-    peer: Peer, seek: Callable[[RoomId], Awaitable[list[PeerId]]] = nobody
+    peer: Peer, seek: Callable[[RoomId], Awaitable[bool]] = nobody
 ) -> AsyncIterator[OnDemand]:
     made = OnDemand(peer.rooms, Directory(peer.rooms, Wall()), peer.node, KEY, seek)
     async with made.open():
@@ -77,10 +76,10 @@ async def test_a_room_that_no_neighbour_has_is_looked_for_further_away(
         origin, node = await stage.node("origin"), await stage.node("node")
         room = RoomId((await origin.rooms.create("A room")).id)
 
-        async def found(sought: RoomId) -> list[PeerId]:
+        async def found(sought: RoomId) -> bool:
             await trio.sleep(1)
             stage.swarm.link(origin.node, node.node)
-            return [origin.node.id]
+            return True
 
         async with on_demand(node) as joins:
             await joins.join(room)

@@ -92,6 +92,8 @@ class Syncing:
         """See ``rooms.ports.RoomSync``."""
         listening = list(self._neighbours(room))
         others = [view.id for view in self._host.peers() if view.id not in listening]
+        # a node in the DHT is connected with many that know nothing of rooms
+        others.sort(key=self._host.shares_topic, reverse=True)
         for peer in [*listening, *others][:_MOST_ASKED]:
             with trio.move_on_after(ANSWER_S):
                 try:
