@@ -49,6 +49,7 @@ from hausd.network import NodeNetwork
 from hausd.policy.depth import Depth
 from hausd.presence import Presence
 from hausd.remote import RemotePins
+from hausd.retrieval import Retrieval
 from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.telemetry.process import ProcessProbe
@@ -71,6 +72,7 @@ class Control:
     http: str | None = None
     network: NodeNetwork | None = None
     directory: Directory | None = None
+    retrieval: Retrieval | None = None
     remote: RemotePins | None = None
     presence: Presence | None = None
     repaired: list[str] = field(default_factory=list)
@@ -288,7 +290,12 @@ class Control:
     # -- doctor --
 
     async def doctor(self) -> Sequence[CheckShape]:
-        return [self._check_sandbox(self.snapshot()), self._check_rooms()]
+        found = [self._check_sandbox(self.snapshot()), self._check_rooms()]
+        if self.retrieval is not None:
+            found += self.retrieval.checks()
+        if self.remote is not None:
+            found += await self.remote.checks()
+        return found
 
     def _check_sandbox(self, status: StatusShape) -> CheckShape:
         if status.sandbox_missing:

@@ -180,6 +180,7 @@ async def _run(
                 rtmp=urls.ingest or None,
                 http=urls.http or None,
                 network=network,
+                retrieval=retrieval,
                 repaired=[*store.repaired, *rooms.repaired],
             )
             if not rooms.list():

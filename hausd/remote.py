@@ -25,13 +25,13 @@ from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerAddress, PeerUnreachable
-from hausd.core.shapes import PinShape, RemotePinShape
+from hausd.core.shapes import CheckShape, PinShape, RemotePinShape
 from hausd.exporting import finished_directory
 from hausd.ipfs.calls import Caller, Secret, open_client, read_secret
 from hausd.ipfs.kubo import ANSWER_S, KuboNode
 from hausd.ipfs.pinner import Pinner, TooManyPins
 from hausd.ipfs.pinning import PinningService
-from hausd.ipfs.ports import Origin, Place
+from hausd.ipfs.ports import Origin, Place, TryFailed
 from hausd.ipfs.table import PinState, PinTable, RemotePin
 from hausd.network import NodeNetwork
 from hausd.policy.reach import Reach
@@ -44,6 +44,7 @@ LOOK_S = 2.0
 """How often is looked whether a room has ended."""
 _AGAIN_S, _AGAIN_MOST_S = 60.0, 3600.0
 _SERVICE_ANSWER_S = 30.0
+_CHECK_S = 8.0
 _DIAL_S = 15.0
 _DIALS_AT_ONCE = 8
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
@@ -103,6 +104,28 @@ class RemotePins:
                 )
             )
         return shown
+
+    async def checks(self) -> list[CheckShape]:
+        """Whether each place is there and lets us in."""
+        found: dict[str, CheckShape] = {}
+
+        async def look(place: Place) -> None:
+            name, why = f"pins at {place.name}", f"no answer within {_CHECK_S:g} s"
+            mend = f"look at what [ipfs] says of {place.name}, and whether it runs"
+            with trio.move_on_after(_CHECK_S):
+                try:
+                    told = await place.check()
+                except TryFailed as fault:
+                    why = fault.because
+                else:
+                    found[place.name] = CheckShape(name=name, state="ok", found=told)
+                    return
+            found[place.name] = CheckShape(name=name, state="fail", found=why, mend=mend)
+
+        async with trio.open_nursery() as nursery:
+            for place in self.pinner.places:
+                nursery.start_soon(look, place)
+        return [found[name] for name in self.pinner.names]
 
     async def run(self) -> None:
         """Pins what has ended, until cancelled."""

@@ -35,6 +35,7 @@ from hausd.core.following import (
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
 from hausd.core.peers import PeerId, Validator
+from hausd.core.shapes import CheckShape
 from hausd.ipfs.gateways import open_gateways
 from hausd.policy.sources import MOST_AT_ONCE, Sources, Standing
 from hausd.rooms.ports import Network, Topic
@@ -89,6 +90,10 @@ class Retrieval:
     def standings(self) -> list[Standing]:
         """What is known of every source."""
         return self._policy.standings(trio.current_time())
+
+    def checks(self) -> list[CheckShape]:
+        """How each source but the exchange did, in words."""
+        return [_check(one) for one in self.standings() if one.name != EXCHANGE]
 
     async def fetch(
         self, cid: CID, max_bytes: int, *, deadline_s: float, exchange: _Fetch | None = None
@@ -163,6 +168,24 @@ class Retrieval:
                 policy.outrun(name, race.max_bytes, now_s - begun_s, now_s)
             race.under_way -= 1
             race.stir()
+
+
+def _check(source: Standing) -> CheckShape:
+    name = f"blocks from {source.name}"
+    if source.lying:
+        found = "dropped: it sent bytes that are not the block's"
+        mend = "take it out of ipfs.gateways"
+        return CheckShape(name=name, state="fail", found=found, mend=mend)
+    if source.resting:
+        found = "it failed, and is left alone for a while"
+        mend = "hausctl logs --level debug tells why"
+        return CheckShape(name=name, state="warn", found=found, mend=mend)
+    if not source.blocks:
+        return CheckShape(name=name, state="ok", found="it has given nothing yet")
+    found = f"{source.blocks:,} blocks"
+    if source.bytes_per_s:
+        found += f", each at {source.bytes_per_s / 1e6:.1f} MB/s"
+    return CheckShape(name=name, state="ok", found=found)
 
 
 class RetrievingNetwork:

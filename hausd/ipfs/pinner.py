@@ -54,6 +54,10 @@ class Pinner:
         """The places there are."""
         return list(self._places)
 
+    @property
+    def places(self) -> Sequence[Place]:
+        return list(self._places.values())
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Pinner]:
         """Goes on with what was under way, until the context is left."""

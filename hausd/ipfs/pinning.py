@@ -100,6 +100,13 @@ class PinningService:
             request_id = found.request_id
         await self._caller.call("DELETE", _path(request_id))  # 404: it is gone already
 
+    async def check(self) -> str:
+        answer = await self._caller.call("GET", "/pins", params={"limit": "1"})
+        told = answer.json() if answer.status != 404 else None
+        if not isinstance(told, dict) or "results" not in told:
+            raise TryFailed("there is no pinning service at its address")
+        return "it answers, and accepts the token"
+
     async def _ask(self, pin: RemotePin) -> Status:
         """The pin as the service has it, asked for where it has none, or one of an older CID."""
         if pin.request_id and pin.asked_cid == pin.cid:

@@ -55,3 +55,6 @@ class Place(Protocol):
 
     async def unpin(self, pin: RemotePin) -> None:
         """It need not be kept there any more; also where it isn't. Raises TryFailed."""
+
+    async def check(self) -> str:
+        """Whether it is there and lets us in: what it is, in words. Raises TryFailed."""

@@ -34,7 +34,8 @@ class RemotePin(msgspec.Struct, kw_only=True):
     """A room's recording at one place.
 
     ``cid`` is its finished directory, ``size`` that of all blocks below it, ``manifest`` the
-    room's when it was made. ``request_id`` is the service's name for its pin of ``asked_cid``.
+    room's when it was made. ``request_id`` is the service's name for its pin of ``asked_cid``;
+    where manifests are kept too, ``asked_manifest`` is there.
     ``detail`` is what the service says of it, ``because`` why the last try failed. ``sent_bytes``
     counts what was handed over so far, where this node sends it.
     """
@@ -49,6 +50,7 @@ class RemotePin(msgspec.Struct, kw_only=True):
     state: PinState = PinState.QUEUED
     request_id: str = ""
     asked_cid: str = ""
+    asked_manifest: str = ""
     sent_bytes: int = 0
     detail: str = ""
     because: str = ""

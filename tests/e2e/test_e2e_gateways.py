@@ -126,6 +126,9 @@ def test_an_archive_fills_from_gateways_when_origin_and_relays_are_gone(tmp_path
         assert figure(viewer, 'hausd_sources_blocks_total{source="127.0.0.1:') > 4
         assert figure(viewer, "hausd_sources_dropped_total") == 1
         assert "source-dropped" in viewer.log.read_text()
+        checks = {each["name"]: each for each in viewer.ctl("doctor", code=1)}
+        liars = checks[f"blocks from 127.0.0.1:{liar.server_port}"]
+        assert (liars["state"], "dropped" in liars["found"]) == ("fail", True)
         asked = liar.asked  # type: ignore[attr-defined] # ours
         assert 0 < asked <= 32
 

@@ -109,6 +109,9 @@ def test_an_ended_room_is_pinned_and_stays_removed_where_it_was_removed(tmp_path
                 one.ctl("pins", "push", room, "--to", "nowhere", code=1)["error"]["code"]
                 == "no-such-place"
             )
+            checks = {each["name"]: each for each in one.ctl("doctor", code=1)}
+            assert checks["pins at good"]["state"] == "ok"
+            assert checks["pins at away"]["found"] == "it can't be reached"
             one.ctl("pins", "remove", room, "--from", "good")
             until(lambda: not service.pins)
             until(lambda: "good" not in elsewhere(one, room))

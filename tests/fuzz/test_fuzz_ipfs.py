@@ -96,7 +96,9 @@ async def test_any_answer_of_kubo_is_success_or_a_failed_try(lines: list[bytes])
     def origin() -> Origin:
         return Origin(get, lambda: (), lambda *_: None)
 
-    pin = RemotePin(to="kubo", room="r", title="t", cid=CID_TEXT, size=1, manifest="m", since_ms=1)
+    pin = RemotePin(
+        to="kubo", room="r", title="t", cid=CID_TEXT, size=1, manifest=CID_TEXT, since_ms=1
+    )
     with suppress(TryFailed):
         await KuboNode("kubo", Caller(), origin()).pin(pin, lambda: None)  # type: ignore[arg-type]
 

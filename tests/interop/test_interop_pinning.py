@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import trio
-from support.content import content
+from support.content import ROOM, content
 from support.ipfs import Kubo, kubo_program
 from support.kubo_http import KuboDaemon, kubo_daemon
 from support.node import Node, node
@@ -25,6 +25,7 @@ from support.recorded import Recorded, recorded_room
 from hausd.core.cid import CID
 from hausd.core.clock import SystemClock
 from hausd.core.following import LeafMissing
+from hausd.core.manifest import Manifest, SegmentRecord
 from hausd.ipfs.calls import Caller, open_client
 from hausd.ipfs.gateways import open_gateways
 from hausd.ipfs.kubo import KuboNode
@@ -56,13 +57,18 @@ def daemon(kubo: Kubo) -> Iterator[KuboDaemon]:
 async def room_of(recorded: Recorded) -> RemotePin:
     made = await export_directory(recorded.tracks, recorded.box.get, {"poster.jpg": content(5, 9)})
     recorded.box.blocks.update(made.blocks)
+    manifest = Manifest(ROOM)
+    for _, playlist in recorded.tracks:
+        for segment in playlist.segments:
+            appended = manifest.append(SegmentRecord(ROOM, playlist.rendition, segment))
+            recorded.box.blocks.update(appended)
     return RemotePin(
         to="kubo",
-        room="k51" + "a" * 59,
+        room=ROOM,
         title="Saturday at the Haus",
         cid=str(made.root),
         size=made.size,
-        manifest="m",
+        manifest=str(manifest.cid),
         since_ms=1,
     )
 
@@ -94,15 +100,18 @@ async def test_kubo_takes_keeps_replaces_and_lets_go_of_a_room(daemon: KuboDaemo
         await place.pin(pin, lambda: None)
         assert pin.sent_bytes == 0, "what it has is not sent again"
     async with kubo_node(daemon, second) as place:
-        first_cid = pin.cid
-        pin.cid = (await room_of(second)).cid
+        earlier, later = {pin.cid, pin.manifest}, await room_of(second)
+        pin.cid, pin.manifest = later.cid, later.manifest
         await place.pin(pin, lambda: None)
         listed = daemon.ask("pin", "ls", "--type=recursive").decode()
         assert pin.cid in listed
-        assert first_cid not in listed
+        assert pin.manifest in listed
+        assert not any(cid in listed for cid in earlier)
         await place.unpin(pin)
         await place.unpin(pin)
-        assert pin.cid not in daemon.ask("pin", "ls", "--type=recursive").decode()
+        left = daemon.ask("pin", "ls", "--type=recursive").decode()
+        assert pin.cid not in left
+        assert pin.manifest not in left
 
 
 async def test_a_hole_in_the_recording_is_told_and_nothing_is_pinned(daemon: KuboDaemon) -> None:
@@ -159,6 +168,11 @@ def elsewhere(one: Node, room: str) -> dict[str, Any]:
     }
 
 
+def archived(one: Node, room: str) -> list[str]:
+    listing = one.get(f"/archive/{room}/source/index.m3u8").text
+    return [line for line in listing.splitlines() if line and not line.startswith("#")]
+
+
 def until_pinned(one: Node, room: str, place: str) -> None:
     end_s = time.monotonic() + 30
     while elsewhere(one, room).get(place, {}).get("state") != "pinned":
@@ -170,13 +184,13 @@ def test_a_room_that_ends_is_in_kubo_and_comes_back_through_its_gateway(
     daemon: KuboDaemon, tmp_path: Path
 ) -> None:
     film = tmp_path / "film.flv"
-    write(str(film), Shape(320, 180, Fraction(30), 2.0, 0, 300_000), seconds=20)
+    write(str(film), Shape(320, 180, Fraction(30), 2.0, 0, 900_000), seconds=24)
     with node(tmp_path / "home", *SETS, f"ipfs.kubo={daemon.api}") as one:
         made = one.room("Saturday")
         room = made["id"]
         with publishing(film, f"{one.rtmp}/{made['stream_key']}"):
             one.wait_state(room, "live")
-            time.sleep(9)
+            time.sleep(18)
         one.wait_state(room, "ended")
         until_pinned(one, room, "kubo")
         root = elsewhere(one, room)["kubo"]["cid"]
@@ -184,12 +198,30 @@ def test_a_room_that_ends_is_in_kubo_and_comes_back_through_its_gateway(
         names = [line for line in listing.splitlines() if line.endswith(".m4s")]
         assert names
         segments = {name: one.get(f"/ipfs/{root}/source/{name}").content for name in names}
+        archive = archived(one, room)
+        assert archive
+        one.stop()
     daemon.ask("get", "-o", str(tmp_path / "out"), f"/ipfs/{root}")
     for name, body in segments.items():
         assert (tmp_path / "out" / "source" / name).read_bytes() == body
     with node(tmp_path / "other", *SETS, f'ipfs.gateways=["{daemon.gateway}"]') as other:
         for name, body in segments.items():
             assert other.get(f"/ipfs/{root}/source/{name}").content == body
+    # a follower that has heard the head, and of the recording nothing
+    slow = "p2p.upload=1000000"
+    with node(tmp_path / "home", *SETS, slow) as one, node(tmp_path / "late", *SETS) as late:
+        late.ctl("rooms", "follow", room, "--peer", one.words["peer"])
+        end_s = time.monotonic() + 20
+        while not (late.ctl("rooms", "show", room)["recording"] or {}).get("missing"):
+            assert time.monotonic() < end_s
+            time.sleep(0.05)
+        one.kill()
+    with node(tmp_path / "late", *SETS, f'ipfs.gateways=["{daemon.gateway}"]') as late:
+        assert archived(late, room) != archive
+        end_s = time.monotonic() + 30
+        while archived(late, room) != archive:
+            assert time.monotonic() < end_s
+            time.sleep(0.1)
     with node(tmp_path / "home", *SETS, f"ipfs.kubo={daemon.api}") as one:
         one.ctl("pins", "remove", room, "--from", "kubo")
         end_s = time.monotonic() + 20
