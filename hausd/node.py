@@ -41,7 +41,7 @@ from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_elsewhere, open_network
 from hausd.p2p import ListenFailed
 from hausd.remote import RemotePins, open_remote_pins
-from hausd.retrieval import FetchedBlocks, RetrievingNetwork, open_retrieval
+from hausd.retrieval import RetrievingNetwork, open_retrieval
 from hausd.rooms.gops import Workload
 from hausd.rooms.manager import Rooms
 from hausd.rooms.ondemand import OnDemand
@@ -151,7 +151,9 @@ async def _run(
                     network = await stack.enter_async_context(opening)
                 except ListenFailed as fault:
                     raise NodeFailed(str(fault), fault.hint) from fault
-            retrieval = await stack.enter_async_context(open_retrieval(config, SystemClock()))
+            retrieval, fetched = await stack.enter_async_context(
+                open_retrieval(config, store, SystemClock())
+            )
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -207,12 +209,7 @@ async def _run(
             await stack.enter_async_context(
                 serve_http(
                     [listener],
-                    responder=RoomResponder(
-                        rooms,
-                        store,
-                        fetched=FetchedBlocks(store, retrieval),
-                        on_demand=on_demand,
-                    ),
+                    responder=RoomResponder(rooms, store, fetched=fetched, on_demand=on_demand),
                     app=create_api(api_ports, __version__),
                     audience=rooms,
                     limits=http_limits(config),

@@ -37,6 +37,7 @@ from hausd.network import NodeNetwork
 from hausd.policy.reach import Reach
 from hausd.rooms.manager import Rooms
 from hausd.rooms.room import Room
+from hausd.telemetry import count_swallowed
 
 log = structlog.get_logger("hausd.remote")
 
@@ -136,7 +137,12 @@ class RemotePins:
             for room in self.rooms.origins():
                 names = [name for name in self.pinner.names if self._lacks(name, room)]
                 if names:
-                    await self._push_ended(room, names)
+                    try:
+                        await self._push_ended(room, names)
+                    except Exception as fault:  # the door of a room's turn; counted
+                        count_swallowed("remote-pins", fault)
+                        log.exception("room-not-pinned", room=room.id)
+                        self._later(room)
 
     def _lacks(self, name: str, room: Room) -> bool:
         if room.state not in _OVER or not room.record.manifest:
@@ -148,17 +154,19 @@ class RemotePins:
         return not by_hand and known.manifest != room.record.manifest
 
     async def _push_ended(self, room: Room, names: Sequence[str]) -> None:
-        now_s = trio.current_time()
-        at_s, pause_s = self._again_s.get(room.id, (0.0, _AGAIN_S))
-        if now_s < at_s:
+        if trio.current_time() < self._again_s.get(room.id, (0.0, 0.0))[0]:
             return
         try:
             await self._push(room, names)
         except Problem as fault:
             log.warning("room-not-pinned", room=room.id, because=fault.message)
-            self._again_s[room.id] = (now_s + pause_s, min(2 * pause_s, _AGAIN_MOST_S))
+            self._later(room)
         else:
             self._again_s.pop(room.id, None)
+
+    def _later(self, room: Room) -> None:
+        pause_s = min(2 * self._again_s.get(room.id, (0.0, _AGAIN_S / 2))[1], _AGAIN_MOST_S)
+        self._again_s[room.id] = (trio.current_time() + pause_s, pause_s)
 
     async def _push(self, room: Room, names: Sequence[str]) -> list[RemotePin]:
         await room.recorder.drained()

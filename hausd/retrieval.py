@@ -18,9 +18,8 @@ import structlog
 import trio
 from prometheus_client import Counter
 
-from hausd.blocks.store import Store
 from hausd.config import Config
-from hausd.core.cid import CID
+from hausd.core.cid import CID, Codec
 from hausd.core.clock import Clock
 from hausd.core.following import (
     Ask,
@@ -36,6 +35,8 @@ from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
 from hausd.core.peers import PeerId, Validator
 from hausd.core.shapes import CheckShape
+from hausd.core.unixfs import FileNode, UnixFsError, read_node
+from hausd.http.ports import BlockReader
 from hausd.ipfs.gateways import open_gateways
 from hausd.policy.sources import MOST_AT_ONCE, Sources, Standing
 from hausd.rooms.ports import Network, Topic
@@ -49,6 +50,9 @@ MAX_BLOCK_BYTES = 2 * 1024 * 1024
 _KEPT_BYTES = 64 * 1024 * 1024
 """Blocks that were fetched for the local gateway and are kept, in memory."""
 _GATEWAY_AT_ONCE = 16
+_AHEAD = 8
+"""Blocks that are fetched ahead of a reader: 1 MiB of ours, 8 MiB of the largest."""
+_MAX_PLACES = 8192
 _GATEWAY_DEADLINE_S = 30.0
 _TRY_AGAIN_S = 0.25
 
@@ -234,14 +238,19 @@ class FetchedBlocks:
     """The store, and what it lacks from the sources, for clients on this machine.
 
     Implements ``http.ports.BlockReader``. What was fetched is kept in memory only: the store is
-    the rooms', and a page that somebody opens must not fill a disk.
+    the rooms', and a page that somebody opens must not fill a disk. What follows a block in its
+    file is fetched ahead, by tasks of the nursery given.
     """
 
-    def __init__(self, store: Store, retrieval: Retrieval) -> None:
+    def __init__(self, store: BlockReader, retrieval: Retrieval, nursery: trio.Nursery) -> None:
         self._store = store
         self._retrieval = retrieval
+        self._nursery = nursery
         self._kept: OrderedDict[CID, bytes] = OrderedDict()
         self._kept_bytes = 0
+        self._places: OrderedDict[CID, tuple[tuple[CID, ...], int]] = OrderedDict()
+        """Where blocks stand in the files whose nodes were fetched last."""
+        self._ahead: set[CID] = set()
         self._slots = trio.Semaphore(_GATEWAY_AT_ONCE)
         self._locks: dict[CID, trio.Lock] = {}
 
@@ -256,9 +265,14 @@ class FetchedBlocks:
         held = await self._store.block(cid)
         if held is not None:
             return held
+        self._read_ahead(cid)
+        return await self._once(cid)
+
+    async def _once(self, cid: CID) -> bytes | None:
+        """Several who want one block fetch it once."""
         lock = self._locks.setdefault(cid, trio.Lock())
         try:
-            async with lock:  # several who want one block fetch it once
+            async with lock:
                 return await self._fetched(cid)
         finally:
             if not lock.statistics().tasks_waiting and not lock.locked():
@@ -279,13 +293,51 @@ class FetchedBlocks:
         self._kept_bytes += len(block)
         while self._kept_bytes > _KEPT_BYTES:
             self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+        self._note_places(cid, block)
         return block
+
+    def _note_places(self, cid: CID, block: bytes) -> None:
+        if cid.codec is not Codec.DAG_PB:
+            return
+        try:
+            node = read_node(cid, block)
+        except UnixFsError:
+            return  # whoever reads it says so
+        if not isinstance(node, FileNode):
+            return  # nobody reads all of a directory
+        below = tuple(link.cid for link in node.links[:_MAX_PLACES])
+        for index, child in enumerate(below):
+            self._places[child] = (below, index)
+            self._places.move_to_end(child)
+        while len(self._places) > _MAX_PLACES:
+            self._places.popitem(last=False)
+
+    def _read_ahead(self, cid: CID) -> None:
+        below, index = self._places.get(cid, ((), 0))
+        for after in below[index + 1 : index + 1 + _AHEAD]:
+            if len(self._ahead) >= _AHEAD:
+                return
+            if after not in self._ahead and not self.has(after):
+                self._ahead.add(after)
+                self._nursery.start_soon(self._fetch_ahead, after)
+
+    async def _fetch_ahead(self, cid: CID) -> None:
+        try:
+            await self._once(cid)
+        finally:
+            self._ahead.discard(cid)
 
 
 @asynccontextmanager
 async def open_retrieval(
-    config: Config, clock: Clock, peers: Sequence[BlockSource] = ()
-) -> AsyncIterator[Retrieval]:
-    """The configured gateways beside these sources, until the context is left."""
-    async with open_gateways(config.ipfs.gateways, clock) as gateways:
-        yield Retrieval([*peers, *gateways])
+    config: Config, store: BlockReader, clock: Clock, peers: Sequence[BlockSource] = ()
+) -> AsyncIterator[tuple[Retrieval, FetchedBlocks]]:
+    """The configured gateways beside these sources, until the context is left; and the store's
+    blocks with what they have."""
+    async with (
+        open_gateways(config.ipfs.gateways, clock) as gateways,
+        trio.open_nursery() as nursery,
+    ):
+        retrieval = Retrieval([*peers, *gateways])
+        yield retrieval, FetchedBlocks(store, retrieval, nursery)
+        nursery.cancel_scope.cancel()

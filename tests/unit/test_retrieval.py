@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 from support.content import content
+from support.hls_room import MemoryBlocks
 
+from hausd import retrieval as retrieval_module
+from hausd.core import unixfs
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing, Priority, SourceFailed, SourceLied
 from hausd.core.ids import RoomId
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerId
-from hausd.retrieval import EXCHANGE, Retrieval, RetrievingNetwork
+from hausd.retrieval import EXCHANGE, FetchedBlocks, Retrieval, RetrievingNetwork
 from hausd.rooms.ports import Network
 
 LEAVES = [content(number, LEAF_BYTES) for number in range(64)]
@@ -188,3 +191,46 @@ async def test_the_exchange_is_asked_first_and_alone_while_it_is_good(
             priority=Priority.ARCHIVE,
         )
     assert gateway.asked <= 2, "no more than finding out takes"
+
+
+async def test_a_reader_finds_what_follows_fetched_ahead(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A file that comes block after block takes a fraction of as many round trips."""
+    child, blocks = unixfs.file_of(b"".join(LEAVES))
+    source = Source("gateway", 0.1, blocks=dict(blocks))
+    async with trio.open_nursery() as nursery:
+        reader = FetchedBlocks(MemoryBlocks(), Retrieval([source]), nursery)
+        pieces = [piece async for piece in unixfs.read(child.cid, reader.block)]
+    assert b"".join(pieces) == b"".join(LEAVES)
+    assert trio.current_time() < len(LEAVES) * 0.1 / 4
+    assert source.asked == len(blocks), "each is fetched once"
+
+
+async def test_who_reads_the_beginning_costs_little(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    child, blocks = unixfs.file_of(b"".join(LEAVES))
+    source = Source("gateway", 0.1, blocks=dict(blocks))
+    async with trio.open_nursery() as nursery:
+        reader = FetchedBlocks(MemoryBlocks(), Retrieval([source]), nursery)
+        _ = [piece async for piece in unixfs.read(child.cid, reader.block, 0, 100)]
+    assert source.asked <= 12
+
+
+async def test_what_many_want_is_fetched_once_and_kept_within_bounds(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieval_module, "_KEPT_BYTES", 10 * LEAF_BYTES)
+    source = Source("gateway", 0.1)
+    async with trio.open_nursery() as nursery:
+        reader = FetchedBlocks(MemoryBlocks(), Retrieval([source]), nursery)
+        async with trio.open_nursery() as readers:
+            for _ in range(20):
+                readers.start_soon(reader.block, CID.of(LEAVES[0]))
+        assert source.asked == 1
+        for leaf in LEAVES:
+            assert await reader.block(CID.of(leaf)) == leaf
+        assert sum(reader.has(CID.of(leaf)) for leaf in LEAVES) == 10
+        assert await reader.block(CID.of(b"nobody has it")) is None
+        assert not reader._locks
