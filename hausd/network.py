@@ -15,7 +15,6 @@ import trio
 from hausd.blocks.store import Store
 from hausd.config import Config
 from hausd.config.home import Home, node_key
-from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.keys import SigningKey
 from hausd.core.peers import (
@@ -36,6 +35,8 @@ from hausd.presence import Presence
 from hausd.rooms.directory import Directory
 from hausd.rooms.manager import Rooms
 from hausd.rooms.ondemand import OnDemand
+from hausd.rooms.relaying import Relaying
+from hausd.rooms.room import RoomParts
 
 _CONNECT_S = 15.0
 
@@ -115,15 +116,23 @@ class Elsewhere:
 
 @asynccontextmanager
 async def open_elsewhere(
-    network: NodeNetwork, rooms: Rooms, store: Store, clock: Clock
+    network: NodeNetwork, rooms: Rooms, store: Store, parts: RoomParts
 ) -> AsyncIterator[Elsewhere]:
-    """Hears of rooms and joins them until the context is left."""
-    directory = Directory(rooms, clock)
+    """Hears of rooms, joins and relays them until the context is left."""
     host, exchange, dht = network.host, network.exchange, network.dht
-    presence = Presence(host, exchange, dht, rooms, directory, store, clock)
+    directory = Directory(rooms, parts.clock)
+    presence = Presence(host, exchange, dht, rooms, directory, store, parts.clock)
     on_demand = OnDemand(rooms, directory, exchange, network.watch_key, presence.find_card)
-    async with directory.open(exchange), presence.open(), on_demand.open():
+    relaying = Relaying(rooms, directory, store, host.peer_id, lambda: parts.settings.relay)
+    async with (
+        directory.open(exchange),
+        presence.open(),
+        on_demand.open(),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(relaying.run)
         yield Elsewhere(directory, presence, on_demand)
+        nursery.cancel_scope.cancel()
 
 
 def _settings(config: Config) -> HostSettings:

@@ -169,9 +169,8 @@ async def _run(
             opened.append(rooms)
             shared.rooms = rooms
 
-            secure = tls is not None
             key = network.watch_key if network is not None else None
-            urls = reached_at(config, doors, listener.getsockname(), key, secure=secure)
+            urls = reached_at(config, doors, listener.getsockname(), key, secure=tls is not None)
             rooms.reached_at(urls)
             control = Control(
                 home=home,
@@ -190,7 +189,7 @@ async def _run(
 
             on_demand: OnDemand | None = None
             if network is not None:
-                hearing = open_elsewhere(network, rooms, store, parts.clock)
+                hearing = open_elsewhere(network, rooms, store, parts)
                 elsewhere = await stack.enter_async_context(hearing)
                 control.directory, on_demand = elsewhere.directory, elsewhere.on_demand
                 control.presence = elsewhere.presence

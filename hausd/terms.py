@@ -11,6 +11,7 @@ from hausd.core.ids import RoomId
 from hausd.http.limits import Limits as HttpLimits
 from hausd.ingest.server import Door
 from hausd.ingest.terms import Limits as RtmpLimits
+from hausd.policy.roles import RelayTerms
 from hausd.policy.watching import WatchKey
 from hausd.rooms.room import RoomSettings
 from hausd.rooms.shape import Urls
@@ -39,7 +40,19 @@ def room_settings(config: Config) -> RoomSettings:
         live_target_s=max(1, round(media.gop_seconds)),
         live_window_s=config.live.window_s,
         archive_target_s=max(1, round(media.segment_seconds)),
-        premium=frozenset(map(RoomId, config.relay.premium)),
+        relay=relay_terms(config),
+    )
+
+
+def relay_terms(config: Config) -> RelayTerms:
+    """What is done for other nodes' rooms unasked."""
+    relay = config.relay
+    return RelayTerms(
+        auto=relay.auto,
+        disk_bytes=min(relay.disk, config.store.quota),
+        upload_bytes_per_s=min(relay.upload, config.p2p.upload) / 8,
+        allow=frozenset(map(RoomId, relay.allow)),
+        premium=frozenset(map(RoomId, relay.premium)),
     )
 
 

@@ -95,6 +95,39 @@ class Remover:
         progress("removing", len(doomed), len(doomed))
         return gone_files, gone_bytes
 
+    async def shrink(self, room: RoomId, most_bytes: int) -> int:
+        """Removes the oldest of a room, as far as it is neither pinned nor in use, until it takes
+        at most so much on disk; with the last segment its small blocks go too. Gives the bytes
+        freed."""
+        state = self._state
+        doomed = await trio.to_thread.run_sync(
+            self._oldest, room, most_bytes, limiter=state.readers
+        )
+        freed = await self.remove(doomed)
+        account = state.catalog.rooms.get(room)
+        if not most_bytes and account is not None and not account.segments:
+            holds = holder(state, self._pins)
+            freed += await self.remove([one for one in account.volumes() if not holds(one)])
+        if freed:
+            log.info("shrunk", room=room, bytes=freed)
+        return freed
+
+    def _oldest(self, room: RoomId, most_bytes: int) -> list[Volume]:
+        account = self._state.catalog.rooms.get(room)
+        if account is None:
+            return []
+        over = account.size - most_bytes
+        chosen: list[Volume] = []
+        groups = [pair for pair in self._groups((), room) if pair[0].evictable]
+        # by their place in the room: what is older may have been fetched later
+        groups.sort(key=lambda pair: (pair[1][0].key().session, pair[1][0].key().number))
+        for candidate, volumes in groups:
+            if over <= 0:
+                break
+            chosen += volumes
+            over -= candidate.size
+        return chosen
+
     async def drop(self, room: RoomId) -> StillPinned | None:
         """Removes all of a room, running or not, unless something of it is pinned."""
         account = self._state.catalog.rooms.get(room)
@@ -194,10 +227,14 @@ class Remover:
             if not pinned(volume)
         ]
 
-    def _groups(self, held: Collection[Volume]) -> list[tuple[evict.Candidate, list[Volume]]]:
+    def _groups(
+        self, held: Collection[Volume], only: RoomId | None = None
+    ) -> list[tuple[evict.Candidate, list[Volume]]]:
         found: list[tuple[evict.Candidate, list[Volume]]] = []
         pinned = holder(self._state, self._pins)
         for room, account in self._state.catalog.rooms.items():
+            if only not in (None, room):
+                continue
             rating = self._state.ratings.get(room, RoomRating())
             in_use = self._in_use(account, rating, held)
             for (session, number), volumes in _by_span(account):

@@ -237,6 +237,13 @@ class Store:
         async with self._state.lock:
             await self._remover.remove([volume for volume in found if volume is not None])
 
+    async def shrink(self, room: RoomId, most_bytes: int) -> None:
+        """Removes the oldest of a room until it takes at most so much on disk, or until what is
+        left is pinned or in use. Raises OSError."""
+        if self.room_bytes(room) > most_bytes:
+            async with self._state.lock:
+                await self._remover.shrink(room, most_bytes)
+
     async def drop_room(self, room: RoomId) -> StillPinned | None:
         """Removes all of a room, or says which pins hold it. Raises OSError."""
         async with self._state.lock:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
-from hausd.core.peers import PeerAddress, PeerId
+from hausd.core.peers import NO_COPIES, Copies, PeerAddress, PeerId
 
 
 class Priority(IntEnum):
@@ -70,12 +70,18 @@ class Providers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this node stands among those that have a room; ``hops`` counts from the origin."""
+    """Where this node stands among those that have a room; ``hops`` counts from the origin.
+
+    ``below``: the copies of this node and those that have it from here, as far as they say.
+    ``free``: how many it could still send itself.
+    """
 
     hops: int | None
     parent: PeerId | None
     copies: int
     neighbours: int
+    below: Copies = NO_COPIES
+    free: int = 0
 
 
 @dataclass(frozen=True, slots=True)

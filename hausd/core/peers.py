@@ -281,12 +281,25 @@ class PeerAddress:
 class Gives:
     """How many copies of a room a node can send on: ``slots`` in all, ``free`` of them now.
 
-    ``free`` counts those of the nodes below it too. Said by the node itself, so it may be a lie:
-    it decides who is asked first, never whether something is believed.
+    ``free`` counts those of the nodes below it too, and so does ``taken``, the copies that are
+    sent. Said by the node itself, so it may be a lie: it decides who is asked first and how many
+    relays a room seems to need, never whether something is believed.
     """
 
     slots: int = 0
     free: int = 0
+    taken: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What is known of all copies of a room: ``taken`` are sent, ``free`` could be."""
+
+    taken: int = 0
+    free: int = 0
+
+
+NO_COPIES = Copies()
 
 
 GIVES_NOTHING = Gives()

@@ -213,6 +213,10 @@ class CardShape(Shape):
     renditions: list[RenditionShape] = []
     watch_url: str = ""
     """With the token that lets this node join the room when the URL is opened."""
+    bitrate: int = 0
+    copies_taken: int | None = None
+    copies_free: int | None = None
+    """How many copies nodes send of it and still could, as its origin hears; None: not said."""
 
 
 class WatchShape(Shape):

@@ -74,5 +74,7 @@ class RoomRating:
     state: RoomState = RoomState.ENDED
 
 
-LEFT = RoomRating(value=-1)
+FOR_A_WHILE = -1
+"""The value of a room that is taken part in, but that nobody asked to keep."""
+LEFT = RoomRating(value=-2)
 """A room that this node takes part in no more: it goes first."""

@@ -30,6 +30,7 @@ from hausd.wire.cards import verify_card as verified
 MAX_CARDS = 1024
 """Rooms that are known of; beyond it, who was heard of longest ago is forgotten."""
 _AGAIN_S = 20.0
+_FRESH_S = 3 * _AGAIN_S
 _LOOK_S = 1.0
 _FORGET_S = 3600.0
 
@@ -73,6 +74,11 @@ class Directory:
                 self._keep(signed)
         CARDS.labels(verdict.value).inc()
         return verdict
+
+    def fresh(self) -> list[Card]:
+        """The cards of rooms whose origin was heard of within the last minute."""
+        least_s = trio.current_time() - _FRESH_S
+        return [heard.card for heard in self._heard.values() if heard.heard_s >= least_s]
 
     def title(self, room: RoomId) -> str | None:
         """What a room that was heard of lately is called; None where it was not."""
@@ -135,6 +141,7 @@ class Directory:
 
     def _card(self, room: OriginRoom) -> SignedCard:
         now_ms = self._clock.now_ms()
+        place = room.place
         card = Card(
             room=room.id,
             n=now_ms,  # grows across restarts without being written down
@@ -143,6 +150,8 @@ class Directory:
             artist="",
             state=room.state,
             renditions=tuple(track.rendition for track in room.tracks.values() if track.active),
+            rate_bps=room.rate_bps,
+            copies=place.below if place is not None else None,
         )
         return sign_card(card, SigningKey(room.record.seed))
 
@@ -162,6 +171,9 @@ def _shape(heard: _Heard, watch_url: str, *, followed: bool) -> CardShape:
         gated=card.gated,
         followed=followed,
         watch_url=watch_url,
+        bitrate=card.rate_bps,
+        copies_taken=card.copies.taken if card.copies is not None else None,
+        copies_free=card.copies.free if card.copies is not None else None,
         heard=datetime.fromtimestamp(heard.heard_ms / 1000, UTC),
         renditions=[
             RenditionShape(

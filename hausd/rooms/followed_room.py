@@ -18,11 +18,10 @@ from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
-from hausd.policy.depth import Depth, deepest
-from hausd.policy.roles import Local, Why, here
 from hausd.policy.sharing import weight
 from hausd.rooms.archive import rank
 from hausd.rooms.archivist import Archivist
+from hausd.rooms.attended import Attended
 from hausd.rooms.door import Door
 from hausd.rooms.evidence import keep_evidence
 from hausd.rooms.fetching import Fetcher
@@ -33,7 +32,7 @@ from hausd.rooms.metrics import FOLLOWING_FAILED, SEGMENTS_RECORDED
 from hausd.rooms.ports import Network
 from hausd.rooms.pulling import Puller
 from hausd.rooms.records import RoomRecord, authority_of
-from hausd.rooms.room import Room, RoomParts
+from hausd.rooms.room import RoomParts
 from hausd.wire.announce import Signed
 from hausd.wire.follow import TickChain
 from hausd.wire.statements import End, Head, Statement, Tick
@@ -62,7 +61,7 @@ _RUN_GRACE_S = 0.8
 """A run that is over is followed at once by another, or the encoder is gone."""
 
 
-class FollowedRoom(Room):
+class FollowedRoom(Attended):
     """A room that is made elsewhere. Begins where it was when the node stopped."""
 
     def __init__(self, record: RoomRecord, parts: RoomParts, network: Network) -> None:
@@ -73,8 +72,6 @@ class FollowedRoom(Room):
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._scopes: dict[int, trio.CancelScope] = {}
-        self.auto = False
-        """Relayed unasked."""
         self._assemble()
 
     def _assemble(self) -> None:
@@ -170,25 +167,6 @@ class FollowedRoom(Room):
 
     def tell(self, ask: Ask) -> Told:
         return self._follower.tell(ask)
-
-    @property
-    def why(self) -> Why | None:
-        """Why this node is in the room; None where it may leave."""
-        audience = self.audience
-        local = Local(self.record.followed, audience.viewers(), audience.watched_s)
-        return here(local, trio.current_time()) or (Why.AUTO if self.auto else None)
-
-    def keep(self, *, followed: bool, last_ms: int = 0) -> None:
-        """Whether the room is taken part in whoever watches, and how much of it is fetched."""
-        if (followed, last_ms) != (self.record.followed, self.record.last_ms):
-            self.record.followed, self.record.last_ms = followed, last_ms
-            self._save()
-
-    def _depth(self) -> Depth:
-        """How far back the recording is fetched: as somebody wished, else all of it."""
-        wished = [Depth(self.record.last_ms)] if self.record.last_ms else []
-        pinned = self._parts.store.pinned(self.id)
-        return deepest([*wished, *([pinned] if pinned is not None else [])])
 
     async def _ask(self, recent: int = 0) -> None:
         """Asks others for what is missing, and for so many of the newest ticks."""

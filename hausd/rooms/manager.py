@@ -175,7 +175,7 @@ class Rooms:
             record = self._left.get(id_) or RoomRecord(
                 role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
             )
-            record.followed, record.last_ms = followed, last_ms
+            record.followed, record.last_ms, record.auto = followed, last_ms, False
             authority_of(record)
             await trio.to_thread.run_sync(self._parts.records.save, record)
             room = await self._add(record)
@@ -190,8 +190,15 @@ class Rooms:
         room = self.find(untrusted_room)
         if not isinstance(room, FollowedRoom):
             raise Problem("not-followed", "this room's origin is this node", status=409)
+        if room.share is not None:
+            raise Problem(
+                "relayed",
+                "nobody follows this room: the node relays it unasked",
+                "take it out of relay.allow and relay.premium, or set relay.auto=false",
+                409,
+            )
         room.keep(followed=False)
-        if not room.audience.viewers() and not room.auto:
+        if not room.audience.viewers():
             await self._leave(room)
         log.info("room-unfollowed", room=room.id)
         return room_shape(room, self._urls, private=True)
@@ -216,6 +223,9 @@ class Rooms:
     async def _put_away(self, record: RoomRecord) -> None:
         """Keeps in mind whose the recordings are that are left of a room, as long as some are."""
         self._left[RoomId(record.id)] = record
+        if record.auto:  # nobody here wanted it: but for what is pinned nothing of it stays
+            self._parts.store.rate(RoomId(record.id), LEFT)
+            await self._parts.store.shrink(RoomId(record.id), 0)
         held = set(self._parts.store.rooms())
         for id_ in [id_ for id_ in self._left if id_ not in held]:
             del self._left[id_]

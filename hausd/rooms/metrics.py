@@ -35,6 +35,7 @@ FILLS_FAILED = Counter(
     "hausd_room_fills_failed", "Tries to fetch an archive segment that came to nothing"
 )
 CARDS = Counter("hausd_rooms_cards", "Room cards heard, by what became of them", ["fate"])
+RELAYED = Gauge("hausd_rooms_relayed", "Rooms that are relayed unasked")
 JOINS = Counter(
     "hausd_rooms_joins", "Rooms looked for because somebody opened their URL", ["outcome"]
 )

@@ -87,6 +87,10 @@ class BlockStore(Protocol):
     def pinned(self, room: RoomId) -> Depth | None:
         """How much of a room is pinned; None where nothing is."""
 
+    async def shrink(self, room: RoomId, most_bytes: int) -> None:
+        """Removes the oldest of a room, until it takes at most so much; never what is pinned, or
+        in use while it runs. Raises OSError."""
+
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         """Says what a room is worth and whether it runs."""
 

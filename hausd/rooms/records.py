@@ -54,7 +54,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     missing that could be had. ``evidence`` has the first pairs of statements that no honest
     authority signs both. ``followed``: taken part in until it is unfollowed; the file of another
     one only tells whose the recordings in the store are. ``last_ms``: of the recording, only its
-    newest so much is fetched; 0 for all.
+    newest so much is fetched; 0 for all. ``auto``: it was relayed unasked, and nothing of it stays.
 
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
@@ -81,6 +81,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)
     followed: bool = True
     last_ms: int = 0
+    auto: bool = False
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""

@@ -24,6 +24,7 @@ from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind
 from hausd.core.shapes import NoticeShape
 from hausd.core.storage import RoomRating, SegmentKey
+from hausd.policy.roles import NO_RELAYING, RelayTerms
 from hausd.rooms.archive import Archive
 from hausd.rooms.audience import RoomAudience
 from hausd.rooms.gops import Workload
@@ -52,8 +53,8 @@ class RoomSettings:
     live_target_s: int
     live_window_s: float
     archive_target_s: int
-    premium: frozenset[RoomId] = frozenset()
-    """Rooms that go before others."""
+    relay: RelayTerms = NO_RELAYING
+    """What is done for rooms of others unasked, and which go before others."""
 
 
 @dataclass(slots=True)
@@ -103,7 +104,7 @@ class Room(ABC):
         self._over = trio.Event()
         if record.state in (RoomState.LIVE, RoomState.WAITING):
             record.state = RoomState.WAITING
-        parts.store.rate(self.id, RoomRating(state=record.state))
+        self._rate()
         self.archive_of.ended = record.state in (RoomState.ENDED, RoomState.CLOSED)
 
     # -- the owning task --
@@ -178,8 +179,12 @@ class Room(ABC):
     def _set_state(self, state: RoomState) -> None:
         log.info("room-state", room=self.id, state=state.value, was=self.record.state.value)
         self.record.state = state
-        self._parts.store.rate(self.id, RoomRating(state=state))
+        self._rate()
         self._touch()
+
+    def _rate(self) -> None:
+        """Tells the store what the room is worth keeping."""
+        self._parts.store.rate(self.id, RoomRating(state=self.record.state))
 
     def _save(self) -> None:
         """Has the room's file written soon."""
@@ -218,9 +223,19 @@ class Room(ABC):
         changed.set()
 
     @property
+    def rate_bps(self) -> int:
+        """All renditions together, measured; 0 while nothing is live."""
+        return sum(track.average_bps() for track in self.tracks.values() if track.active)
+
+    @property
+    def most_bytes_per_s(self) -> float | None:
+        """What may be sent of it to other nodes; None where only the node's budget bounds it."""
+        return None
+
+    @property
     def premium(self) -> bool:
         """Whether it goes before others here."""
-        return self.id in self._parts.settings.premium
+        return self.id in self._parts.settings.relay.premium
 
     @property
     def place(self) -> Place | None:

@@ -33,9 +33,12 @@ class SharedRoom:
         return self._room.premium
 
     @property
+    def most_bytes_per_s(self) -> float | None:
+        return self._room.most_bytes_per_s
+
+    @property
     def copy_bytes_per_s(self) -> float:
-        live = [track for track in self._room.tracks.values() if track.active]
-        return sum(track.average_bps() for track in live) / 8
+        return self._room.rate_bps / 8
 
     @property
     def card(self) -> bytes | None:

@@ -179,7 +179,7 @@ class BlocksAsker:
             int(want.priority),
             want.wait_ms,
             min(want.hops, MAX_HOPS),
-            [min(gives.slots, MAX_GIVES), min(gives.free, MAX_GIVES)],
+            [min(each, MAX_GIVES) for each in (gives.slots, gives.free, gives.taken)],
             b"".join(map(bytes, want.cids)),
         ]
         return number, frame(head)
@@ -351,10 +351,10 @@ def _read_want(
     room: Value, priority: Value, wait_ms: Value, hops: Value, gives: Value, cids: Value
 ) -> Want:
     match gives:
-        case [slots, free] if is_uint(slots, most=MAX_GIVES) and is_uint(free, most=MAX_GIVES):
-            given = Gives(slots, free)
+        case [int(slots), int(free), int(taken)] if all(is_uint(n, most=MAX_GIVES) for n in gives):
+            given = Gives(slots, free, taken)
         case _:
-            raise ProtocolError("what a peer gives is [slots, free]")
+            raise ProtocolError("what a peer gives is [slots, free, taken]")
     if not is_uint(priority, most=max(Priority)):
         raise ProtocolError("not a priority that is known here")
     if not is_uint(wait_ms, most=MAX_WAIT_MS) or not is_uint(hops, most=MAX_HOPS):

@@ -12,16 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hausd.core.dagcbor import DagCborError, decode, encode
-from hausd.core.forms import MAX_RENDITIONS, Fields, FormError, read_rendition, rendition_form
+from hausd.core.forms import (
+    MAX_RENDITIONS,
+    Fields,
+    FormError,
+    is_uint,
+    read_rendition,
+    rendition_form,
+)
 from hausd.core.ids import RoomId
 from hausd.core.keys import SIGNATURE_BYTES, PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.media import Rendition
+from hausd.core.peers import MAX_GIVES, Copies
 
 TOPIC = "/haus/1/events"
 MAX_CARD_BYTES = 8 * 1024
 MAX_TEXT_CHARS = 200
 GENESIS_BYTES = 32
+_MAX_RATE_BPS = 1 << 40
 
 _NAME = "hausd/1/card"
 # No line breaks or other controls, nor marks that turn the direction of what is shown around it.
@@ -45,7 +54,9 @@ class Card:
 
     ``n`` counts the room's cards, ``time_ms`` is the signer's clock. ``starts_ms``, ``ends_ms``:
     the schedule, where there is one. ``chain``: the genesis hash of the chain that the room's
-    event is on; None for an open room. ``gated``: watching takes a ticket.
+    event is on; None for an open room. ``gated``: watching takes a ticket. ``rate_bps``: all
+    renditions together, measured; 0 for not known. ``copies``: how many nodes send on and could,
+    as far as the origin hears of it; None where it does not say.
     """
 
     room: RoomId
@@ -59,6 +70,8 @@ class Card:
     chain: bytes | None = None
     starts_ms: int | None = None
     ends_ms: int | None = None
+    rate_bps: int = 0
+    copies: Copies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,10 @@ def _body(card: Card) -> dict[str, object]:
         form["starts"] = card.starts_ms
     if card.ends_ms is not None:
         form["ends"] = card.ends_ms
+    if card.rate_bps:
+        form["rate"] = card.rate_bps
+    if card.copies is not None:
+        form["copies"] = [card.copies.taken, card.copies.free]
     return form
 
 
@@ -165,6 +182,15 @@ def _read(said: bytes) -> Card:
         chain=chain,
         starts_ms=fields.uint("starts") if fields.has("starts") else None,
         ends_ms=fields.uint("ends") if fields.has("ends") else None,
+        rate_bps=fields.uint("rate", 1, _MAX_RATE_BPS) if fields.has("rate") else 0,
+        copies=_read_copies(fields) if fields.has("copies") else None,
     )
     fields.done()
     return card
+
+
+def _read_copies(fields: Fields) -> Copies:
+    match fields.take("copies"):
+        case [int(taken), int(free)] if all(is_uint(n, most=MAX_GIVES) for n in (taken, free)):
+            return Copies(taken, free)
+    raise fields.fault("copies", f"[taken, free], each at most {MAX_GIVES}")

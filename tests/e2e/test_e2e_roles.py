@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from support.content import OTHER_ROOM
 from support.node import Node, node, until
 from support.publish import publishing
 
+from hausd.core.keys import SigningKey
+from hausd.core.peers import peer_id_of
 from hausd.media.demo import Shape, write
+from hausd.policy.roles import draw, moment_s
 
 pytestmark = pytest.mark.e2e
 
@@ -165,3 +171,44 @@ def test_of_a_room_the_newest_is_pinned_until_a_date(film: Path, tmp_path: Path)
         past = one.ctl("pins", "add", id_, "--until", "2020-01-01", code=1)["error"]
         assert (past["code"], past["hint"]) == ("bad-depth", "name a later date")
         one.ctl("pins", "add", id_, "--last", "soon", code=2)
+
+
+def called_first(home: Path, room: str) -> None:
+    """Gives a home the key of a node that is among the first whom this room calls, half a minute
+    after its start: by then it has heard the room's card."""
+    for number in range(1 << 20):
+        seed = hashlib.sha256(b"%d" % number).digest()
+        own = peer_id_of(SigningKey(seed).public)
+        if 25 < moment_s(own) < 35 and draw(own, room) < 1 / 70:
+            break
+    home.mkdir(mode=0o700)
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    path = home / "node.key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.chmod(0o600)
+
+
+def test_a_node_relays_a_room_in_need_unasked_where_its_operator_allows_it(tmp_path: Path) -> None:
+    film = tmp_path / "film.flv"
+    write(str(film), Shape(320, 180, Fraction(30), 2.0, 0, 1_500_000), seconds=120)
+    with (
+        node(tmp_path / "origin", *SETS, "p2p.origin_copies=1") as origin,
+        node(tmp_path / "viewer", *SETS, "p2p.upload=1M") as viewer,  # it can't pass it on
+    ):
+        room = origin.room("In need")
+        id_ = room["id"]
+        called_first(tmp_path / "relay", id_)
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(id_, "live")
+            viewer.ctl("rooms", "follow", id_, "--peer", origin.words["peer"])
+            until(lambda: viewer.get(f"/live/{id_}/source/index.m3u8").is_success)
+            sets = ("relay.auto=true", "relay.disk=500MB", "relay.upload=20M")
+            with node(tmp_path / "relay", *SETS, *sets, f"relay.allow={id_}") as relay:
+                relay.ctl("peers", "connect", origin.words["peer"])
+                until(lambda: id_ in ids(relay), 60)
+                (card,) = relay.ctl("rooms", "list", "--network", "in need")
+                assert (card["copies_taken"], card["copies_free"]) == (1, 0)
+                assert card["bitrate"] > 1_000_000
+                assert relay.ctl("rooms", "show", id_)["why"] == "auto"
+                assert relay.ctl("rooms", "unfollow", id_, code=1)["error"]["code"] == "relayed"
+                relay.wait_state(id_, "live")

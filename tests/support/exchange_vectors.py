@@ -10,7 +10,7 @@ from support.peers import address
 from hausd.core.cid import CID
 from hausd.core.live import RoomState
 from hausd.core.media import LEAF_BYTES
-from hausd.core.peers import Gives
+from hausd.core.peers import Copies, Gives
 from hausd.wire.blocks_protocol import BlocksAnswerer, BlocksAsker, Priority, Want
 from hausd.wire.cards import Card, sign_card
 from hausd.wire.frames import PREFIX
@@ -28,6 +28,8 @@ CARD = Card(
     renditions=(VIDEO, AUDIO),
     starts_ms=NOW_MS - 60_000,
     ends_ms=NOW_MS + 7_200_000,
+    rate_bps=4_321_000,
+    copies=Copies(17, 5),
 )
 
 
@@ -45,7 +47,7 @@ def blocks() -> Vectors:
     asker, answerer = BlocksAsker(), BlocksAnswerer()
     leaves = [content(n, size) for n, size in ((1, LEAF_BYTES), (2, 77), (3, 5))]
     cids = tuple(map(CID.of, leaves))
-    number, want = asker.want(Want(ROOM, cids, 4000, 2, Priority.LIVE, Gives(3, 7)))
+    number, want = asker.want(Want(ROOM, cids, 4000, 2, Priority.LIVE, Gives(3, 7, 2)))
     cancel = asker.cancel(number, cids[:1])
     list(answerer.feed(want))
     block = b"".join(answerer.block(number, 2, leaves[2], 1))

@@ -102,13 +102,13 @@ class Flood:
 
 def want_bytes(number: int, want: Want) -> bytes:
     """A want, whatever is open already."""
-    gives = [want.gives.slots, want.gives.free]
+    gives = [want.gives.slots, want.gives.free, want.gives.taken]
     cids = b"".join(map(bytes, want.cids))
     head: list[object] = ["want", number, want.room, int(want.priority), want.wait_ms]
     return frame([*head, want.hops, gives, cids])
 
 
-BOASTS = Gives(60_000, 60_000)
+BOASTS = Gives(60_000, 60_000, 60_000)
 
 
 @asynccontextmanager

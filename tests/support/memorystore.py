@@ -5,7 +5,7 @@ The real store writes in threads, for which a virtual clock does not wait.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
@@ -47,6 +47,7 @@ class MemoryStore:
         self._places: dict[CID, FileRange] = {}
         self.ratings: dict[RoomId, RoomRating | None] = {}
         self.full = False
+        self.evicted: Callable[[Sequence[SegmentKey]], None] = lambda keys: None
         self.pins: dict[RoomId, Depth] = {}
 
     async def write(self, changes: Sequence[Append | Close]) -> list[FileRange]:
@@ -128,6 +129,15 @@ class MemoryStore:
 
     def pinned(self, room: RoomId) -> Depth | None:
         return self.pins.get(room)
+
+    async def shrink(self, room: RoomId, most_bytes: int) -> None:
+        """The real one keeps what is live as well."""
+        own = sorted((key.number, key) for key in self.files if key.room == room)
+        while own and sum(self.files[key].size for _, key in own) > most_bytes:
+            gone = [key for number, key in own if number == own[0][0]]
+            await self.discard(gone)
+            self.evicted(gone)
+            own = [one for one in own if one[1] in self.files]
 
     def rate(self, room: RoomId, rating: RoomRating | None) -> None:
         self.ratings[room] = rating

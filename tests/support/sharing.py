@@ -24,6 +24,7 @@ class LeafRoom:
 
     is_origin: bool = True
     premium: bool = False
+    most_bytes_per_s: float | None = None
     copy_bytes_per_s: float = 100_000.0
     state: RoomState = RoomState.LIVE
     told: Told = field(default_factory=Told)

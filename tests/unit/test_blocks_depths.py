@@ -16,7 +16,7 @@ from hausd.core.cid import CID
 from hausd.core.live import ArchiveSegment
 from hausd.core.manifest import SegmentRecord, encode_record
 from hausd.core.media import Kind, Rendition
-from hausd.core.storage import Close
+from hausd.core.storage import Close, SegmentKey
 from hausd.policy.depth import HOUR_MS, LAST_HOUR, WHOLE, Depth
 
 START_MS = 1_700_000_000_000
@@ -129,3 +129,35 @@ async def test_a_list_of_the_first_version_pins_all(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": 1, "pins": [{"target": room(), "created_ms": 7}]}))
     async with open_store(tmp_path, LIMITS) as store:
         assert store.pinned(room()) == WHOLE
+
+
+async def test_a_room_is_shrunk_from_its_oldest_on_in_all_renditions_but_for_pins(
+    tmp_path: Path,
+) -> None:
+    gone: list[SegmentKey] = []
+    async with open_store(tmp_path, LIMITS, evicted=gone.extend) as store:
+        await write(store, range(6, 12))  # what is older may be fetched later
+        await write(store, range(6))
+        await write(store, range(12), "audio")
+        await fill(store, 3)
+        cid = CID.of(b"init")
+        await store.put([(cid, b"init")], room())
+        before = store.room_bytes(room())
+        await store.shrink(room(), before)
+        assert not gone
+        await store.shrink(room(), before // 2)
+        assert before * 0.4 < store.room_bytes(room()) <= before // 2
+        left = here(store)
+        assert left == list(range(left[0], 12))
+        assert {key.number for key in gone} == set(range(left[0]))
+        assert {key.rendition for key in gone} == {"source", "audio"}
+        kept = segment(11, size=SIZE)
+        await store.pins.add(str(kept.cid), no_progress)
+        await store.shrink(room(), 0)
+        assert here(store) == [11]
+        await store.pins.remove(str(kept.cid))
+        await store.shrink(room(), 0)
+        assert store.room_bytes(room()) == 0
+        assert not store.has(cid)
+        assert len({key.number for key in gone if key.room == room(3)}) == 0
+        assert store.rooms() == [room(3)]

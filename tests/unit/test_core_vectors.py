@@ -125,7 +125,7 @@ def test_the_frames_of_the_vectors_fit_the_schema(name: str) -> None:
         ("blocks-none", ["none", 0, 0, 65]),
         ("blocks-busy", ["busy", 0, [], []]),
         ("blocks-busy", ["busy", 0, [0], [["short", []]]]),
-        ("blocks-want", ["want", 0, ROOM, 3, 0, 0, [0, 0], bytes(36)]),
+        ("blocks-want", ["want", 0, ROOM, 3, 0, 0, [0, 0, 0], bytes(36)]),
         ("room-ask", ["ask", ROOM, None, [[0]], 0]),
         ("room-edge", ["edge", "asleep", None, 0, 0, 0, []]),
     ],

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from support.peers import peer
 
 from hausd.core.ids import RoomId
-from hausd.core.peers import GIVES_NOTHING, MAX_GIVES, Gives
+from hausd.core.peers import GIVES_NOTHING, MAX_GIVES, Copies, Gives
 from hausd.policy.uploads import (
     MAX_ROOMS,
     MAX_SLOTS,
@@ -17,6 +17,7 @@ from hausd.policy.uploads import (
     ORIGIN_COPIES,
     SLOT_IDLE_S,
     Uploads,
+    believed,
 )
 
 COPY = 375_000.0
@@ -139,9 +140,9 @@ def test_what_a_node_says_that_it_gives_counts_those_below_it() -> None:
     uploads = origin(3)
     assert uploads.gives(ONE, 0.0) == Gives(3, 3)
     assert uploads.ask(ONE, peer(0), Gives(5, 4), 0.0)
-    assert uploads.gives(ONE, 0.0) == Gives(3, 6)
+    assert uploads.gives(ONE, 0.0) == Gives(3, 6, 1)
     assert uploads.ask(ONE, peer(1), Gives(9, MAX_GIVES), 0.0)
-    assert uploads.gives(ONE, 0.0) == Gives(3, MAX_GIVES)
+    assert uploads.gives(ONE, 0.0) == Gives(3, MAX_GIVES, 2)
     assert uploads.gives(TWO, 0.0) == GIVES_NOTHING
 
 
@@ -285,3 +286,54 @@ def test_what_a_room_leaves_of_its_share_is_the_others() -> None:
     beside = shares({ONE: 1.0, TWO: 4.0}, {ONE: 0.001, TWO: 1.0})
     assert beside[TWO] == 60 * BLOCK, "who wants little gets all of it"
     assert beside[ONE] > 0.9 * (alone[ONE] - beside[TWO])
+
+
+claims = st.builds(Gives, st.integers(0, 9), st.integers(0, 60), st.integers(0, 60))
+boasts = st.builds(
+    Gives, st.integers(1, MAX_GIVES), st.integers(0, MAX_GIVES), st.integers(0, MAX_GIVES)
+)
+
+
+@given(st.lists(claims, min_size=1, max_size=12), st.lists(boasts, max_size=5))
+def test_a_few_that_boast_hardly_move_what_is_believed(
+    honest: list[Gives], lies: list[Gives]
+) -> None:
+    giving = [one for one in honest if one.slots]
+    lies = lies[: (len(giving) - 1) // 2 if len(giving) > 1 else 0]
+    own = Copies(3, 2)
+    found = believed(own, [*honest, *lies])
+    most = 4 * max((one.taken for one in giving), default=0) + 8
+    ratio = max((one.free / (one.taken + 4) for one in giving), default=0)
+    assert own.taken <= found.taken <= own.taken + sum(x.taken for x in giving) + len(lies) * most
+    ceiling = own.free + sum(one.free for one in giving)
+    assert own.free <= found.free <= ceiling + len(lies) * (2 * ratio + 1 / 16) * (most + 4)
+    assert believed(own, honest) == believed(own, honest[::-1])
+
+
+def test_followers_that_are_alike_and_who_is_alone_are_believed() -> None:
+    told = [Gives(2, 5, 9), Gives(3, 7, 11), Gives(4, 4, 8)]
+    assert believed(Copies(3, 1), told) == Copies(31, 17)
+    assert believed(Copies(1, 0), [Gives(9, 50, 70)]) == Copies(71, 50)
+    assert believed(Copies(), []) == Copies()
+    riders = [Gives()] * 5
+    assert believed(Copies(3, 1), [*told, *riders]) == Copies(31, 17), (
+        "who gives nothing says nothing"
+    )
+
+
+def test_where_nothing_is_free_a_boast_makes_no_room_look_served() -> None:
+    told = [Gives(3, 0, 10), Gives(3, 0, 10), Gives(60_000, 60_000, 60_000)]
+    found = believed(Copies(3, 0), told)
+    assert found.free <= 0.25 * found.taken / 2
+
+
+def test_all_copies_of_a_room_are_counted_up_the_tree() -> None:
+    below, above = origin(4), origin(3)
+    for n in (1, 2, 3):
+        assert below.ask(ONE, peer(n), Gives(2, 2, 1), 0.0)
+    assert below.gives(ONE, 0.0) == Gives(4, 1 + 6, 3 + 3)
+    assert above.ask(ONE, peer(9), below.gives(ONE, 0.0), 0.0)
+    assert above.copies(ONE, 0.0) == Copies(taken=1 + 6, free=2 + 7)
+    assert above.free(ONE, 0.0) == 2
+    assert above.copies(ONE, 60.0) == Copies(0, 3), "who has gone counts no more"
+    assert above.copies(TWO, 0.0) == Copies()

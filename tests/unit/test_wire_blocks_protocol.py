@@ -155,7 +155,7 @@ def test_a_peer_that_asks_for_more_than_may_be_open_is_found_out() -> None:
     answerer = BlocksAnswerer()
     cids = b"".join(map(bytes, CIDS[:1] * MAX_BLOCKS))
     flood = [
-        frame(["want", number, ROOM, 0, 0, 0, [0, 0], cids])
+        frame(["want", number, ROOM, 0, 0, 0, [0, 0, 0], cids])
         for number in range(MAX_OPEN_BLOCKS // MAX_BLOCKS + 1)
     ]
     assert len(list(answerer.feed(b"".join(flood[:-1])))) == len(flood) - 1
@@ -163,7 +163,7 @@ def test_a_peer_that_asks_for_more_than_may_be_open_is_found_out() -> None:
         list(answerer.feed(flood[-1]))
 
 
-WANT = ["want", 0, ROOM, 0, 0, 0, [0, 0], bytes(CIDS[0])]
+WANT = ["want", 0, ROOM, 0, 0, 0, [0, 0, 0], bytes(CIDS[0])]
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,10 @@ WANT = ["want", 0, ROOM, 0, 0, 0, [0, 0], bytes(CIDS[0])]
         (4, MAX_WAIT_MS + 1),
         (4, -1),
         (5, MAX_HOPS + 1),
-        (6, [0]),
-        (6, [0, 1 << 20]),
+        (6, [0, 0]),
+        (6, [0, 1 << 20, 0]),
+        (6, [0, 0, -1]),
+        (6, [0, True, 0]),
         (7, b""),
         (7, bytes(36)),
         (7, bytes(CIDS[0])[:-1]),

@@ -86,6 +86,12 @@ def test_an_event_has_a_chain() -> None:
         {"room": "a/b"},
         {"title": 5},
         {"renditions": {}},
+        {"rate": 0},
+        {"rate": 1 << 41},
+        {"copies": None},
+        {"copies": [1]},
+        {"copies": [1, 1 << 16]},
+        {"copies": [True, 1]},
     ],
 )
 def test_a_malformed_card_is_refused_even_if_it_is_signed(changes: dict[str, object]) -> None:

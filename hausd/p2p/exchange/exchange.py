@@ -94,6 +94,8 @@ class Exchange:
             parent=self._asking.parent(room),
             copies=self._giving.copies(room),
             neighbours=len(self.neighbours(room)),
+            below=self._giving.below(room),
+            free=self._giving.free(room),
         )
 
     def neighbours(self, room: RoomId) -> list[PeerId]:

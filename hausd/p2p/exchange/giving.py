@@ -16,6 +16,7 @@ from hausd.core.ids import RoomId
 from hausd.core.peers import (
     MAX_ADDRESSES,
     MAX_HOPS,
+    Copies,
     Gives,
     PeerAddress,
     PeerId,
@@ -85,6 +86,17 @@ class Giving:
     def copies(self, room: RoomId) -> int:
         """How many followers hold a slot of this room."""
         return len(self._uploads.holds(room))
+
+    def below(self, room: RoomId) -> Copies:
+        """All copies that are sent, or could be, by this node and those below it."""
+        return self._uploads.copies(room, trio.current_time())
+
+    def free(self, room: RoomId) -> int:
+        """How many further copies this node could send itself."""
+        one = self._shared.shared(room)
+        if one is not None:
+            self._open(room, one)
+        return self._uploads.free(room, trio.current_time())
 
     def close(self, room: RoomId) -> None:
         """The room is not served any more."""
@@ -214,8 +226,10 @@ class Giving:
     # -- what is known --
 
     def _open(self, room: RoomId, one: SharedRoom) -> None:
-        copies = self._settings.copies if one.is_origin else None
         copy_bytes_per_s = max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S)
+        most = one.most_bytes_per_s
+        copies = most / copy_bytes_per_s if most is not None else None
+        copies = self._settings.copies if one.is_origin else copies
         self._uploads.open(room, copy_bytes_per_s, copies, weight(premium=one.premium))
 
     def _admits(self, room: RoomId, cid: CID, hops: int) -> bool:

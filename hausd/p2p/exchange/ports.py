@@ -27,6 +27,10 @@ class SharedRoom(Protocol):
         """Whether it goes before others."""
 
     @property
+    def most_bytes_per_s(self) -> float | None:
+        """What may be sent of it; None where only the node's budget bounds it."""
+
+    @property
     def copy_bytes_per_s(self) -> float:
         """What sending all renditions once takes, measured."""
 
