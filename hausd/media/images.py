@@ -21,6 +21,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 
+from hausd.core.media import LEAF_BYTES
 from hausd.media.encoder import open_decoder
 from hausd.media.units import SourceVideo
 from hausd.wire.worker import ImageMade
@@ -31,8 +32,9 @@ POSTER_EVERY_MS = 10_000
 COLUMNS = ROWS = 5
 TILE_WIDTH, TILE_HEIGHT = 160, 320
 POSTER_WIDTH = 640
-MAX_IMAGE_BYTES = 512 * 1024
-"""An image larger than this is made again at lower quality, and left out if it stays so."""
+MAX_IMAGE_BYTES = LEAF_BYTES
+"""One block, which any node passes on. An image larger than this is made again at lower quality,
+and left out if it stays so."""
 _QUALITIES = (5, 12, 31)  # of libav's mjpeg: 2 is best, 31 worst
 # Where pictures are offered, keyframes are not decoded; where none came for so long, they are.
 _NO_PICTURES_MS = 2 * TILE_EVERY_MS

@@ -68,6 +68,8 @@ class Announcer:
     def __init__(self, record: RoomRecord, clock: Clock, terms: PlaylistTerms) -> None:
         self.recent: deque[Signed[Tick | End]] = deque(maxlen=_RECENT)
         self.head: Signed[Head] | None = None
+        self.pictures: CID | None = None
+        """Poster and storyboard, of the next head on."""
         self.on_stated: Callable[[Signed[Statement]], None] | None = None
         """Is told each statement as it is signed."""
         self._room = RoomId(record.id)
@@ -275,6 +277,7 @@ class Announcer:
             self._tree.cid,
             self._tree.state,
             self._clock.now_ms(),
+            self.pictures,
         )
         self.head = sign(head, self._key)
         self._heads += 1

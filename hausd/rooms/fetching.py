@@ -49,6 +49,15 @@ class Fetcher:
         """A manifest node; what was fetched is kept for who asks here. Raises LeafMissing."""
         return await self._kept(cid, MAX_BLOCK_BYTES, told_by)
 
+    async def passing(self, cid: CID, told_by: PeerId | None) -> bytes:
+        """A small block that will soon be another, and is not stored. Raises LeafMissing."""
+        return await self._get(cid, LEAF_BYTES, told_by)
+
+    async def sprite(self, cid: CID, size: int, told_by: PeerId | None) -> None:
+        """Brings an image into the store. Raises LeafMissing."""
+        if not self.store.has(cid):
+            await self._kept(cid, min(size, LEAF_BYTES), told_by)
+
     async def segment(self, record: SegmentRecord, told_by: PeerId | None) -> None:
         """Brings a segment into the store, under its key, as the origin's store has it.
 

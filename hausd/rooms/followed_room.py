@@ -29,6 +29,7 @@ from hausd.rooms.follower import Events, Follower
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import FOLLOWING_FAILED, SEGMENTS_RECORDED
+from hausd.rooms.picturing import Picturing
 from hausd.rooms.ports import Network
 from hausd.rooms.pulling import Puller
 from hausd.rooms.records import RoomRecord, authority_of
@@ -80,16 +81,18 @@ class FollowedRoom(Attended):
         self._chain = TickChain()
         self._door = Door(self.id, self._authority, self._chain, self.leaves, self._contradiction)
         self._puller = Puller(self.id, network, self.leaves, store)
+        fetcher = Fetcher(
+            self.id,
+            store,
+            network,
+            self.leaves,
+            self.recorder,
+            self._parts.turns,
+            lambda: weight(premium=self.premium),
+        )
+        self._picturing = Picturing(fetcher, self.images, self.leaves.set_aside)
         self._archivist = Archivist(
-            Fetcher(
-                self.id,
-                store,
-                network,
-                self.leaves,
-                self.recorder,
-                self._parts.turns,
-                lambda: weight(premium=self.premium),
-            ),
+            fetcher,
             self.record.listed,
             recording=self._recording,
             list_segment=self._list_segment,
@@ -154,6 +157,7 @@ class FollowedRoom(Attended):
             with trio.move_on_after(_JOIN_S):
                 await self._ask(_RECENT)
             nursery.start_soon(self._archivist.run)
+            nursery.start_soon(self._picturing.run)
             nursery.start_soon(self._mend)
             nursery.start_soon(self._watch)
             async for heard in topic.heard():
@@ -277,6 +281,7 @@ class FollowedRoom(Attended):
         head = signed.statement
         self.record.head = signed.encoded
         self._archivist.head(signed, told_by)
+        self._picturing.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
             self._set_state(head.state)  # it ended while nobody was here to hear it
         self._save()

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from hausd.core.cid import CID
+from hausd.core.cid import CID, Codec
+from hausd.core.ids import RoomId
 from hausd.core.live import Media
+from hausd.core.pictures import (
+    FULL,
+    MAX_OLDER,
+    Picture,
+    Pictures,
+    Sheet,
+    decode_pictures,
+    encode_pictures,
+    encode_sheets,
+)
 from hausd.wire.worker import ImageMade
 
-MAX_SPRITES = 1_000
+MAX_SPRITES = FULL * MAX_OLDER
 """Sheets kept: at 25 tiles of 5 s each this is 34 hours. Older ones are dropped."""
 JPEG = "image/jpeg"
 
-
-@dataclass(frozen=True, slots=True)
-class _Sheet:
-    made: ImageMade
-    cid: CID
-    size: int
-    start_ms: int
+Block = tuple[CID, bytes]
 
 
 class Images:
@@ -26,27 +31,68 @@ class Images:
 
     def __init__(self) -> None:
         self.poster: Media | None = None
-        self._sheets: list[_Sheet] = []
+        self._sheets: list[Sheet] = []
+        self._full: dict[tuple[Sheet, ...], Block] = {}
+        """Nodes of full sheets, which are made once."""
 
     def add(self, made: ImageMade, jpeg: bytes, start_ms: int) -> CID:
         """``start_ms``: where in the recording the first picture stands. Returns its CID."""
         cid = CID.of(jpeg)
         if made.use == "poster":
-            self.poster = Media(cid, JPEG, len(jpeg), (jpeg,))
+            self.show(jpeg)
             return cid
-        sheet = _Sheet(made, cid, len(jpeg), start_ms)
+        sheet = Sheet(
+            Picture(cid, len(jpeg)),
+            max(start_ms, 0),
+            made.interval_ms,
+            made.columns,
+            made.tiles,
+            made.tile_width,
+            made.tile_height,
+        )
         # a sheet is sent again as it fills: the newest of the same start replaces the older
-        if self._sheets and self._sheets[-1].start_ms == start_ms:
+        if self._sheets and self._sheets[-1].start_ms == sheet.start_ms:
             self._sheets.pop()
         self._sheets.append(sheet)
-        del self._sheets[:-MAX_SPRITES]
+        if len(self._sheets) > MAX_SPRITES:
+            del self._sheets[:FULL]  # a whole node, so that the others stay as they are
         return cid
+
+    def show(self, jpeg: bytes) -> None:
+        """The newest poster."""
+        self.poster = Media(CID.of(jpeg), JPEG, len(jpeg), (jpeg,))
+
+    def take(self, sheets: Sequence[Sheet]) -> None:
+        """The whole storyboard, as another node made it."""
+        self._sheets = list(sheets)
+
+    def nodes(self, room: RoomId) -> tuple[Block, list[Block]]:
+        """The root's block, and those of full sheets that it links to.
+
+        Raises PicturesError where a worker made what no node would take.
+        """
+        whole = len(self._sheets) // FULL * FULL
+        chunks = [tuple(self._sheets[at : at + FULL]) for at in range(0, whole, FULL)]
+        self._full = {
+            chunk: self._full.get(chunk) or _block(encode_sheets(chunk)) for chunk in chunks
+        }
+        full = list(self._full.values())
+        poster = self.poster
+        root = Pictures(
+            room,
+            Picture(poster.cid, poster.size) if poster is not None else None,
+            tuple(self._sheets[whole:]),
+            tuple(cid for cid, _ in full),
+        )
+        encoded = encode_pictures(root)
+        decode_pictures(encoded)
+        return _block(encoded), full
 
     def sprite(self, name: str) -> tuple[CID, int] | None:
         """CID and size of a sprite named in the storyboard."""
         for sheet in self._sheets:
-            if name == f"{sheet.cid}.jpg":
-                return sheet.cid, sheet.size
+            if name == f"{sheet.picture.cid}.jpg":
+                return sheet.picture.cid, sheet.picture.size
         return None
 
     def storyboard(self) -> str | None:
@@ -55,17 +101,20 @@ class Images:
             return None
         lines = ["WEBVTT", ""]
         for sheet in self._sheets:
-            made = sheet.made
-            for tile in range(made.tiles):
-                start = sheet.start_ms + tile * made.interval_ms
-                x = tile % made.columns * made.tile_width
-                y = tile // made.columns * made.tile_height
+            for tile in range(sheet.tiles):
+                start = sheet.start_ms + tile * sheet.interval_ms
+                x = tile % sheet.columns * sheet.tile_width
+                y = tile // sheet.columns * sheet.tile_height
                 lines += [
-                    f"{_clock(start)} --> {_clock(start + made.interval_ms)}",
-                    f"{sheet.cid}.jpg#xywh={x},{y},{made.tile_width},{made.tile_height}",
+                    f"{_clock(start)} --> {_clock(start + sheet.interval_ms)}",
+                    f"{sheet.picture.cid}.jpg#xywh={x},{y},{sheet.tile_width},{sheet.tile_height}",
                     "",
                 ]
         return "\n".join(lines)
+
+
+def _block(encoded: bytes) -> Block:
+    return CID.of(encoded, Codec.DAG_CBOR), encoded
 
 
 def _clock(ms: int) -> str:

@@ -29,6 +29,7 @@ class LeafTable:
         self._held: OrderedDict[CID, bytes | memoryview] = OrderedDict()
         self._bytes = 0
         self._expected: OrderedDict[CID, trio.Event] = OrderedDict()
+        self._aside: dict[CID, bytes] = {}
 
     def expect(self, cids: Iterable[CID]) -> None:
         """These were announced and will be fetched; who asks may wait for them."""
@@ -55,16 +56,25 @@ class LeafTable:
             if event is not None:
                 event.set()
 
+    def set_aside(self, blocks: dict[CID, bytes]) -> None:
+        """A few blocks that are given to who asks, in place of those of before."""
+        self._aside = blocks
+
+    @property
+    def aside(self) -> tuple[tuple[CID, bytes], ...]:
+        """What was set aside."""
+        return tuple(self._aside.items())
+
     def peek(self, cid: CID) -> bytes | memoryview | None:
         """A leaf that is in memory."""
-        return self._held.get(cid)
+        return self._held.get(cid) or self._aside.get(cid)
 
     async def get(self, cid: CID, *, may_wait: bool) -> bytes | memoryview | None:
         """A block's bytes; None where it is not here, and with ``may_wait``: nor on its way.
 
         The caller owns the deadline.
         """
-        found = self._held.get(cid)
+        found = self.peek(cid)
         if found is not None:
             return found
         event = self._expected.get(cid)

@@ -259,6 +259,7 @@ class OriginRoom(Room):
                 cid = self.images.add(message, body, message.run_ms + self._run_began_ms)
                 if message.use == "storyboard":
                     self.recorder.put(((cid, body),))
+                self._depict()
             case Notice():
                 self.notice(message.code, message.text)
             case WorkerStats():
@@ -267,6 +268,17 @@ class OriginRoom(Room):
                     self._save()
             case Sandboxed():
                 self.sandbox = message
+
+    def _depict(self) -> None:
+        """Poster and storyboard for the next head. What changes soon others get from memory."""
+        (root, block), full = self.images.nodes(self.id)
+        aside = {root: block}
+        poster = self.images.poster
+        if poster is not None and isinstance(poster.body, tuple):
+            aside[poster.cid] = b"".join(poster.body)
+        self.leaves.set_aside(aside)
+        self.recorder.put(tuple(one for one in full if not self._parts.store.has(one[0])))
+        self.announcer.pictures = root
 
     def _on_crash(self, how: str) -> None:
         self.origin.end_run()
@@ -321,6 +333,7 @@ class OriginRoom(Room):
     def _end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> None:
         self.origin.end()
         self._set_state(state)
+        self.recorder.put(self.leaves.aside)
         self.archive_of.ended = True
         self.recorder.put(self.announcer.end(state))
         self.record.manifest = str(self.announcer.manifest)

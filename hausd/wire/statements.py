@@ -121,7 +121,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the room's manifest is. ``n`` counts a session's heads."""
+    """Where the room's manifest is. ``n`` counts a session's heads.
+
+    ``pictures``: its poster and storyboard (``core.pictures``), where it has any.
+    """
 
     room: RoomId
     session: SessionId
@@ -129,6 +132,7 @@ class Head:
     manifest: CID
     state: RoomState
     time_ms: int
+    pictures: CID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +167,14 @@ def body(statement: Statement) -> dict[str, object]:
         case Tick():
             return common | _tick_form(statement)
         case Head():
-            return common | {
+            common |= {
                 "manifest": statement.manifest,
                 "state": statement.state.value,
                 "time": statement.time_ms,
             }
+            if statement.pictures is not None:
+                common["pictures"] = statement.pictures
+            return common
         case End():
             return common | {
                 "before": statement.before,
@@ -194,6 +201,7 @@ def read_body(kind: type[Statement], untrusted: Value) -> Statement:
             manifest=fields.link("manifest", Codec.DAG_CBOR),
             state=RoomState(fields.text("state", _STATE)),
             time_ms=fields.uint("time"),
+            pictures=fields.link("pictures", Codec.DAG_CBOR) if fields.has("pictures") else None,
         )
     else:
         closed = RoomState(fields.text("state", _END_STATE)) is RoomState.CLOSED

@@ -212,3 +212,30 @@ def test_a_node_relays_a_room_in_need_unasked_where_its_operator_allows_it(tmp_p
                 assert relay.ctl("rooms", "show", id_)["why"] == "auto"
                 assert relay.ctl("rooms", "unfollow", id_, code=1)["error"]["code"] == "relayed"
                 relay.wait_state(id_, "live")
+
+
+def test_a_follower_shows_the_origins_poster_and_storyboard(film: Path, tmp_path: Path) -> None:
+    with node(tmp_path / "origin", *SETS) as origin, node(tmp_path / "viewer", *SETS) as viewer:
+        room = origin.room()
+        id_ = room["id"]
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(id_, "live")
+            viewer.ctl("rooms", "follow", id_, "--peer", origin.words["peer"])
+            until(lambda: viewer.get(f"/archive/{id_}/poster.jpg").is_success, 30)
+            time.sleep(6)
+        origin.ctl("rooms", "close", id_)
+        viewer.wait_state(id_, "closed")
+
+        def same(path: str) -> bool:
+            ours, theirs = (one.get(f"/archive/{id_}/{path}") for one in (origin, viewer))
+            assert ours.is_success
+            return (ours.content, ours.headers["content-type"]) == (
+                theirs.content,
+                theirs.headers.get("content-type"),
+            )
+
+        until(lambda: same("poster.jpg"))
+        until(lambda: same("storyboard.vtt"))
+        board = origin.get(f"/archive/{id_}/storyboard.vtt").text
+        for sprite in {row.partition("#")[0] for row in board.splitlines() if ".jpg#" in row}:
+            assert same(sprite)

@@ -100,9 +100,11 @@ class Authority:
         self._ended = True
         return signed
 
-    def head(self, manifest: CID, state: RoomState, time_ms: int) -> Signed[Head]:
+    def head(
+        self, manifest: CID, state: RoomState, time_ms: int, pictures: CID | None = None
+    ) -> Signed[Head]:
         """States where the manifest is now; allowed after ``end``, for the whole recording."""
-        head = Head(self.room, self.session, self._heads, manifest, state, time_ms)
+        head = Head(self.room, self.session, self._heads, manifest, state, time_ms, pictures)
         signed = sign(head, self._key)
         self._heads += 1
         return signed

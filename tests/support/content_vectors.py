@@ -24,6 +24,7 @@ from hausd.core.dagcbor import Value
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, encode_record
 from hausd.core.media import LEAF_BYTES, leaves
+from hausd.core.pictures import FULL, Picture, Pictures, Sheet, encode_pictures, encode_sheets
 from hausd.core.unixfs import Block
 from hausd.wire import announce, car
 from hausd.wire.announce import Signed
@@ -45,6 +46,7 @@ def all_vectors() -> dict[str, Vectors]:
         "cards": exchange_vectors.cards(),
         "blocks": exchange_vectors.blocks(),
         "room": exchange_vectors.room(),
+        "pictures": _pictures(),
     }
 
 
@@ -150,6 +152,32 @@ def _blocks(step: str, blocks: list[Block]) -> Vectors:
     return {"step": step, "blocks": {str(cid): block.hex() for cid, block in blocks}}
 
 
+def _sheet(number: int) -> Sheet:
+    jpeg = content(number, 1000 + number)
+    picture = Picture(CID.of(jpeg), len(jpeg))
+    return Sheet(picture, number * 125_000, 5000, 5, 25, 160, 90)
+
+
+def _pictures_root() -> tuple[CID, bytes]:
+    full = encode_sheets([_sheet(n) for n in range(FULL)])
+    poster = Picture(CID.of(content(99, LEAF_BYTES)), LEAF_BYTES)
+    root = encode_pictures(
+        Pictures(ROOM, poster, (_sheet(32), _sheet(33)), (CID.of(full, Codec.DAG_CBOR),))
+    )
+    return CID.of(root, Codec.DAG_CBOR), root
+
+
+def _pictures() -> Vectors:
+    cid, root = _pictures_root()
+    return {
+        "about": "sheet n is content(n, 1000 + n), the poster content(99, 131072): see unixfs.json",
+        "cid": str(cid),
+        "root": root.hex(),
+        "full": encode_sheets([_sheet(n) for n in range(FULL)]).hex(),
+        "empty": encode_pictures(Pictures(ROOM, None, ())).hex(),
+    }
+
+
 def _announce() -> Vectors:
     authority = Authority(ROOM, SESSION, KEY)
     init = CID.of(content(9, 900))
@@ -189,6 +217,9 @@ def _announce() -> Vectors:
         "tick 1": second,
         "end": end,
         "head": head,
+        "head with pictures": authority.head(
+            Manifest(ROOM).cid, RoomState.ENDED, NOW_MS + 902, _pictures_root()[0]
+        ),
     }
     return {
         "about": (

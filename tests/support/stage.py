@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import pytest
@@ -34,6 +34,7 @@ from hausd.wire.flv import Tag
 from hausd.wire.hls_live import live_media_playlist
 from hausd.wire.worker import (
     FromWorker,
+    ImageMade,
     PartMade,
     RunEnded,
     RunStarted,
@@ -296,6 +297,11 @@ class Show:
     def bring_back(self, name: str) -> None:
         self._shed.discard(name)
         self._start(name)
+
+    def depict(self, use: Literal["poster", "storyboard"], at_s: int, jpeg: bytes) -> None:
+        """The worker made an image of the run's second ``at_s``."""
+        made = ImageMade(use, self._run, at_s * 1000, 5000, 5, 5, 25, 160, 90)
+        self._tell(made, jpeg)
 
     async def play(self, gops: int) -> None:
         """So many GOPs, in the time that they last."""

@@ -12,15 +12,16 @@ from support.content import KEY, ROOM, statements
 from support.content_vectors import FOLDER, all_vectors, text_of
 from support.exchange_vectors import head_of
 
-from hausd.core.cid import CID
+from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, decode, encode
 from hausd.core.manifest import decode_record, encode_record
+from hausd.core.pictures import decode_pictures, decode_sheets, encode_pictures, encode_sheets
 from hausd.wire.announce import Statement, sign, unpack, verify
 from hausd.wire.car import CarReader
 from hausd.wire.cards import sign_card, verify_card
 
 SCHEMA = (Path(__file__).parents[2] / "hausd/wire/schema.cddl").read_text()
-NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room"]
+NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room", "pictures"]
 
 
 class NotOfTheSchema(Exception):
@@ -100,6 +101,21 @@ def test_the_stored_vectors_are_their_cids_and_fit_the_schema() -> None:
             seen.add(kind)
             check(kind, raw)
     assert seen == {"manifest", "manifest-node", "manifest-leaf"}
+
+
+def test_the_nodes_of_pictures_are_read_again_and_fit_the_schema() -> None:
+    found = vectors("pictures")
+    for name in ("root", "empty"):
+        encoded = bytes.fromhex(found[name])
+        assert encode_pictures(decode_pictures(encoded)) == encoded
+        check("pictures", encoded)
+    full = bytes.fromhex(found["full"])
+    assert encode_sheets(decode_sheets(full)) == full
+    check("pictures-full", full)
+    root = decode_pictures(bytes.fromhex(found["root"]))
+    assert root.older == (CID.of(full, Codec.DAG_CBOR),)
+    with pytest.raises(NotOfTheSchema):
+        check("pictures", encode({"v": 1, "room": ROOM, "sheets": [[1]], "older": []}))
 
 
 def test_the_card_vector_verifies_and_fits_the_schema() -> None:

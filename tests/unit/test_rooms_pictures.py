@@ -1,0 +1,110 @@
+"""A follower shows the origin's poster and storyboard, live and when all is over."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from support.stage import GOPS_A_SEGMENT, Peer, Show, Stage
+
+from hausd.core.following import Priority
+from hausd.core.ids import RoomId
+from hausd.core.media import LEAF_BYTES
+from hausd.core.pictures import FULL
+
+NAMES = ("source", "audio")
+
+
+async def same_pictures(origin: Peer, other: Peer, room: str) -> None:
+    """Poster, storyboard and every sprite in it, byte for byte."""
+    ours, theirs = origin.room(room), other.room(room)
+    here, there = theirs.poster(), ours.poster()
+    assert here is not None
+    assert there is not None
+    assert here.cid == there.cid
+    assert await other.bytes_of(here) == await origin.bytes_of(there)
+    storyboard = ours.storyboard()
+    assert storyboard is not None
+    assert theirs.storyboard() == storyboard
+    names = {line.partition("#")[0] for line in storyboard.splitlines() if ".jpg#" in line}
+    for name in names:
+        mine, its = theirs.sprite(name), ours.sprite(name)
+        assert mine is not None
+        assert its is not None
+        assert await other.bytes_of(mine) == await origin.bytes_of(its)
+
+
+def jpeg(number: int, size: int = 3000) -> bytes:
+    return number.to_bytes(4, "big") * (size // 4)
+
+
+async def test_a_chain_of_followers_has_the_origins_pictures_as_they_change(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(8) as stage:
+        origin, relay, last = [await stage.node(name) for name in ("origin", "relay", "last")]
+        stage.swarm.link(origin.node, relay.node)
+        stage.swarm.link(relay.node, last.node)
+        room = RoomId((await origin.rooms.create("A room")).id)
+        await relay.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            show.depict("poster", 0, jpeg(1))
+            show.depict("storyboard", 0, jpeg(2))
+            await show.play(2 * GOPS_A_SEGMENT)
+            await last.rooms.follow(room)
+            for number in range(2 * FULL + 3):  # as if each minute made a sheet
+                show.depict("poster", number * 60, jpeg(100 + number, LEAF_BYTES))
+                show.depict("storyboard", number * 60, jpeg(200 + number))
+                if number % 9 == 0:
+                    await show.play(GOPS_A_SEGMENT)
+            await show.play(2 * GOPS_A_SEGMENT)
+            await trio.sleep(2)
+            for one in (relay, last):
+                await same_pictures(origin, one, room)
+        await trio.sleep(60)
+        for one in (relay, last):
+            await same_pictures(origin, one, room)
+        stage.kill("last")
+        stage.kill("origin")
+        await trio.sleep(1)
+        last = await stage.node("last")
+        await trio.sleep(60)
+        await same_pictures(relay, last, room)
+        stage.kill("relay")
+        stage.kill("last")
+        last = await stage.node("last")
+        await trio.sleep(60)
+        poster = last.room(room).poster()
+        assert poster is not None, "what is over is kept, and needs nobody"
+        assert last.room(room).storyboard() is not None
+
+
+async def test_pictures_go_behind_all_else_and_only_when_they_change(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(9) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = RoomId((await origin.rooms.create("A room")).id)
+        await follower.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            show.depict("poster", 0, jpeg(1))
+            await show.play(6 * GOPS_A_SEGMENT)
+            poster = origin.room(room).poster()
+            assert poster is not None
+            asked = [priority for cid, priority in origin.node.served.of if cid == poster.cid]
+            assert asked == [Priority.ARCHIVE]
+
+
+@pytest.mark.parametrize("size", [LEAF_BYTES + 1, 0])
+async def test_a_worker_that_makes_what_no_node_would_take_is_replaced(
+    autojump_clock: trio.testing.MockClock, size: int
+) -> None:
+    async with Stage(10) as stage:
+        origin = await stage.node("origin")
+        room = (await origin.rooms.create("A room")).id
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(1)
+            show.depict("poster", 0, bytes(size))
+            await trio.sleep(1)
+            codes = [notice.code for notice in origin.room(room).notices]
+            assert "worker-crashed" in codes
