@@ -20,7 +20,9 @@ from urllib.parse import quote
 
 SOCKET_NAME = "admin.sock"
 _MAX_SOCKET_PATH_BYTES = 107
-_TIMES = frozenset({"time", "created", "started", "since", "until", "next_try"})
+_TIMES = frozenset(
+    {"time", "created", "started", "since", "until", "next_try", "heard", "told", "name_until"}
+)
 
 
 class Refused(Exception):
