@@ -24,7 +24,8 @@ ORIGIN_COPIES = 3.0
 """Default budget of an origin: what a home's uplink carries of a stream it can upload at all."""
 MAX_SLOTS = 256
 """Most slots of a room, whatever the budget."""
-MAX_ROOMS = 256
+MAX_ROOMS = 1024
+"""More than a node may be in, so that it is never reached."""
 NAMED = 4
 
 SLOT_IDLE_S = 2.5
@@ -123,6 +124,10 @@ class Uploads:
             self._rooms[room] = _Room(copy_bytes_per_s, copies, weight)
         else:
             one.copy_bytes_per_s, one.copies, one.weight = copy_bytes_per_s, copies, weight
+
+    def knows(self, room: RoomId) -> bool:
+        """Whether somebody asked for something of the room."""
+        return room in self._rooms
 
     def close(self, room: RoomId) -> None:
         """The room is not served any more."""

@@ -17,7 +17,7 @@ from hausd.core.following import Ask, LeafMissing, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.core.media import LEAF_BYTES
-from hausd.core.peers import Verdict
+from hausd.core.peers import Copies, Verdict
 from hausd.p2p import Host
 from hausd.p2p.exchange import Exchange, UploadSettings, open_exchange
 
@@ -224,6 +224,21 @@ async def test_a_peer_that_hangs_up_while_it_is_served_is_nobodys_fault() -> Non
             while a.host.peers():
                 await trio.sleep(0.01)
     assert faults() == before
+
+
+async def test_a_node_says_what_it_could_send_before_anybody_asks_and_within_its_share() -> None:
+    async with sharing("a", ROOM, origin=True, copies=3.0) as a, sharing("b", ROOM) as b:
+        assert a.exchange.place(ROOM).below == Copies(0, 3)
+        assert a.exchange.place(ROOM).free == 3
+        b.room.is_origin = False
+        b.room.most_bytes_per_s = 2.5 * b.room.copy_bytes_per_s
+        with trio.fail_after(20):
+            await meet(b, a)
+            ((cid, data),) = leaves(1).items()
+            a.room.held[cid] = data
+            await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+        assert b.exchange.place(ROOM).free == 2
+        assert a.exchange.place(ROOM).below == Copies(taken=1, free=2 + 2)
 
 
 async def test_a_premium_room_goes_first_over_the_wire_and_the_other_is_not_starved() -> None:

@@ -15,6 +15,7 @@ from hausd.core.following import Priority
 from hausd.core.ids import RoomId
 from hausd.core.peers import (
     MAX_ADDRESSES,
+    MAX_GIVES,
     MAX_HOPS,
     Copies,
     Gives,
@@ -89,14 +90,22 @@ class Giving:
 
     def below(self, room: RoomId) -> Copies:
         """All copies that are sent, or could be, by this node and those below it."""
+        free = self.free(room)
+        if not self._uploads.knows(room):
+            return Copies(0, free)
         return self._uploads.copies(room, trio.current_time())
 
     def free(self, room: RoomId) -> int:
         """How many further copies this node could send itself."""
         one = self._shared.shared(room)
-        if one is not None:
+        if one is None:
+            return 0
+        if self._uploads.knows(room):
             self._open(room, one)
-        return self._uploads.free(room, trio.current_time())
+            return self._uploads.free(room, trio.current_time())
+        rate, most = self._terms(one)  # nobody has asked yet
+        copies = self._settings.bytes_per_s / rate
+        return min(int(copies if most is None else min(most, copies)), MAX_GIVES)
 
     def close(self, room: RoomId) -> None:
         """The room is not served any more."""
@@ -226,11 +235,16 @@ class Giving:
     # -- what is known --
 
     def _open(self, room: RoomId, one: SharedRoom) -> None:
-        copy_bytes_per_s = max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S)
+        rate, copies = self._terms(one)
+        self._uploads.open(room, rate, copies, weight(premium=one.premium))
+
+    def _terms(self, one: SharedRoom) -> tuple[float, float | None]:
+        """What a copy of a room takes, in bytes a second, and the most copies that are sent."""
+        rate = max(one.copy_bytes_per_s, _LEAST_COPY_BYTES_PER_S)
         most = one.most_bytes_per_s
-        copies = most / copy_bytes_per_s if most is not None else None
-        copies = self._settings.copies if one.is_origin else copies
-        self._uploads.open(room, copy_bytes_per_s, copies, weight(premium=one.premium))
+        if one.is_origin:
+            return rate, self._settings.copies
+        return rate, most / rate if most is not None else None
 
     def _admits(self, room: RoomId, cid: CID, hops: int) -> bool:
         return self.asking is not None and self.asking.admits(room, cid, hops)
