@@ -35,6 +35,10 @@ class Images:
         self._full: dict[tuple[Sheet, ...], Block] = {}
         """Nodes of full sheets, which are made once."""
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to be seen."""
+        return self.poster is not None or bool(self._sheets)
+
     def add(self, made: ImageMade, jpeg: bytes, start_ms: int) -> CID:
         """``start_ms``: where in the recording the first picture stands. Returns its CID."""
         cid = CID.of(jpeg)

@@ -21,7 +21,7 @@ from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.records import Role, RoomRecord, authority_of
-from hausd.rooms.reload import reload_archive
+from hausd.rooms.reload import reload_archive, reload_pictures
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape
 from hausd.rooms.shown import ShownRoom
@@ -322,6 +322,7 @@ class Rooms:
             return None
         faults = await reload_archive(room, self._parts.store)
         self.repaired.extend(faults)
+        await reload_pictures(room, self._parts.store)
         self._rooms[room.id] = room
         self._shown[room.id] = ShownRoom(room, self._urls)
         assert self._nursery is not None  # open() made it

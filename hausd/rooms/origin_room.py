@@ -82,12 +82,15 @@ class OriginRoom(Room):
         self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
+        self._pictures: CID | None = None
         self._succession = Succession(self.notice)
         self._nursery: trio.Nursery | None = None
         self._arrival = trio.Event()
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        if self.images:
+            self._depict()
         nursery.start_soon(self._measure)
         if self._parts.network is not None:
             nursery.start_soon(self.outlet.run, self._parts.network)
@@ -101,6 +104,7 @@ class OriginRoom(Room):
             self.stint.end("the node is stopping")
             await self.stint.done.wait()
         self.origin.end_run()
+        self._keep_pictures()
         await self.recorder.drained()
         await self._save_now()
 
@@ -279,6 +283,13 @@ class OriginRoom(Room):
         self.leaves.set_aside(aside)
         self.recorder.put(tuple(one for one in full if not self._parts.store.has(one[0])))
         self.announcer.pictures = root
+        self._pictures = root
+
+    def _keep_pictures(self) -> None:
+        """For after a restart, and for who comes later."""
+        if self._pictures is not None:
+            self.recorder.put(self.leaves.aside)
+            self.record.pictures = str(self._pictures)
 
     def _on_crash(self, how: str) -> None:
         self.origin.end_run()
@@ -333,7 +344,7 @@ class OriginRoom(Room):
     def _end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> None:
         self.origin.end()
         self._set_state(state)
-        self.recorder.put(self.leaves.aside)
+        self._keep_pictures()
         self.archive_of.ended = True
         self.recorder.put(self.announcer.end(state))
         self.record.manifest = str(self.announcer.manifest)

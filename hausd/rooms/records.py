@@ -56,6 +56,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     one only tells whose the recordings in the store are. ``last_ms``: of the recording, only its
     newest so much is fetched; 0 for all. ``auto``: it was relayed unasked, and nothing of it stays.
 
+    ``pictures`` is the node of the poster and storyboard that the store has.
+
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
     """
@@ -82,6 +84,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     followed: bool = True
     last_ms: int = 0
     auto: bool = False
+    pictures: str = ""
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""

@@ -7,16 +7,22 @@ the fragments themselves, what else must be known is in the room's record (``beg
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 
-from hausd.core.cid import CID
+import structlog
+
+from hausd.core.cid import CID, CIDError
 from hausd.core.live import FileRange
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record, encode_record
+from hausd.core.pictures import PicturesError, decode_pictures, decode_sheets
 from hausd.core.storage import Close, RecordingStopped, SegmentKey, UnclosedSegment
 from hausd.rooms.packing import Packer
 from hausd.rooms.ports import BlockStore
 from hausd.rooms.records import Role
 from hausd.rooms.room import Room
 from hausd.wire.fmp4 import BadFragment, boxes, parse_fragment
+
+log = structlog.get_logger("hausd.rooms")
 
 
 async def reload_archive(room: Room, store: BlockStore) -> list[str]:
@@ -34,6 +40,29 @@ async def reload_archive(room: Room, store: BlockStore) -> list[str]:
     records.sort(key=lambda record: (record.segment.number, record.rendition.name))
     room.restore(records)
     return found
+
+
+async def reload_pictures(room: Room, store: BlockStore) -> None:
+    """Shows the poster and storyboard that the room had when the node stopped."""
+    if not room.record.pictures:
+        return
+
+    async def get(cid: CID) -> bytes:
+        block = await store.block(cid)
+        if block is None:
+            raise PicturesError(f"block {cid} is missing")
+        return block
+
+    try:
+        found = decode_pictures(await get(CID.parse(room.record.pictures)))
+        full = [decode_sheets(await get(cid)) for cid in found.older]
+        poster = await get(found.poster.cid) if found.poster is not None else None
+    except (PicturesError, CIDError) as fault:
+        log.info("pictures-not-reloaded", room=room.id, because=str(fault))
+        return
+    room.images.take([*chain.from_iterable(full), *found.sheets])
+    if poster is not None:
+        room.images.show(poster)
 
 
 async def _finish(room: Room, store: BlockStore, unclosed: UnclosedSegment) -> str:

@@ -78,6 +78,37 @@ async def test_a_chain_of_followers_has_the_origins_pictures_as_they_change(
         assert last.room(room).storyboard() is not None
 
 
+async def test_an_origin_that_was_stopped_shows_what_it_had_and_adds_to_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(11) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = RoomId((await origin.rooms.create("A room")).id)
+        await follower.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            show.depict("poster", 0, jpeg(1))
+            for number in range(FULL + 2):
+                show.depict("storyboard", number * 60, jpeg(200 + number))
+            await show.play(2 * GOPS_A_SEGMENT)
+            before = origin.room(room).storyboard()
+            await origin.room(room).stop()
+        stage.kill("origin")
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        assert before is not None
+        assert origin.room(room).storyboard() == before
+        assert origin.room(room).poster() is not None
+        async with Show(stage, origin, room, NAMES).on() as show:
+            show.depict("storyboard", 5, jpeg(999))
+            await show.play(3 * GOPS_A_SEGMENT)
+            now = origin.room(room).storyboard()
+            assert now is not None
+            assert now.startswith(before)
+            assert len(now) > len(before)
+            await same_pictures(origin, follower, room)
+
+
 async def test_pictures_go_behind_all_else_and_only_when_they_change(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
