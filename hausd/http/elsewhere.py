@@ -1,7 +1,8 @@
 """Answers about rooms that this node is not in: whoever may, has it join by asking for a playlist.
 
 A daemon on loopback is within reach of every page its user opens, so joining takes a request of
-the node's own page (which browsers vouch for), or the token in the room's watch URL.
+the node's own page on this machine (which browsers vouch for), or the token in the room's watch
+URL, from wherever.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import trio
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.http.messages import Answer, Request, Response, Wait, refusal
 from hausd.http.ports import Catalog, OnDemand
-from hausd.http.sharing import OURS_ONLY, own_page, sharing_of
+from hausd.http.sharing import OURS_ONLY, may_fetch, own_page, sharing_of
 
 _JOIN_WAIT_S = 8.0
 """hls.js (1.7) gives up a playlist that is not there after 10 s."""
@@ -85,7 +86,9 @@ class Elsewhere:
 
     def _may(self, request: Request, room: RoomId) -> bool:
         assert self._on_demand is not None
-        return own_page(request) or self._on_demand.admits(room, _told(request).get("token", ""))
+        # strangers who look at a public node's page are not its people
+        ours = own_page(request) and may_fetch(request)
+        return ours or self._on_demand.admits(room, _told(request).get("token", ""))
 
     def _joined(
         self, on_demand: OnDemand, room: RoomId, view: str

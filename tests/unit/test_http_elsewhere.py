@@ -57,10 +57,12 @@ class Nothing:
         return None
 
 
-def ask(joining: Joining | None, path: str, query: str = "", **headers: str) -> Response | Wait:
+def ask(
+    joining: Joining | None, path: str, query: str = "", peer: str = "127.0.0.1", **headers: str
+) -> Response | Wait:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     host = "127.0.0.1:8080"
-    request = Request("GET", path, query, named, "1.1", False, "127.0.0.1", host)
+    request = Request("GET", path, query, named, "1.1", False, peer, host)
     answer = RoomResponder(Nothing(), Nothing(), on_demand=joining).respond(request)
     assert isinstance(answer, Response | Wait)
     return answer
@@ -114,6 +116,21 @@ def test_nobody_else_begins_anything_and_all_are_told_the_same(
     assert answer.status == 404
     assert answer.body == ask(None, PLAYLISTS[0], **OURS).body  # type: ignore[union-attr]
     assert not joining.asked
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers"),
+    [
+        ("192.0.2.7", OURS),
+        ("2001:db8::1", OURS),
+        ("127.0.0.1", {**OURS, "x_forwarded_for": "192.0.2.7"}),
+    ],
+)
+def test_from_another_machine_it_takes_the_token(peer: str, headers: dict[str, str]) -> None:
+    joining = Joining()
+    assert isinstance(ask(joining, PLAYLISTS[0], peer=peer, **headers), Response)
+    token = f"token={KEY.token(ROOM)}"
+    assert isinstance(ask(joining, PLAYLISTS[0], token, peer=peer, **headers), Wait)
 
 
 @pytest.mark.parametrize(
