@@ -125,6 +125,9 @@ class Host:
             await self._network.dial(endpoint.peer, endpoint)
         return endpoint.peer
 
+    def is_connected(self, peer: PeerId) -> bool:
+        return self._network.connection(peer) is not None
+
     async def connect_told(self, told: PeerAddress, told_at: Reach) -> None:
         """Connects to a peer that another peer named; at once where it is connected already.
 

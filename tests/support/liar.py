@@ -22,6 +22,7 @@ from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
 from hausd.wire.blocks_protocol import BlocksAnswerer, Priority, Want, Wanted
 from hausd.wire.frames import frame
 
+BOASTS = Gives(60_000, 60_000, 60_000)
 Lie = Callable[[BlocksAnswerer, Wanted, int], Iterable[bytes | memoryview]]
 """What is written for one block that was asked for; nothing is to be silent."""
 
@@ -29,6 +30,15 @@ Lie = Callable[[BlocksAnswerer, Wanted, int], Iterable[bytes | memoryview]]
 def silence(answerer: BlocksAnswerer, wanted: Wanted, index: int) -> list[bytes]:
     """Never answers."""
     return []
+
+
+def truth(held: dict[CID, bytes]) -> Lie:
+    """What an honest relay answers that has all of this."""
+
+    def told(answerer: BlocksAnswerer, wanted: Wanted, index: int) -> list[bytes | memoryview]:
+        return list(answerer.block(wanted.id, index, held[wanted.want.cids[index]], 0))
+
+    return told
 
 
 def wrong_bytes(answerer: BlocksAnswerer, wanted: Wanted, index: int) -> list[bytes | memoryview]:
@@ -57,6 +67,8 @@ class Liar:
     topic: Topic
     lie: Lie = silence
     asked: list[CID] = field(default_factory=list)
+    _line: PeerStream | None = None
+    _number: int = 0
 
     async def serve(self, stream: PeerStream) -> None:
         answerer = BlocksAnswerer()
@@ -67,6 +79,15 @@ class Liar:
                         self.asked.append(cid)
                         for piece in self.lie(answerer, request, index):
                             await stream.send_all(piece)
+
+    async def take_slot(self, of: Host, cid: CID) -> None:
+        """Asks for a block as a follower does that could serve thousands; passes nothing on."""
+        if self._line is None:
+            self._line = await self.host.open_stream(of.peer_id, BLOCKS)
+        want = Want(self.room, (cid,), 1000, MAX_HOPS, Priority.LIVE, BOASTS)
+        await self._line.send_all(want_bytes(self._number, want))
+        self._number += 1
+        await self._line.receive_some()
 
     async def flood_wants(
         self, nursery: trio.Nursery, of: Host, cids: list[CID], priority: Priority
@@ -106,9 +127,6 @@ def want_bytes(number: int, want: Want) -> bytes:
     cids = b"".join(map(bytes, want.cids))
     head: list[object] = ["want", number, want.room, int(want.priority), want.wait_ms]
     return frame([*head, want.hops, gives, cids])
-
-
-BOASTS = Gives(60_000, 60_000, 60_000)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ the other's parent.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,18 +20,15 @@ from hausd.core.ids import RoomId
 from hausd.core.peers import (
     GIVES_NOTHING,
     Gives,
-    PeerAddress,
     PeerId,
-    PeerUnreachable,
 )
 from hausd.p2p import metrics
-from hausd.p2p.exchange.line import Asked, Line, LineBroken
+from hausd.p2p.exchange.line import Asked
+from hausd.p2p.exchange.lines import Lines
 from hausd.p2p.host import Host
 from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
 from hausd.policy.parents import Pull
-from hausd.policy.reach import Reach
-from hausd.telemetry import count_swallowed
 from hausd.wire.blocks_protocol import (
     MAX_BLOCKS,
     MAX_WAIT_MS,
@@ -48,9 +44,6 @@ from hausd.wire.blocks_protocol import (
 log = structlog.get_logger("hausd.p2p")
 
 WRONG_BAN_S = 600.0
-_MAX_LINES = 64
-_MAX_ADDRESSES_KNOWN = 1024
-_DIAL_S = 5.0
 EARLY_S = 0.25
 """An asker may have heard of a block sooner than we do, by about the way of an announcement."""
 _MAX_EARLY = 256
@@ -92,9 +85,7 @@ class Asking:
         self._host = host
         self._gives = gives
         self._searches: dict[tuple[RoomId, bool], _Search] = {}
-        self._lines: OrderedDict[PeerId, Line] = OrderedDict()
-        self._known: OrderedDict[PeerId, tuple[PeerAddress, Reach]] = OrderedDict()
-        """Peers that were named, where they are, and from where that was told."""
+        self._lines = Lines(host, self._line_ended)
         self._nursery: trio.Nursery | None = None
 
     @asynccontextmanager
@@ -241,7 +232,7 @@ class Asking:
         gives = self._gives(search.room)
         if not wait_s:
             gives = Gives(gives.slots)
-        line = self._line(peer)
+        line = self._lines.to(peer, self._nursery) if self._nursery is not None else None
         for at in range(0, len(leaves), MAX_BLOCKS):
             cids = leaves[at : at + MAX_BLOCKS]
             want = Want(
@@ -270,6 +261,10 @@ class Asking:
     def _soon(self, search: _Search, peer: PeerId) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(self._tell_gone, peer, [search])
+
+    def _line_ended(self, peer: PeerId) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._tell_gone, peer, list(self._searches.values()))
 
     async def _tell_gone(self, peer: PeerId, searches: list[_Search]) -> None:
         await trio.lowlevel.checkpoint()
@@ -303,9 +298,8 @@ class Asking:
             case NotHave(cid=cid, hops=hops):
                 self._act(search, pull.none(cid, peer, hops, now_s))
             case Busy(cids=cids, untrusted_peers=named):
-                self._remember(named, self._host.reach_of(peer))
-                names = [one.peer for one in named if one.peer != self._host.peer_id]
-                self._act(search, pull.busy(list(cids), peer, names, now_s))
+                usable = self._lines.named(named, peer)
+                self._act(search, pull.busy(list(cids), peer, usable, now_s))
             case Wrong():
                 log.warning("wrong-bytes", peer=peer, room=search.room)
                 metrics.LEAVES_WRONG.inc()
@@ -314,51 +308,6 @@ class Asking:
                     self._act(each, each.pull.wrong(peer, now_s))
             case Gone():
                 pass
-
-    def _remember(self, named: Iterable[PeerAddress], told_at: Reach) -> None:
-        for one in named:
-            if one.addresses:
-                self._known[one.peer] = one, told_at
-                self._known.move_to_end(one.peer)
-        while len(self._known) > _MAX_ADDRESSES_KNOWN:
-            self._known.popitem(last=False)
-
-    # -- streams --
-
-    def _line(self, peer: PeerId) -> Line | None:
-        line = self._lines.get(peer)
-        if line is not None:
-            self._lines.move_to_end(peer)
-            return line
-        if self._nursery is None or len(self._lines) >= _MAX_LINES:
-            return None
-        line = self._lines[peer] = Line(peer)
-        self._nursery.start_soon(self._run_line, line)
-        return line
-
-    async def _run_line(self, line: Line) -> None:
-        peer = line.peer
-        try:
-            await self._connect(peer)
-            await line.run(self._host.open_stream)
-        except (LineBroken, PeerUnreachable) as fault:
-            log.debug("line-ended", peer=peer, because=str(fault))
-        except Exception as fault:  # the door of a peer's task
-            count_swallowed("p2p-line", fault)
-            log.exception("line-failed", peer=peer)
-        finally:
-            if self._lines.get(peer) is line:
-                del self._lines[peer]
-        await self._tell_gone(peer, list(self._searches.values()))
-
-    async def _connect(self, peer: PeerId) -> None:
-        """Connects to a peer that was named, by an address that was told with it."""
-        told, told_at = self._known.get(peer, (PeerAddress(peer), Reach.WORLD))
-        try:
-            with trio.fail_after(_DIAL_S):
-                await self._host.connect_told(told, told_at)
-        except trio.TooSlowError:
-            raise PeerUnreachable(f"no answer within {_DIAL_S:g} s") from None
 
     # -- the clock --
 

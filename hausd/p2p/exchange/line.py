@@ -11,11 +11,13 @@ import trio
 from hausd.core.cid import CID
 from hausd.core.peers import PeerId, PeerStream, PeerUnreachable, ProtocolRefused, StreamBroken
 from hausd.p2p.exchange.outbox import Outbox
-from hausd.wire.blocks_protocol import PROTOCOL, Answer, BlocksAsker, Want
+from hausd.wire.blocks_protocol import PROTOCOL, Answer, Block, BlocksAsker, Want
 from hausd.wire.frames import ProtocolError
 
 OPEN_S = 5.0
 """A peer that takes longer to take a stream is of no use for the live edge."""
+SILENT_S = 30.0
+"""What is asked is answered within its wait (10 s); what is not live may have to queue."""
 _MAX_PENDING = 4096
 
 Opens = Callable[[PeerId, str], Awaitable[PeerStream]]
@@ -41,6 +43,12 @@ class Line:
 
     def __init__(self, peer: PeerId) -> None:
         self.peer = peer
+        self.scope = trio.CancelScope()
+        """To end it."""
+        self.spoke_s = trio.current_time()
+        """When the peer answered last, or the line began."""
+        self.carried = False
+        """Whether a block came."""
         self._asker = BlocksAsker()
         self._pending: deque[Asked] = deque()
         self._sent: dict[int, Asked] = {}
@@ -84,13 +92,23 @@ class Line:
         raise LineBroken("it closed the stream")
 
     async def _read_all(self, stream: PeerStream) -> None:
-        while data := await stream.receive_some():
+        while data := await self._received(stream):
+            self.spoke_s = trio.current_time()
             for answer in self._asker.feed(data):
                 self._answered(answer)
             self._send_pending()
         self._asker.finish()
 
+    async def _received(self, stream: PeerStream) -> bytes:
+        while True:
+            owed = bool(self._sent)
+            with trio.move_on_after(SILENT_S):
+                return await stream.receive_some()
+            if owed:
+                raise LineBroken(f"it answered nothing for {SILENT_S:g} s")
+
     def _answered(self, answer: Answer) -> None:
+        self.carried |= isinstance(answer, Block)
         asked = self._sent.get(answer.id)
         if asked is not None:
             asked.on_answer(answer)
