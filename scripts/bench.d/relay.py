@@ -1,8 +1,9 @@
 """A stream through whole nodes: what a hop adds, how often the origin sends it, how soon one joins.
 
-Run by ``scripts/bench relay [--json] [--seconds S] [--followers N]``. All on loopback, so a hop has
-no round trip to speak of. A picture carries the time it was sent (an SEI message); an LL-HLS client
-at each node reads every part, blocking; a hop's delay is from client to client.
+Run by ``scripts/bench relay [--json] [--seconds S] [--followers N] [--only ROW]…``. All on
+loopback, so a hop has no round trip to speak of, but for ``far`` (``relayfar.py``). A picture
+carries the time it was sent (an SEI message); an LL-HLS client at each node reads every part,
+blocking; a hop's delay is from client to client.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
@@ -28,6 +30,8 @@ from mediabench.inputs import Made, make  # noqa: E402 the folders above are nee
 from mediabench.publisher import publishing  # noqa: E402
 from mediabench.report import machine  # noqa: E402
 from mediabench.watcher import Watcher  # noqa: E402
+from relayfar import CORE_SHARE, MOST_OF_IDEAL, far, many  # noqa: E402
+from relayfar import watch as watch_one  # noqa: E402
 from support.node import Node, node  # noqa: E402
 
 SETS = ("media.ladder=[]", "media.part_seconds=0.1667", "media.images=false")
@@ -44,15 +48,22 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--followers", type=int, default=16)
+    parser.add_argument("--only", action="append", choices=("chain", "swarm", "far", "rooms"))
     options = parser.parse_args()
+    wanted = options.only or ["chain", "swarm", "far", "rooms"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = make(folder / "live.flv", Made(1280, 720, 2_470_000, 30, _GOP_FRAMES))
-        found = {
-            "machine": "  ".join(f"{name} {value}" for name, value in machine(None).items()),
-            "chain": chain(folder, source, options.seconds),
-            "swarm": swarm(folder, source, options.seconds, options.followers),
+        rows: dict[str, Callable[[], dict[str, Any]]] = {
+            "chain": lambda: chain(folder, source, options.seconds),
+            "swarm": lambda: swarm(folder, source, options.seconds, options.followers),
+            "far": lambda: far(folder, source, options.seconds, HOPS, RELAY_SETS),
+            "rooms": lambda: many(folder, source, options.seconds, RELAY_SETS),
         }
+        found: dict[str, Any] = {name: rows[name]() for name in rows if name in wanted}
+        found["machine"] = "  ".join(f"{name} {value}" for name, value in machine(None).items())
+    if "newest_ms" in found.get("far", {}):
+        found["far"]["newest_ms"] = [_spread(each) for each in found["far"]["newest_ms"]]
     print(json.dumps(found, indent=2) if options.json else table(found))
 
 
@@ -118,22 +129,22 @@ def watch(playlists: list[str], seconds: float) -> list[dict[str, Any]]:
     """A client in a process of its own at each playlist."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(len(playlists)) as pool:
-        return pool.starmap(_watch, [(playlist, seconds) for playlist in playlists], chunksize=1)
-
-
-def _watch(playlist: str, seconds: float) -> dict[str, Any]:
-    watcher = Watcher(playlist)
-    watcher.first_part(_PATIENCE_S)
-    watcher.follow(1.0)
-    seen = watcher.follow(seconds)
-    watcher.close()
-    return {"newest_ms": seen.newest_ms, "lost": seen.lost, "refused": seen.refused}
+        asked = [(playlist, seconds) for playlist in playlists]
+        return pool.starmap(watch_one, asked, chunksize=1)
 
 
 def table(found: dict[str, Any]) -> str:
     """For people."""
-    chained, swarmed = found["chain"], found["swarm"]
+    tables = {"chain": _chain_rows, "swarm": _swarm_rows, "far": _far_rows, "rooms": _room_rows}
     rows = [found["machine"], ""]
+    for name, made in tables.items():
+        if name in found:
+            rows += made(found[name])
+    return "\n".join(rows)
+
+
+def _chain_rows(chained: dict[str, Any]) -> list[str]:
+    rows = []
     spreads = chained["newest_ms"]
     for hop, (p50, p99) in enumerate(spreads):
         added = ""
@@ -147,13 +158,47 @@ def table(found: dict[str, Any]) -> str:
         )
     joins = ", ".join(f"{each:.2f}" for each in chained["join_s"])
     rows.append(f"join to first part (with hausctl's own start): {joins} s (<= {JOIN_S:g})")
-    rows.append(
+    return rows
+
+
+def _swarm_rows(swarmed: dict[str, Any]) -> list[str]:
+    return [
         f"origin upload, {swarmed['followers']} followers, budget 2 copies: "
         f"{swarmed['copies']:.2f} copies (<= {COPIES:g}); "
         f"{swarmed['followers_that_missed_a_part']} followers missed a part; "
         f"hops {swarmed['hops']}"
-    )
-    return "\n".join(rows)
+    ]
+
+
+def _far_rows(far_: dict[str, Any]) -> list[str]:
+    if "not_measured" in far_:
+        return [f"50 ms round trip, 20 Mbit/s: not measured: {far_['not_measured']}"]
+    ideal, spreads = far_["ideal_ms"], far_["newest_ms"]
+    rows = [
+        "50 ms round trip, 20 Mbit/s uplinks; 1.5 round trips and a part's "
+        f"{far_['part_ms']:.0f} ms are {ideal:.0f} ms:"
+    ]
+    for hop, (p50, p99) in enumerate(spreads):
+        added = ""
+        if hop:
+            mean = (p50 - spreads[0][0]) / hop
+            added = f"   a hop: p50 {p50 - spreads[hop - 1][0]:.1f} ms, in the mean {mean:.1f} ms"
+            added += f" (<= {MOST_OF_IDEAL * ideal:.0f})"
+        lost = far_["lost"][hop]
+        rows.append(
+            f"far, at hop {hop}: newest frame p50 {p50:.1f} ms, p99 {p99:.1f} ms, "
+            f"lost {lost}{added}"
+        )
+    return rows
+
+
+def _room_rows(rooms: dict[str, Any]) -> list[str]:
+    said = f"{rooms['announced']} rooms announced, {rooms['followed']} followed"
+    return [
+        f"{said}, {name}: {100 * cost['core']:.1f} % of a core (<= {100 * CORE_SHARE:g}), "
+        f"{cost['memory_bytes'] / 1e6:.0f} MB"
+        for name, cost in (("none live", rooms["idle"]), ("two live", rooms["live"]))
+    ]
 
 
 def _spread(values: list[float]) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,6 +61,11 @@ class Node:
         """One GET of a path (or absolute URL) on the node."""
         url = path if path.startswith("http") else self.http + path
         return httpx.get(url, timeout=30, **more)
+
+    def figure(self, name: str, labels: str = "") -> float:
+        """A metric: the sum of its rows whose labels have this text."""
+        rows = re.findall(rf"^{name}({{[^}}]*}})? ([0-9.e+]+)$", self.get("/metrics").text, re.M)
+        return sum(float(value) for labelled, value in rows if labels in labelled)
 
     def wait_for(self, path: str, seconds: float = 20.0) -> httpx.Response:
         """Asks until the answer is 200."""
