@@ -28,6 +28,7 @@ from hausd.core.peers import (
 )
 from hausd.core.shapes import PeerShape
 from hausd.p2p import Host, PeerBook, open_host
+from hausd.p2p.bitswap import Bitswap, BlockReader, open_bitswap
 from hausd.p2p.exchange import Exchange, Shared, UploadSettings, open_exchange
 from hausd.p2p.kad import Dht, DhtMode, open_dht
 from hausd.policy.watching import WatchKey
@@ -49,6 +50,7 @@ class NodeNetwork:
     exchange: Exchange
     dht: Dht
     watch_key: WatchKey
+    bitswap: Bitswap
 
     @property
     def address(self) -> Multiaddr | None:
@@ -90,8 +92,13 @@ class NodeNetwork:
 
 
 @asynccontextmanager
-async def open_network(home: Home, config: Config, shared: Shared) -> AsyncIterator[NodeNetwork]:
-    """Takes part in the network until the context is left. Raises p2p.ListenFailed."""
+async def open_network(
+    home: Home, config: Config, shared: Shared, blocks: BlockReader
+) -> AsyncIterator[NodeNetwork]:
+    """Takes part in the network until the context is left. Raises p2p.ListenFailed.
+
+    ``blocks``: what is in the store, which anyone may have.
+    """
     seed = node_key(home).private_bytes_raw()
     key = SigningKey(seed)
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
@@ -101,8 +108,9 @@ async def open_network(home: Home, config: Config, shared: Shared) -> AsyncItera
         open_host(_settings(config), key, book) as host,
         open_exchange(host, shared, uploads) as exchange,
         open_dht(host, DhtMode(config.p2p.dht)) as dht,
+        open_bitswap(host, blocks, exchange.uploads, dht) as bitswap,
     ):
-        yield NodeNetwork(host, exchange, dht, WatchKey(seed))
+        yield NodeNetwork(host, exchange, dht, WatchKey(seed), bitswap)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ async def _run(
             network: NodeNetwork | None = None
             if config.p2p.listen:
                 try:
-                    opening = open_network(home, config, shared)
+                    opening = open_network(home, config, shared, store)
                     network = await stack.enter_async_context(opening)
                 except ListenFailed as fault:
                     raise NodeFailed(str(fault), fault.hint) from fault

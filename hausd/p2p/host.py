@@ -39,7 +39,7 @@ from hausd.p2p.book import PeerBook
 from hausd.p2p.gossip import Gossip
 from hausd.p2p.identify import Identify
 from hausd.p2p.mdns import local_peers
-from hausd.p2p.network import Connection, Network
+from hausd.p2p.network import Connection, Network, Watcher
 from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import Pubsub, Topic
 from hausd.p2p.redial import Redial
@@ -112,6 +112,14 @@ class Host:
             for connection in self._network.connections()
             if connection.kept.is_set()
         ]
+
+    def connected(self) -> list[PeerId]:
+        """Who is connected now, without more about them."""
+        return [connection.peer for connection in self._network.connections()]
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tells ``watcher`` of peers that come and go from now on."""
+        self._network.watch(watcher)
 
     async def connect(self, address: Multiaddr) -> PeerId:
         """Connects to the peer at an address with ``/p2p/ID``; gives its id.
@@ -207,6 +215,12 @@ class Host:
         """
         stream, _ = await self._network.open_stream(peer, parse_protocol(protocol))
         return stream
+
+    async def open_any_stream(
+        self, peer: PeerId, protocols: Iterable[str]
+    ) -> tuple[PeerStream, str]:
+        """The same with the first of these protocols that the peer speaks, and which it is."""
+        return await self._network.open_stream(peer, *map(parse_protocol, protocols))
 
     def topic(self, name: str, validator: Validator) -> AbstractAsyncContextManager[Topic]:
         """Listens to a topic while the context is open; one at a time for a name."""

@@ -35,3 +35,16 @@ DHT_ASKED = Counter("hausd_dht_asked", "Questions to peers, by what became of th
 DHT_ANSWERED = Counter("hausd_dht_answered", "Questions of peers that were answered", ["kind"])
 DHT_REFUSED = Counter("hausd_dht_refused", "Messages of peers that were refused", ["reason"])
 DHT_LOOKUPS = Counter("hausd_dht_lookups", "Lookups", ["kind"])
+BITSWAP_WANTS = Counter("hausd_bitswap_wants", "Wants of Bitswap peers", ["kind"])
+BITSWAP_WANTS_REFUSED = Counter(
+    "hausd_bitswap_wants_refused", "Wants beyond what is kept of one peer"
+)
+BITSWAP_BLOCKS_SENT = Counter("hausd_bitswap_sent", "Blocks sent by Bitswap")
+BITSWAP_BYTES_SENT = Counter("hausd_bitswap_sent_bytes", "Bytes of blocks sent by Bitswap")
+BITSWAP_ASKED = Counter("hausd_bitswap_asked", "What was asked of Bitswap peers", ["kind"])
+BITSWAP_GOT = Counter("hausd_bitswap_got", "Blocks that came by Bitswap, verified")
+BITSWAP_BYTES_GOT = Counter("hausd_bitswap_got_bytes", "Bytes of blocks that came by Bitswap")
+BITSWAP_TWICE = Counter("hausd_bitswap_twice", "Blocks that came when nobody waited any more")
+BITSWAP_LATE = Counter("hausd_bitswap_late", "Blocks asked of another since a peer was silent")
+BITSWAP_LOST = Counter("hausd_bitswap_lost", "Blocks that were not to be had in time")
+BITSWAP_WRONG = Counter("hausd_bitswap_wrong", "Bytes of no block that was asked for")

@@ -65,13 +65,13 @@ class UploadLine:
     async def run(self) -> None:
         """Calls whose turn it is, until cancelled."""
         while True:
-            waiting = self._queue.pop()
-            if waiting is None:
+            if not len(self._queue):
                 self._queued = trio.Event()
                 await self._queued.wait()
-                continue
+            # who comes while the budget is waited for may go before who was here
             wait_s = self._pace.wait_s(trio.current_time())
             if wait_s:
                 await trio.sleep(wait_s)
-            if waiting.send():
+            waiting = self._queue.pop()
+            if waiting is not None and waiting.send():
                 self._pace.sent(waiting.size_bytes, trio.current_time())

@@ -1,0 +1,17 @@
+"""What Bitswap needs of the node, as a Protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hausd.core.cid import CID
+
+
+class BlockReader(Protocol):
+    """The blocks that this node has and that anyone may have."""
+
+    def has(self, cid: CID) -> bool:
+        """Whether a block is here; never looks at the disk."""
+
+    async def block(self, cid: CID) -> bytes | None:
+        """A block's bytes, compared with its CID; None where it is not here."""
