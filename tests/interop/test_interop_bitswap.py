@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import trio
 from support.content import content
 from support.ipfs import kubo_program
+from support.jspeer import has_package, js_peer
 from support.kubo import OnlineKubo, kubo_online
 from support.node import Node, node
 from support.publish import make, publishing
@@ -119,3 +122,20 @@ async def test_kubo_fetches_from_us_while_we_fetch_from_it(
         assert found == theirs
         assert given == leaves
         assert ours.host.connected(), "nobody was banned"
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not has_package("helia"), reason="needs `npm ci` in tests/interop/js")
+async def test_helia_fetches_from_us_and_we_from_it() -> None:
+    ours_data, theirs_data = content(5, 1_500_000), content(6, 1_500_000)
+    made, blocks = unixfs.file_of(ours_data)
+    async with js_peer("helia.mjs") as helia, swapping("ours", dict(blocks)) as ours:
+        await ours.host.connect(parse_multiaddr(await helia.says("address")))
+        assert await helia.says("identified") == ours.host.peer_id
+        await helia.tell(fetch=str(made.cid))
+        assert await helia.says("fetched") == hashlib.sha256(ours_data).hexdigest()
+
+        await helia.tell(add=base64.b64encode(theirs_data).decode())
+        root = CID.parse(await helia.says("added"))
+        found = b"".join([piece async for piece in unixfs.read(root, ours.get)])
+    assert found == theirs_data

@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 from support.hosts import host
+from support.jspeer import has_package, js_peer
 
 from hausd.core.peers import PeerId, PeerStream, Verdict, parse_multiaddr
 from hausd.p2p import Host
 
-JS = Path(__file__).parent / "js"
-
 pytestmark = pytest.mark.skipif(
-    not (JS / "node_modules" / "libp2p").exists() or not shutil.which("node"),
+    not has_package("libp2p"),
     reason="needs Node.js and `npm ci` in tests/interop/js (scripts/test does both)",
 )
-
-
-class JsPeer:
-    """A js-libp2p node in a process."""
-
-    def __init__(self, process: trio.Process) -> None:
-        self._process = process
-        self.facts: list[dict[str, Any]] = []
-
-    async def read(self) -> None:
-        assert self._process.stdout is not None
-        buffer = b""
-        async for chunk in self._process.stdout:
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            self.facts += map(json.loads, lines)
-
-    async def tell(self, **wanted: object) -> None:
-        assert self._process.stdin is not None
-        await self._process.stdin.send_all(json.dumps(wanted).encode() + b"\n")
-
-    async def says(self, key: str) -> Any:
-        """The next fact with this key; taken away."""
-        with trio.fail_after(20):
-            while True:
-                for fact in self.facts:
-                    assert "failed" not in fact, fact
-                    if key in fact:
-                        self.facts.remove(fact)
-                        return fact[key]
-                await trio.sleep(0.02)
-
-
-@asynccontextmanager
-async def js_peer() -> AsyncIterator[JsPeer]:
-    process = await trio.lowlevel.open_process(
-        ["node", "--import", "./older-node.mjs", "peer.mjs"],
-        cwd=JS,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    peer = JsPeer(process)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(peer.read)
-            yield peer
-            nursery.cancel_scope.cancel()
-    finally:
-        process.kill()
-        await process.wait()
 
 
 def accept(peer: PeerId, data: bytes) -> Verdict:
@@ -88,7 +31,7 @@ async def test_streams_pings_and_topics_work_with_js_libp2p(we_dial: bool) -> No
         while received := await stream.receive_some():
             counted += len(received)
 
-    async with js_peer() as js, host("a") as ours, ours.topic("t", accept) as topic:
+    async with js_peer("peer.mjs") as js, host("a") as ours, ours.topic("t", accept) as topic:
         ours.handle("/count/1", count)
         address = parse_multiaddr(await js.says("address"))
         await js.tell(subscribe="t")
