@@ -18,8 +18,9 @@ from itertools import islice
 from google.protobuf.message import DecodeError
 
 from hausd.core.cid import CID, CIDError, Codec
+from hausd.core.dagpb import varint
 from hausd.wire import bitswap_pb2 as pb
-from hausd.wire.multistream import lengthened
+from hausd.wire.pieces import Pieces
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Without its length. Implementations must take that much, and nobody has to take more."""
@@ -150,8 +151,8 @@ def payload(name: bytes, data: bytes) -> Payload:
     return Payload(name[:-_DIGEST_BYTES], data)
 
 
-def encode(message: Message, version: Version = Version.V1_2) -> bytes:
-    """A message's bytes after their length, for a peer of this version.
+def encode(message: Message, version: Version = Version.V1_2) -> list[bytes]:
+    """A message's bytes after their length, in pieces, for a peer of this version.
 
     Raises ValueError for more than a message may hold.
     """
@@ -167,17 +168,30 @@ def encode(message: Message, version: Version = Version.V1_2) -> bytes:
                 want_type=entry.kind,
                 send_dont_have=entry.send_dont_have,
             )
-    for block in message.payload:
-        if version is Version.V1_0:
-            packed.blocks.append(block.data)
-        else:
-            packed.payload.add(prefix=block.prefix, data=block.data)
     for presence in message.presences:
         packed.presences.add(cid=presence.name, type=int(not presence.have))
-    body = packed.SerializeToString()
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"a message of {len(body)} bytes is more than Bitswap's 4 MiB")
-    return lengthened(body)
+    pieces = [packed.SerializeToString()]
+    for block in message.payload:
+        pieces += _packed(block, version)
+    size = sum(map(len, pieces))
+    if size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a message of {size} bytes is more than Bitswap's 4 MiB")
+    return [varint(size) + pieces[0], *pieces[1:]]
+
+
+def _packed(block: Payload, version: Version) -> tuple[bytes, bytes]:
+    """A block as a field of the message: what protobuf would write, but its bytes not copied."""
+    if version is Version.V1_0:
+        return _field(pb.Message.BLOCKS_FIELD_NUMBER, len(block.data)), block.data
+    prefix = _field(pb.Message.Payload.PREFIX_FIELD_NUMBER, len(block.prefix)) + block.prefix
+    inner = prefix + _field(pb.Message.Payload.DATA_FIELD_NUMBER, len(block.data))
+    size = len(inner) + len(block.data)
+    return _field(pb.Message.PAYLOAD_FIELD_NUMBER, size) + inner, block.data
+
+
+def _field(number: int, size: int) -> bytes:
+    """What stands before a field of so many bytes."""
+    return varint(number << 3 | 2) + varint(size)
 
 
 def decode(untrusted: bytes) -> Message:
@@ -203,41 +217,45 @@ class MessageReader:
     """Cuts a stream into messages. Holds one of them, and what was fed last."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self.announced_bytes = 0
-        """How long the message is that has begun and is not whole; 0 where none has."""
+        self._length = bytearray()
+        """What has come of a message's length."""
+        self._body = Pieces()
+        self.announced_bytes: int | None = None
+        """How long the message is that has begun and is not whole; None where none has."""
 
     def feed(self, untrusted: bytes) -> Iterator[Message]:
         """Takes bytes, gives the messages that are whole; raises BitswapFault."""
-        self._buffer += untrusted
-        while (span := self._span()) is not None:
-            start, end = span
-            if len(self._buffer) < end:
-                self.announced_bytes = end
+        rest = memoryview(untrusted)
+        while rest or self.announced_bytes == 0:
+            if self.announced_bytes is None:
+                self._length.append(rest[0])
+                rest = rest[1:]
+                self.announced_bytes = self._announced()
+                continue
+            piece = rest[: self.announced_bytes - len(self._body)]
+            rest = rest[len(piece) :]
+            self._body.add(piece)
+            if len(self._body) < self.announced_bytes:
                 return
-            self.announced_bytes = 0
-            with memoryview(self._buffer) as view:
-                body = bytes(view[start:end])
-            del self._buffer[:end]
-            yield decode(body)
+            self.announced_bytes = None
+            yield decode(self._body.take())
 
     def finish(self) -> None:
         """The peer sends no more; raises BitswapFault in the middle of a message."""
-        if self._buffer:
+        if self._length or self.announced_bytes is not None:
             raise BitswapFault("the stream ended in the middle of a message")
 
-    def _span(self) -> tuple[int, int] | None:
-        """Where the first message starts and ends; None while its length isn't whole."""
-        length = 0
-        for index, byte in enumerate(self._buffer[:_LENGTH_BYTES]):
-            length |= (byte & 0x7F) << 7 * index
-            if byte < 0x80:
-                if length > MAX_MESSAGE_BYTES:
-                    raise BitswapFault(f"a message of {length} bytes is more than 4 MiB")
-                return index + 1, index + 1 + length
-        if len(self._buffer) >= _LENGTH_BYTES:
-            raise BitswapFault("a message's length takes more than four bytes")
-        return None
+    def _announced(self) -> int | None:
+        """The length whose last byte has come; None before that."""
+        if self._length[-1] >= 0x80:
+            if len(self._length) >= _LENGTH_BYTES:
+                raise BitswapFault("a message's length takes more than four bytes")
+            return None
+        length = sum((byte & 0x7F) << 7 * index for index, byte in enumerate(self._length))
+        self._length.clear()
+        if length > MAX_MESSAGE_BYTES:
+            raise BitswapFault(f"a message of {length} bytes is more than 4 MiB")
+        return length
 
 
 def _entry(packed: pb.Message.Entry) -> Entry:

@@ -1,4 +1,5 @@
-"""Between nodes: a stream's throughput against stock py-libp2p's, and gossip's delay a hop.
+"""Between nodes: a stream's throughput against stock py-libp2p's, blocks' against Kubo's, and
+gossip's delay a hop.
 
 Run by ``scripts/bench p2p``, or by itself: ``python scripts/bench.d/p2p.py [--json]``. All on
 loopback, every host in a process of its own; throughputs are taken in turn and medians compared.
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,11 @@ import structlog
 import trio
 
 ROOT = Path(__file__).resolve().parents[2]
+# Last, not first: this folder's http.py would hide the standard library's.
 sys.path[0] = str(ROOT)
+sys.path += [str(ROOT / "scripts" / "bench.d"), str(ROOT / "tests")]
+
+import blocks  # noqa: E402 the folders above are needed first
 
 CHUNK_BYTES = 256 * 1024
 PROTOCOL = "/bench/1"
@@ -35,8 +41,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="one object instead of a table")
     parser.add_argument("--megabytes", type=int, default=200, help="a transfer's size")
+    parser.add_argument("--mebibytes", type=int, default=1024, help="of blocks that are fetched")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--messages", type=int, default=300)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=("stream", "blocks", "gossip"),
+        default=("stream", "blocks", "gossip"),
+    )
     parser.add_argument("--role", help=argparse.SUPPRESS)
     parser.add_argument("--address", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -46,38 +59,68 @@ def main() -> None:
         structlog.configure(wrapper_class=quiet)
         trio.run(ROLES[options.role], options)
         return
-    results: dict[str, Any] = {}
-    for side in ("hausd", "stock"):
-        results[side] = {"mb_per_s": [], "cpu_s_per_gb": []}
+    parts = {"stream": streams, "blocks": exchanged, "gossip": gossip}
+    found = {name: measured(options) for name, measured in parts.items() if name in options.only}
+    print(json.dumps(found) if options.json else table(found))
+
+
+def streams(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Ours and stock py-libp2p's, in turn: medians, and their ratio."""
+    results: dict[str, list[dict[str, float]]] = {"hausd": [], "stock": []}
     for _ in range(options.repeat):
-        for side in ("hausd", "stock"):
+        for side, measured in results.items():
             try:
-                measured = transfer(side, options)
+                measured.append(transfer(side, options))
             except Stuck:
                 if side == "hausd":
                     raise
                 print("a transfer of stock py-libp2p got stuck, and is not counted")
-                continue
-            for key, value in measured.items():
-                results[side][key].append(value)
-    medians = {
-        side: {key: round(statistics.median(values), 2) for key, values in measured.items()}
+    return medians(results, "hausd", "stock")
+
+
+def exchanged(options: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """Blocks by each protocol, in turn: medians, and the ratio of ours to Kubo's."""
+    results: dict[str, list[dict[str, float]]] = {}
+    for _ in range(options.repeat):
+        for side, measured in blocks.measure(Role, options).items():
+            results.setdefault(side, []).append(measured)
+    return medians(results, "haus", "kubo")
+
+
+def medians(
+    results: dict[str, list[dict[str, float]]], ours: str, theirs: str
+) -> dict[str, dict[str, float]]:
+    """Of each figure of each side, and what ours are to theirs."""
+    found = {
+        side: {
+            key: round(statistics.median(one[key] for one in measured), 2) for key in measured[0]
+        }
         for side, measured in results.items()
     }
-    medians["ratio"] = {
-        key: round(medians["hausd"][key] / medians["stock"][key], 2) for key in medians["stock"]
-    }
-    medians["gossip"] = gossip(options)
-    if options.json:
-        print(json.dumps(medians))
-        return
-    print("stream, loopback    MB/s   CPU s/GB (both ends)")
-    for side in ("hausd", "stock", "ratio"):
-        row = medians[side]
-        print(f"{side:16} {row['mb_per_s']:8} {row['cpu_s_per_gb']:8}")
-    print("\ngossip, ms after it was published    p50    p99")
-    for hop, row in medians["gossip"].items():
-        print(f"{hop:32} {row['p50_ms']:8} {row['p99_ms']:6}")
+    if theirs in found:
+        found["ratio"] = {
+            key: round(found[ours][key] / found[theirs][key], 2) for key in found[ours]
+        }
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """What was measured, for people."""
+    rows = []
+    titles = {"stream": "one stream, loopback", "blocks": "blocks of 256 KiB, loopback"}
+    names = {"haus": "/haus/blocks/1", "bitswap": "our bitswap", "kubo": "Kubo to Kubo"}
+    for part, title in titles.items():
+        if part in found:
+            rows.append(f"{title:28}    MB/s   CPU s/GB (both ends)")
+            for side, row in found[part].items():
+                name = names.get(side, side)
+                rows.append(f"{name:28}{row['mb_per_s']:8} {row['cpu_s_per_gb']:10}")
+            rows.append("")
+    if "gossip" in found:
+        rows.append("gossip, ms after it was published     p50    p99")
+        for hop, row in found["gossip"].items():
+            rows.append(f"{hop:34} {row['p50_ms']:6} {row['p99_ms']:6}")
+    return "\n".join(rows).rstrip()
 
 
 class Stuck(Exception):
@@ -89,7 +132,8 @@ class Role:
 
     def __init__(self, role: str, options: argparse.Namespace, address: str = "") -> None:
         command = [sys.executable, __file__, "--role", role, "--address", address]
-        command += ["--megabytes", str(options.megabytes), "--messages", str(options.messages)]
+        for name in ("megabytes", "mebibytes", "messages"):
+            command += [f"--{name}", str(getattr(options, name))]
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -293,6 +337,9 @@ ROLES = {
     "stock-serve": stock_serve,
     "stock-fetch": stock_fetch,
     "chain": chain,
+    "blocks-serve": partial(blocks.serve, say=say),
+    "blocks-haus": partial(blocks.fetch, say=say, protocol="haus"),
+    "blocks-bitswap": partial(blocks.fetch, say=say, protocol="bitswap"),
 }
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def test_any_bytes_are_messages_within_bounds_or_an_error(untrusted: bytes, size
                 for block in message.payload:
                     cid = block.cid()
                     assert cid is None or cid.matches(block.data)
-                again = bitswap.encode(message)
+                again = b"".join(bitswap.encode(message))
                 assert list(bitswap.MessageReader().feed(again)) == [message]
     except BitswapFault:
         return

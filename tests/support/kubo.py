@@ -22,6 +22,7 @@ class OnlineKubo:
 
     program: Path
     home: Path
+    pid: int = 0
 
     def run(self, *arguments: str, seconds: float = 60.0) -> bytes:
         """What ``ipfs`` prints; raises Refused, and TimeoutExpired."""
@@ -43,8 +44,13 @@ class OnlineKubo:
 
 
 @contextmanager
-def kubo_online(program: Path, home: Path, *settings: tuple[str, object]) -> Iterator[OnlineKubo]:
-    """``settings``: further keys of its configuration, and their values."""
+def kubo_online(
+    program: Path, home: Path, *settings: tuple[str, object], in_memory: bool = False
+) -> Iterator[OnlineKubo]:
+    """``settings``: further keys of its configuration, and their values.
+
+    ``in_memory``: its blocks are on no disk.
+    """
     kubo = OnlineKubo(program, home)
     kubo.run("init", "--empty-repo", "--profile=test")
     ours = (
@@ -53,9 +59,12 @@ def kubo_online(program: Path, home: Path, *settings: tuple[str, object]) -> Ite
         ("Addresses.Gateway", []),
         ("Routing.Type", "none"),
         ("AutoConf.Enabled", False),
+        *((("Datastore.Spec", {"type": "mem"}),) if in_memory else ()),
     )
     for key, value in (*ours, *settings):
         kubo.run("config", "--json", key, json.dumps(value))
+    if in_memory:
+        (home / "datastore_spec").write_text("null")  # what of the datastore is on disk
     log = home.with_name(home.name + ".log")
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -63,6 +72,7 @@ def kubo_online(program: Path, home: Path, *settings: tuple[str, object]) -> Ite
         )
     try:
         _wait_ready(process, log)
+        kubo.pid = process.pid
         yield kubo
     finally:
         process.terminate()

@@ -110,7 +110,7 @@ class Script:
 
     async def say(self, peer: PeerId, message: Message) -> None:
         stream, protocol = await self.host.open_any_stream(peer, self.protocols)
-        await stream.send_all(encode(message, PROTOCOLS[protocol]))
+        await stream.send_all(b"".join(encode(message, PROTOCOLS[protocol])))
         await stream.aclose()
 
 

@@ -81,13 +81,13 @@ class Bitswap:
                 for message in reader.feed(data):
                     self._giving.wanted(stream.peer, message)
                     self.source.heard(stream.peer, message)
-                if reserved and reader.announced_bytes != reserved:
+                announced = reader.announced_bytes or 0
+                if announced != reserved:
                     held.free(reserved)
                     reserved = 0
-                if reader.announced_bytes and not reserved:
                     # not read on until the peer's other messages have come to an end
-                    await held.reserve(reader.announced_bytes)
-                    reserved = reader.announced_bytes
+                    await held.reserve(announced)
+                    reserved = announced
         finally:
             held.free(reserved)
 
