@@ -48,12 +48,16 @@ class SecureChannel:
         """Bytes that the next ``receive`` gives once more."""
         self._pushed_back = plain
 
-    async def send(self, plain: bytes) -> None:
-        """Sends bytes; a cancelled send leaves the connection of no use."""
+    async def send(self, *plains: bytes) -> None:
+        """Sends bytes, each of these a message; a cancelled send leaves the connection of no use.
+
+        Those of more than MAX_PLAINTEXT_BYTES become several.
+        """
         messages: list[bytes] = []
-        for start in range(0, len(plain), MAX_PLAINTEXT_BYTES):
-            sealed = self._cipher.encrypt(plain[start : start + MAX_PLAINTEXT_BYTES])
-            messages += (len(sealed).to_bytes(2, "big"), sealed)
+        for plain in plains:
+            for start in range(0, len(plain), MAX_PLAINTEXT_BYTES):
+                sealed = self._cipher.encrypt(plain[start : start + MAX_PLAINTEXT_BYTES])
+                messages += (len(sealed).to_bytes(2, "big"), sealed)
         try:
             await self._stream.send_all(b"".join(messages))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

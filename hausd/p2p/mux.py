@@ -20,6 +20,8 @@ from hausd.wire import yamux
 LINGER_S = 60.0
 """A stream that was closed here waits so long for the peer's end."""
 _GATHER_BYTES = 4096
+_FRAMES_AT_ONCE = 4
+"""Of one stream, and in one write: fewer turns of the loop for bulk, and 256 KiB before others."""
 _MANY_EVENTS, _EVENTS_PER_S = 1000, 50_000
 _GO_AWAY_PROTOCOL_ERROR = 1
 
@@ -94,8 +96,7 @@ class MuxStream:
                     self._writable = trio.Event()
                     await self._writable.wait()
                     continue
-                await self._mux.send_data(self._number, rest[:room])
-                rest = rest[room:]
+                rest = rest[await self._mux.send_data(self._number, rest) :]
         if self._fault:
             raise StreamBroken(self._fault)
 
@@ -261,13 +262,22 @@ class Mux:
     def room(self, number: int) -> int:
         return self._machine.room(number)
 
-    async def send_data(self, number: int, payload: memoryview) -> None:
-        """Sends one frame; returns when it is on its way. May be cancelled."""
-        sent = trio.Event()
-        self._outgoing.append((self._machine.data(number, payload), sent))
-        self.sent_bytes += len(payload)
+    async def send_data(self, number: int, payload: memoryview) -> int:
+        """Sends as much as there is room for, a few frames at most; gives how many bytes.
+
+        Returns when they are on their way. May be cancelled.
+        """
+        sent, taken = trio.Event(), 0
+        for _ in range(_FRAMES_AT_ONCE):
+            piece = payload[taken : taken + self._machine.room(number)]
+            if not piece:
+                break
+            taken += len(piece)
+            self._outgoing.append((self._machine.data(number, piece), sent))
+        self.sent_bytes += taken
         self._wake.set()
         await sent.wait()
+        return taken
 
     def send_end(self, number: int) -> None:
         # behind the data, not before it
@@ -333,25 +343,38 @@ class Mux:
             if not self._outgoing and not self._machine.has_control:
                 self._wake = trio.Event()
                 await self._wake.wait()
-            batch = self._machine.control()
-            frames: list[bytes] = [batch] if batch else []
-            size, done = len(batch), list[trio.Event]()
-            # small frames share a message; a full one is a message of its own
-            while self._outgoing and (
-                not size or size + len(self._outgoing[0][0]) <= MAX_PLAINTEXT_BYTES
-            ):
-                frame, event = self._outgoing.popleft()
-                frames.append(frame)
-                size += len(frame)
-                if event is not None:
-                    done.append(event)
+            messages, done = self._batch()
             try:
-                await self._channel.send(frames[0] if len(frames) == 1 else b"".join(frames))
+                await self._channel.send(*messages)
             finally:
                 for event in done:
                     event.set()
+            size = sum(map(len, messages))
             if self._send_rate is not None:
                 await trio.sleep(self._send_rate.take(size, trio.current_time()))
+
+    def _batch(self) -> tuple[list[bytes], list[trio.Event]]:
+        """What goes out next: a few messages, and who waits for them to be on their way.
+
+        Small frames share a message; a full one is a message of its own.
+        """
+        messages, done = list[bytes](), list[trio.Event]()
+        control = self._machine.control()
+        frames, size = ([control], len(control)) if control else ([], 0)
+        while self._outgoing:
+            if size and size + len(self._outgoing[0][0]) > MAX_PLAINTEXT_BYTES:
+                messages.append(frames[0] if len(frames) == 1 else b"".join(frames))
+                frames, size = [], 0
+                if len(messages) == _FRAMES_AT_ONCE:
+                    return messages, done
+            frame, event = self._outgoing.popleft()
+            frames.append(frame)
+            size += len(frame)
+            if event is not None:
+                done.append(event)
+        if frames:
+            messages.append(frames[0] if len(frames) == 1 else b"".join(frames))
+        return messages, done
 
     async def _ping(self) -> None:
         value = 0

@@ -237,9 +237,10 @@ async def hausd_fetch(options: argparse.Namespace) -> None:
         while received := await stream.receive_some(CHUNK_BYTES):
             got += len(received)
         assert got == options.megabytes * 1_000_000
-        say(s=time.perf_counter() - began, cpu_s=time.process_time() - cpu_s)
+        took = {"s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu_s}
         await stream.send_eof()
-        await trio.sleep(0.2)
+        await trio.sleep(0.2)  # who has said it is ended, and the other end is to hear of it
+        say(**took)
 
 
 async def stock_serve(options: argparse.Namespace) -> None:
