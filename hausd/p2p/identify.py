@@ -69,7 +69,7 @@ class Identify:
                 known = connection.known_addresses
                 known += [
                     address
-                    for at in taken
+                    for at in usable
                     if (address := replace(at, peer=peer).multiaddr) not in known
                 ]
                 del known[codec.MAX_ADDRESSES :]
