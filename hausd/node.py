@@ -151,8 +151,9 @@ async def _run(
                     network = await stack.enter_async_context(opening)
                 except ListenFailed as fault:
                     raise NodeFailed(str(fault), fault.hint) from fault
+            peers = [network.bitswap.source] if network is not None else []
             retrieval, fetched = await stack.enter_async_context(
-                open_retrieval(config, store, SystemClock())
+                open_retrieval(config, store, SystemClock(), peers)
             )
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(

@@ -186,7 +186,7 @@ def _kubo_program() -> Path | None:
 
 def kubo_to_kubo(program: Path, mebibytes: int) -> tuple[float, float]:
     """Seconds, and CPU seconds of both daemons."""
-    from support.kubo import kubo_online
+    from support.kubo_daemon import kubo_daemon
 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
@@ -195,7 +195,7 @@ def kubo_to_kubo(program: Path, mebibytes: int) -> tuple[float, float]:
             for _ in range(mebibytes):
                 out.write(os.urandom(1024 * 1024))
         giver, taker = (
-            stack.enter_context(kubo_online(program, folder / side, in_memory=True))
+            stack.enter_context(kubo_daemon(program, folder / side, in_memory=True))
             for side in ("giver", "taker")
         )
         how = ("--raw-leaves", "--cid-version=1", f"--chunker=size-{BLOCK_BYTES}", "--pin=false")
@@ -203,7 +203,7 @@ def kubo_to_kubo(program: Path, mebibytes: int) -> tuple[float, float]:
         taker.run("swarm", "connect", giver.address)
         time.sleep(1)  # each has heard of the other what it speaks
         began, cpu_s = time.perf_counter(), _cpu_s(giver, taker)
-        taker.run("pin", "add", root, seconds=600)
+        taker.run("pin", "add", root)
         return time.perf_counter() - began, _cpu_s(giver, taker) - cpu_s
 
 

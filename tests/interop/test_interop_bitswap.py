@@ -13,7 +13,7 @@ import trio
 from support.content import content
 from support.ipfs import kubo_program
 from support.jspeer import has_package, js_peer
-from support.kubo import OnlineKubo, kubo_online
+from support.kubo_daemon import KuboDaemon, kubo_daemon
 from support.node import Node, node
 from support.publish import make, publishing
 from support.swapping import swapping
@@ -27,11 +27,11 @@ RENDITIONS = ("source", "144p", "audio")
 
 
 @pytest.fixture
-def kubo(tmp_path: Path) -> Iterator[OnlineKubo]:
+def kubo(tmp_path: Path) -> Iterator[KuboDaemon]:
     program = kubo_program()
     if not program.exists():
         pytest.skip("needs Kubo: run scripts/interop-tools")
-    with kubo_online(program, tmp_path / "kubo") as running:
+    with kubo_daemon(program, tmp_path / "kubo") as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, s
 
 @pytest.mark.interop
 def test_kubo_fetches_a_segment_and_the_whole_room(
-    recorded: tuple[Node, str], kubo: OnlineKubo, tmp_path: Path
+    recorded: tuple[Node, str], kubo: KuboDaemon, tmp_path: Path
 ) -> None:
     one, root = recorded
     kubo.run("swarm", "connect", one.words["peer"])
@@ -84,7 +84,7 @@ def listed(one: Node, root: str) -> list[str]:
 @pytest.mark.parametrize("how", [["--cid-version=1"], ["--cid-version=1", "--raw-leaves=false"]])
 @pytest.mark.parametrize("who_dials", ["we", "kubo"])
 async def test_we_fetch_a_file_that_only_kubo_has(
-    kubo: OnlineKubo, tmp_path: Path, how: list[str], who_dials: str
+    kubo: KuboDaemon, tmp_path: Path, how: list[str], who_dials: str
 ) -> None:
     data = content(3, 3_000_000)
     (tmp_path / "file").write_bytes(data)
@@ -100,7 +100,7 @@ async def test_we_fetch_a_file_that_only_kubo_has(
 
 @pytest.mark.interop
 async def test_kubo_fetches_from_us_while_we_fetch_from_it(
-    kubo: OnlineKubo, tmp_path: Path
+    kubo: KuboDaemon, tmp_path: Path
 ) -> None:
     theirs = content(4, 2_000_000)
     (tmp_path / "file").write_bytes(theirs)

@@ -34,6 +34,7 @@ class KuboDaemon:
 
     program: Path
     home: Path
+    pid: int = 0
 
     def run(self, *arguments: str, given: bytes = b"", fails: bool = False) -> bytes:
         ran = subprocess.run(
@@ -57,12 +58,18 @@ class KuboDaemon:
 
 
 @contextmanager
-def kubo_daemon(program: Path, home: Path) -> Iterator[KuboDaemon]:
-    """A daemon in a new repository, until the context is left."""
+def kubo_daemon(program: Path, home: Path, *, in_memory: bool = False) -> Iterator[KuboDaemon]:
+    """A daemon in a new repository, until the context is left.
+
+    ``in_memory``: what is put into it is on no disk.
+    """
     kubo = KuboDaemon(program, home)
     kubo.run("init", "--empty-repo", "--profile=test")
     for key, value in _CONFIG.items():
         kubo.run("config", "--json", key, json.dumps(value))
+    if in_memory:
+        kubo.run("config", "--json", "Datastore.Spec", json.dumps({"type": "mem"}))
+        (home / "datastore_spec").write_text("null")  # what of it is on disk: nothing
     log = home.with_name(home.name + ".log")
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -74,6 +81,7 @@ def kubo_daemon(program: Path, home: Path) -> Iterator[KuboDaemon]:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end_s, log.read_text()
             time.sleep(0.1)
+        kubo.pid = process.pid
         yield kubo
     finally:
         process.terminate()

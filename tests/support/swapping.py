@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
-from support.hosts import host
+from support.hosts import LOOPBACK, host
 
 from hausd.core.cid import CID
 from hausd.core.following import Providers
@@ -73,13 +73,13 @@ async def swapping(
     held: dict[CID, bytes] | None = None,
     providers: Providers | None = None,
     upload_bytes_per_s: float = 0,
-    announce: Sequence[str] = (),
+    listen: str = LOOPBACK[0],
 ) -> AsyncIterator[Peer]:
     """A node on loopback."""
     line = UploadLine(upload_bytes_per_s)
     blocks = Blocks(held or {})
     async with (
-        host(name, announce=tuple(map(Multiaddr, announce))) as own,
+        host(name, listen=(Multiaddr(listen),)) as own,
         trio.open_nursery() as nursery,
     ):
         nursery.start_soon(line.run)
