@@ -99,6 +99,21 @@ async def test_we_fetch_a_file_that_only_kubo_has(
 
 
 @pytest.mark.interop
+def test_a_nodes_own_user_reads_a_file_that_only_kubo_has(
+    recorded: tuple[Node, str], kubo: KuboDaemon, tmp_path: Path
+) -> None:
+    one, _ = recorded
+    data = content(7, 1_000_000)
+    (tmp_path / "clip.mp4").write_bytes(data)
+    root = kubo.run("add", "-Q", "--cid-version=1", str(tmp_path / "clip.mp4")).decode().strip()
+    one.ctl("peers", "connect", kubo.address)
+    assert one.get(f"/ipfs/{root}").content == data
+    got = re.search(r"^hausd_bitswap_got_total (\S+)", one.get("/metrics").text, re.MULTILINE)
+    assert got is not None
+    assert float(got[1]) >= len(data) // 262_144
+
+
+@pytest.mark.interop
 async def test_kubo_fetches_from_us_while_we_fetch_from_it(
     kubo: KuboDaemon, tmp_path: Path
 ) -> None:
