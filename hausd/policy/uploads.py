@@ -169,6 +169,25 @@ class Uploads:
             return True
         return False
 
+    def spare(self, size_bytes: int, now_s: float) -> bool:
+        """Whether bytes of no room's live edge may be sent now: they have what slots leave.
+
+        That is of the node's budget, and of that of every room which begins here and is followed:
+        its copies are what this node's uplink is known to carry.
+        """
+        self._bucket.fill((1 + _SPARE) * self._budget - self.cost_bytes_per_s(now_s), now_s)
+        buckets = [self._bucket]
+        for one in self._rooms.values():
+            if one.copies is not None and now_s - one.wanted_s <= SLOT_IDLE_S:
+                one.bucket.fill((1 + _SPARE) * self._copies(one) - self._cost(one, now_s), now_s)
+                buckets.append(one.bucket)
+        # half is left for hedges; what is larger than the other half is paid off afterwards
+        if any(one.bytes < min(one.most, one.most / 2 + size_bytes) for one in buckets):
+            return False
+        for bucket in buckets:
+            bucket.bytes -= size_bytes
+        return True
+
     def full(self, room: RoomId, peer: PeerId, now_s: float) -> bool:
         """Whether ``ask`` would give this peer no slot: it may as well ask others at once."""
         one = self._rooms.get(room)

@@ -96,6 +96,35 @@ def test_a_small_follower_costs_what_it_takes() -> None:
     assert uploads.cost_bytes_per_s(now_s) == pytest.approx(COPY / 3, rel=0.1)
 
 
+def spared(uploads: Uploads, from_s: float, seconds: int, size: int) -> int:
+    """Bytes of no room that may be sent within so many seconds, asking ten times a second."""
+    sent = 0
+    for tenth in range(10 * seconds):
+        for number in range(2):
+            uploads.ask(ONE, peer(number), Gives(2, 0), from_s + tenth / 10)
+        sent += size * uploads.spare(size, from_s + tenth / 10)
+    return sent
+
+
+@pytest.mark.parametrize("size", [1000, 131_072, 262_144])
+def test_what_is_no_live_edge_has_what_followers_of_a_room_here_leave(size: int) -> None:
+    uploads = Uploads(1000 * COPY)
+    uploads.open(ONE, COPY, copies=2)
+    assert spared(uploads, 0.0, 600, size) <= 600 * 0.05 * 2 * COPY + 524_288 + size
+    assert uploads.ask(ONE, peer(9), GIVES_NOTHING, 600.0, hedge_bytes=131_072), "live is first"
+    assert spared(uploads, 600.0, 600, size) > min(0.8 * 600 * 0.05 * 2 * COPY, 5900 * size)
+
+
+def test_a_room_that_nobody_follows_leaves_the_whole_budget() -> None:
+    uploads = Uploads(1000 * COPY)
+    uploads.open(ONE, COPY, copies=2)
+    uploads.ask(ONE, peer(0), GIVES_NOTHING, 0.0)
+    later_s = SLOT_IDLE_S + 1
+    sent = sum(100_000 * uploads.spare(100_000, later_s + n / 10_000) for n in range(100_000))
+    assert 0.9 * 10 * 1000 * COPY < sent < 12 * 1000 * COPY
+    assert not Uploads(0).spare(1, 0.0)
+
+
 def test_hedges_have_what_is_left_of_the_rooms_copies_and_a_twentieth() -> None:
     uploads = origin(2)
     for n in range(2):

@@ -12,9 +12,8 @@ from hausd.core.peers import PeerId, PeerStream
 from hausd.p2p import metrics
 from hausd.p2p.bitswap.asking import Asking
 from hausd.p2p.bitswap.giving import Giving
-from hausd.p2p.bitswap.ports import BlockReader
+from hausd.p2p.bitswap.ports import BlockReader, Upload
 from hausd.p2p.host import Host
-from hausd.p2p.uploading import UploadLine
 from hausd.wire.bitswap import MAX_MESSAGE_BYTES, PROTOCOLS, BitswapFault, MessageReader
 
 _IDLE_S = 60.0
@@ -113,11 +112,11 @@ class _Held:
 
 @asynccontextmanager
 async def open_bitswap(
-    host: Host, blocks: BlockReader, line: UploadLine, providers: Providers | None = None
+    host: Host, blocks: BlockReader, upload: Upload, providers: Providers | None = None
 ) -> AsyncIterator[Bitswap]:
     """Gives and asks until the context is left. ``providers``: who says who else has a block."""
     async with trio.open_nursery() as nursery:
-        bitswap = Bitswap(Giving(host, blocks, line, nursery), Asking(host, providers, nursery))
+        bitswap = Bitswap(Giving(host, blocks, upload, nursery), Asking(host, providers, nursery))
         host.watch(bitswap)
         for protocol in PROTOCOLS:
             host.handle(protocol, bitswap.serve)

@@ -13,10 +13,9 @@ import trio
 
 from hausd.core.peers import PeerId, PeerUnreachable, ProtocolRefused, StreamBroken
 from hausd.p2p import metrics
-from hausd.p2p.bitswap.ports import BlockReader
+from hausd.p2p.bitswap.ports import BlockReader, Upload
 from hausd.p2p.bitswap.speaking import IDLE_S, Speaker
 from hausd.p2p.host import Host
-from hausd.p2p.uploading import UploadLine
 from hausd.policy.sharing import ARCHIVE_WEIGHT
 from hausd.policy.wantlist import MAX_WANTS, Wantlist
 from hausd.telemetry import count_swallowed
@@ -52,11 +51,11 @@ class Giving:
     """All peers that want something. ``nursery`` owns their tasks."""
 
     def __init__(
-        self, host: Host, blocks: BlockReader, line: UploadLine, nursery: trio.Nursery
+        self, host: Host, blocks: BlockReader, upload: Upload, nursery: trio.Nursery
     ) -> None:
         self._host = host
         self._blocks = blocks
-        self._line = line
+        self._upload = upload
         self._nursery = nursery
         self._guests: dict[PeerId, _Guest] = {}
 
@@ -154,7 +153,7 @@ class Giving:
         return tuple(told), None, None
 
     async def _give(self, guest: _Guest, wanted: Entry, data: bytes) -> None:
-        await self._line.turn(_FLOW, ARCHIVE_WEIGHT, len(data))
+        await self._upload.turn(_FLOW, ARCHIVE_WEIGHT, len(data))
         if guest.sending is None:
             return
         metrics.BITSWAP_BLOCKS_SENT.inc()

@@ -1,7 +1,8 @@
-"""What Bitswap needs of the node, as a Protocol."""
+"""What Bitswap needs of the node, as Protocols."""
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Protocol
 
 from hausd.core.cid import CID
@@ -15,3 +16,10 @@ class BlockReader(Protocol):
 
     async def block(self, cid: CID) -> bytes | None:
         """A block's bytes, compared with its CID; None where it is not here."""
+
+
+class Upload(Protocol):
+    """The node's upload budget, which all protocols share."""
+
+    async def turn(self, flow: Hashable, weight: float, size_bytes: int) -> None:
+        """Returns when so many bytes may be sent; ``flow`` has its weight's share."""

@@ -17,7 +17,6 @@ from hausd.p2p.exchange.ports import Shared, UploadSettings
 from hausd.p2p.exchange.syncing import Syncing
 from hausd.p2p.host import Host
 from hausd.p2p.pubsub import Topic
-from hausd.p2p.uploading import UploadLine
 from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
 from hausd.wire.cards import TOPIC as EVENTS
 from hausd.wire.room_protocol import PROTOCOL as ROOM
@@ -39,9 +38,9 @@ class Exchange:
         self._topics: dict[RoomId, Topic] = {}
 
     @property
-    def uploads(self) -> UploadLine:
-        """The line in which whatever this node uploads waits."""
-        return self._giving.line
+    def uploads(self) -> Giving:
+        """Which other protocols ask when they may upload."""
+        return self._giving
 
     # -- rooms.ports.Network --
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,6 +40,8 @@ _WEIGHTS = {
     Priority.CATCH_UP: CATCH_UP_WEIGHT,
     Priority.ARCHIVE: ARCHIVE_WEIGHT,
 }
+_SPARE_S = 0.05
+"""Until it is looked again what live leaves of the upload."""
 _LEAST_COPY_BYTES_PER_S = 12_500.0
 """A room that sends nothing yet still counts as one that may."""
 _STREAMS_OF_A_PEER = 2
@@ -72,7 +75,6 @@ class Giving:
         self._settings = settings
         self._uploads = Uploads(settings.bytes_per_s)
         self.line = UploadLine(settings.bytes_per_s)
-        """In which other protocols' blocks wait as well."""
         self._streams = OneOfFew(_STREAMS_OF_A_PEER)
         self._refusals = Rates(_REFUSALS_PER_S, _REFUSALS_AT_ONCE)
 
@@ -110,6 +112,12 @@ class Giving:
     def close(self, room: RoomId) -> None:
         """The room is not served any more."""
         self._uploads.close(room)
+
+    async def turn(self, flow: Hashable, weight: float, size_bytes: int) -> None:
+        """Returns when so many bytes of another protocol may be sent: behind all that is live."""
+        while not self._uploads.spare(size_bytes, trio.current_time()):
+            await trio.sleep(_SPARE_S)
+        await self.line.turn(flow, weight, size_bytes)
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer until it closes the stream."""
