@@ -85,6 +85,9 @@ class Room:
     """The one room of the bench, of which these blocks are."""
 
     copy_bytes_per_s = 1e6
+    most_bytes_per_s: float | None = None
+    premium = False
+    card: bytes | None = None
 
     def __init__(self, blocks: Made, is_origin: bool) -> None:
         from hausd.core.live import RoomState
