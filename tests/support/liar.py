@@ -14,7 +14,15 @@ from support.hosts import host
 
 from hausd.core.cid import CID
 from hausd.core.ids import RoomId
-from hausd.core.peers import MAX_HOPS, Gives, PeerAddress, PeerStream, StreamBroken, Verdict
+from hausd.core.peers import (
+    MAX_HOPS,
+    Gives,
+    Multiaddr,
+    PeerAddress,
+    PeerStream,
+    StreamBroken,
+    Verdict,
+)
 from hausd.p2p import Host
 from hausd.p2p.exchange.exchange import segments_topic
 from hausd.p2p.pubsub import Topic
@@ -130,7 +138,9 @@ def want_bytes(number: int, want: Want) -> bytes:
 
 
 @asynccontextmanager
-async def liar(name: str, room: RoomId, *victims: Host, lie: Lie = silence) -> AsyncIterator[Liar]:
+async def liar(
+    name: str, room: RoomId, *victims: Host | Multiaddr, lie: Lie = silence
+) -> AsyncIterator[Liar]:
     """Takes part in the room's topic, connected to its victims."""
 
     def judge(peer: object, data: bytes) -> Verdict:
@@ -140,7 +150,8 @@ async def liar(name: str, room: RoomId, *victims: Host, lie: Lie = silence) -> A
         one = Liar(own, room, topic, lie)
         own.handle(BLOCKS, one.serve)
         for victim in victims:
-            await own.connect(victim.addresses[0])
-            while victim.peer_id not in topic.peers():
+            address = victim.addresses[0] if isinstance(victim, Host) else victim
+            peer = await own.connect(address)
+            while peer not in topic.peers():
                 await trio.sleep(0.01)
         yield one
