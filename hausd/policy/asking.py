@@ -11,6 +11,11 @@ from hausd.core.peers import PeerId
 K = TypeVar("K", bound=Hashable)
 """What names a leaf: a CID."""
 
+EARLY_S = 0.25
+"""A request that may wait, for a leaf that its answerer has not heard of, is held for so long: its
+asker may have heard of it sooner, by about the way of an announcement. Nobody waits in a ring so:
+who has not heard of a leaf asks nobody for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask(Generic[K]):

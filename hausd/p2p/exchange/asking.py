@@ -26,7 +26,7 @@ from hausd.p2p import metrics
 from hausd.p2p.exchange.line import Asked
 from hausd.p2p.exchange.lines import Lines
 from hausd.p2p.host import Host
-from hausd.policy.asking import Action, Ask, Lost, Withdraw
+from hausd.policy.asking import EARLY_S, Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
 from hausd.policy.parents import Pull
 from hausd.wire.blocks_protocol import (
@@ -44,8 +44,6 @@ from hausd.wire.blocks_protocol import (
 log = structlog.get_logger("hausd.p2p")
 
 WRONG_BAN_S = 600.0
-EARLY_S = 0.25
-"""An asker may have heard of a block sooner than we do, by about the way of an announcement."""
 _MAX_EARLY = 256
 _NOBODY_S = 0.1
 """Where there is nobody to ask, who asks again and again must not keep the loop busy."""
@@ -177,10 +175,7 @@ class Asking:
         return cid in search.handed or search.pull.admits(cid, untrusted_hops)
 
     async def heard_of(self, room: RoomId, cid: CID) -> None:
-        """Returns when a block is sought here that was not, after EARLY_S at the latest.
-
-        Nobody can wait in a ring so: who has not heard of a block asks nobody for it.
-        """
+        """Returns when a block is sought here that was not, after EARLY_S at the latest."""
         search = self._searches.get((room, True))
         if search is None or len(search.early) >= _MAX_EARLY:
             return

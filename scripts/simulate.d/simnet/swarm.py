@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from hausd.core.ids import RoomId
 from hausd.core.peers import Gives, PeerId
-from hausd.policy.asking import Action, Ask, Lost, Withdraw
+from hausd.policy.asking import EARLY_S, Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
 from hausd.policy.parents import Pull
 from hausd.policy.uploads import Uploads
@@ -21,6 +21,16 @@ DEADLINE_S = 4.0
 """A leaf that is not there so long after it was announced is given up."""
 FORGET_PARTS = 30
 ESTIMATED_PEERS = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Early:
+    """A request that waits until its leaf is heard of: see ``policy.asking.EARLY_S``."""
+
+    asker: Node
+    wait_s: float
+    hops: int
+    gives: Gives
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +48,8 @@ class Node:
     have: dict[int, int] = field(default_factory=dict)
     """Parts that are here, with the hops they came over."""
     waiting: dict[int, list[Node]] = field(default_factory=dict)
+    early: dict[int, list[Early]] = field(default_factory=dict)
+    """Requests for what it has not heard of yet."""
     free_s: float = 0.0
     """When its uplink is free."""
     timer_s: float = float("inf")
@@ -189,6 +201,7 @@ class Swarm:
         if part not in node.have:
             actions = node.pull.heard([(part, w.PART_BYTES)], sender, now_s, now_s + DEADLINE_S)
             self._act(node, actions)
+            self._answer_early(node, part)
 
     def _catch_up(self, node: Node, other: Node) -> None:
         """The neighbour told over /haus/room/1 what its newest part is."""
@@ -197,11 +210,14 @@ class Swarm:
             return
         now_s = self.events.now_s
         node.heard.add(part)
-        node.pull.neighbour(other.number, other.pull.hops)
+        hops = 0 if other is self.origin else other.pull.hops
+        node.pull.neighbour(other.number, hops)
+        node.pull.joins(other.number, hops)
         self._act(
             node,
             node.pull.heard([(part, w.PART_BYTES)], other.number, now_s, now_s + DEADLINE_S),
         )
+        self._answer_early(node, part)
 
     # ---- asking ----
 
@@ -251,6 +267,10 @@ class Swarm:
         if not here and not (wait_s > 0 and node.pull.admits(leaf, hops)):
             if node.uploads.full(ROOM, asker.number, now_s):
                 self._busy(node, asker, leaf)
+            elif wait_s > 0 and leaf not in node.heard and node is not self.origin:
+                early = Early(asker, wait_s, hops, gives)
+                node.early.setdefault(leaf, []).append(early)
+                self.events.at(now_s + EARLY_S, self._too_early, node, leaf, early)
             else:
                 self._none(node, asker, leaf)
             return
@@ -261,6 +281,19 @@ class Swarm:
             self._send(node, asker, leaf)
         else:
             node.waiting.setdefault(leaf, []).append(asker)
+
+    def _answer_early(self, node: Node, leaf: int) -> None:
+        for one in node.early.pop(leaf, ()):
+            self._asked(node, one.asker, leaf, one.wait_s, one.hops, one.gives)
+
+    def _too_early(self, node: Node, leaf: int, early: Early) -> None:
+        waiting = node.early.get(leaf, [])
+        if early in waiting:
+            waiting.remove(early)
+            if not waiting:
+                del node.early[leaf]
+            if node.alive:
+                self._none(node, early.asker, leaf)
 
     def _busy(self, node: Node, asker: Node, leaf: int) -> None:
         now_s = self.events.now_s
