@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from typing import Any
 import pytest
 import trio
 from support.content import ROOM, content
-from support.ipfs import Kubo, kubo_program
-from support.kubo_http import KuboDaemon, kubo_daemon
+from support.ipfs import kubo_program
+from support.kubo_daemon import KuboDaemon, kubo_daemon
 from support.node import Node, node
 from support.pinsvc import TOKEN, pinning_service
 from support.publish import publishing
@@ -41,16 +42,16 @@ SETS = ("media.ladder=[]", "media.segment_seconds=4", "ingest.reconnect_s=1")
 
 
 @pytest.fixture
-def kubo(tmp_path: Path) -> Kubo:
-    program = kubo_program()
-    if not program.exists():
+def program() -> Path:
+    found = kubo_program()
+    if not found.exists():
         pytest.skip("needs Kubo: run scripts/interop-tools")
-    return Kubo(program, tmp_path / "kubo").start()
+    return found
 
 
 @pytest.fixture
-def daemon(kubo: Kubo) -> Iterator[KuboDaemon]:
-    with kubo_daemon(kubo) as running:
+def daemon(program: Path, tmp_path: Path) -> Iterator[KuboDaemon]:
+    with kubo_daemon(program, tmp_path / "kubo") as running:
         yield running
 
 
@@ -93,9 +94,9 @@ async def test_kubo_takes_keeps_replaces_and_lets_go_of_a_room(daemon: KuboDaemo
         assert states[0] == ("pinning", 0)
         assert pin.sent_bytes >= pin.size
         assert await place.holds(pin)
-        listed = daemon.ask("pin", "ls", "--type=recursive", "--names").decode()
+        listed = daemon.run("pin", "ls", "--type=recursive", "--names").decode()
         assert f"{pin.cid} recursive Saturday at the Haus" in listed
-        daemon.ask("repo", "verify")
+        daemon.run("repo", "verify")
         pin.sent_bytes = 0
         await place.pin(pin, lambda: None)
         assert pin.sent_bytes == 0, "what it has is not sent again"
@@ -103,13 +104,13 @@ async def test_kubo_takes_keeps_replaces_and_lets_go_of_a_room(daemon: KuboDaemo
         earlier, later = {pin.cid, pin.manifest}, await room_of(second)
         pin.cid, pin.manifest = later.cid, later.manifest
         await place.pin(pin, lambda: None)
-        listed = daemon.ask("pin", "ls", "--type=recursive").decode()
+        listed = daemon.run("pin", "ls", "--type=recursive").decode()
         assert pin.cid in listed
         assert pin.manifest in listed
         assert not any(cid in listed for cid in earlier)
         await place.unpin(pin)
         await place.unpin(pin)
-        left = daemon.ask("pin", "ls", "--type=recursive").decode()
+        left = daemon.run("pin", "ls", "--type=recursive").decode()
         assert pin.cid not in left
         assert pin.manifest not in left
 
@@ -125,13 +126,13 @@ async def test_a_hole_in_the_recording_is_told_and_nothing_is_pinned(daemon: Kub
         assert not await place.holds(pin)
 
 
-async def test_kubo_behind_a_secret(kubo: Kubo) -> None:
+async def test_kubo_behind_a_secret(program: Path, tmp_path: Path) -> None:
     guarded = {
         "Authorizations": {"us": {"AuthSecret": "bearer:abc123xyz", "AllowedPaths": ["/api/v0"]}}
     }
     recorded = recorded_room()
     pin = await room_of(recorded)
-    with kubo_daemon(kubo, API=guarded) as daemon:
+    with kubo_daemon(program, tmp_path / "kubo", API=guarded) as daemon:
         async with kubo_node(daemon, recorded, "Bearer wrong-one") as place:
             with pytest.raises(TryFailed, match="does not accept the token"):
                 await place.holds(pin)
@@ -142,7 +143,7 @@ async def test_kubo_behind_a_secret(kubo: Kubo) -> None:
 
 async def test_nothing_that_is_not_kubo_is_taken_for_it(daemon: KuboDaemon) -> None:
     recorded = recorded_room()
-    gateway = KuboDaemon(daemon.kubo, daemon.gateway, daemon.gateway)
+    gateway = replace(daemon, api=daemon.gateway)
     async with kubo_node(gateway, recorded) as place:
         with pytest.raises(TryFailed, match="no Kubo RPC API"):
             await place.holds(await room_of(recorded))
@@ -150,7 +151,7 @@ async def test_nothing_that_is_not_kubo_is_taken_for_it(daemon: KuboDaemon) -> N
 
 async def test_blocks_come_from_kubos_gateway(daemon: KuboDaemon, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(os.urandom(600_000))
-    added = daemon.ask("add", "-Q", "--raw-leaves", "--cid-version=1", str(tmp_path / "file"))
+    added = daemon.run("add", "-Q", "--raw-leaves", "--cid-version=1", str(tmp_path / "file"))
     root = CID.parse(added.decode().strip())
     async with open_gateways([daemon.gateway], SystemClock()) as (source,):
         deadline_s = trio.current_time() + 20
@@ -201,7 +202,7 @@ def test_a_room_that_ends_is_in_kubo_and_comes_back_through_its_gateway(
         archive = archived(one, room)
         assert archive
         one.stop()
-    daemon.ask("get", "-o", str(tmp_path / "out"), f"/ipfs/{root}")
+    daemon.run("get", "-o", str(tmp_path / "out"), f"/ipfs/{root}")
     for name, body in segments.items():
         assert (tmp_path / "out" / "source" / name).read_bytes() == body
     with node(tmp_path / "other", *SETS, f'ipfs.gateways=["{daemon.gateway}"]') as other:
@@ -228,18 +229,18 @@ def test_a_room_that_ends_is_in_kubo_and_comes_back_through_its_gateway(
         while "kubo" in elsewhere(one, room):
             assert time.monotonic() < end_s
             time.sleep(0.1)
-    assert root not in daemon.ask("pin", "ls", "--type=recursive").decode()
+    assert root not in daemon.run("pin", "ls", "--type=recursive").decode()
 
 
 async def test_kubos_own_client_understands_the_service_of_our_tests(
     daemon: KuboDaemon,
 ) -> None:
     """So what our client is tried against in CI is what the world speaks."""
-    cid = daemon.ask("add", "-Q", "--cid-version=1", str(Path(__file__))).decode().strip()
+    cid = daemon.run("add", "-Q", "--cid-version=1", str(Path(__file__))).decode().strip()
     async with pinning_service() as service:
 
         async def ask(*arguments: str) -> str:
-            told = await trio.to_thread.run_sync(daemon.ask, "pin", "remote", *arguments)
+            told = await trio.to_thread.run_sync(daemon.run, "pin", "remote", *arguments)
             return told.decode()
 
         await ask("service", "add", "svc", service.endpoint, TOKEN)

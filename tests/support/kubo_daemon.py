@@ -1,4 +1,4 @@
-"""A Kubo that serves the DHT on loopback, and knows nobody until it is told."""
+"""A running Kubo that serves the DHT on loopback, and knows nobody until it is told."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _CONFIG = {
     "Routing.Type": "dhtserver",
     "Routing.LoopbackAddressesOnLanDHT": True,
     "Addresses.Swarm": ["/ip4/127.0.0.1/tcp/0"],
     "Addresses.API": "/ip4/127.0.0.1/tcp/0",
-    "Addresses.Gateway": None,
+    "Addresses.Gateway": "/ip4/127.0.0.1/tcp/0",
     "Bootstrap": [],
     "Discovery.MDNS.Enabled": False,
     "AutoTLS.Enabled": False,
@@ -30,11 +31,13 @@ _READY_S = 30.0
 
 @dataclass
 class KuboDaemon:
-    """A running daemon; ``run`` is one command against it."""
+    """A running daemon; ``run`` is one command against it. ``api``, ``gateway``: its URLs."""
 
     program: Path
     home: Path
     pid: int = 0
+    api: str = ""
+    gateway: str = ""
 
     def run(self, *arguments: str, given: bytes = b"", fails: bool = False) -> bytes:
         ran = subprocess.run(
@@ -58,14 +61,17 @@ class KuboDaemon:
 
 
 @contextmanager
-def kubo_daemon(program: Path, home: Path, *, in_memory: bool = False) -> Iterator[KuboDaemon]:
+def kubo_daemon(
+    program: Path, home: Path, *, in_memory: bool = False, **config: Any
+) -> Iterator[KuboDaemon]:
     """A daemon in a new repository, until the context is left.
 
-    ``in_memory``: what is put into it is on no disk.
+    ``in_memory``: what is put into it is on no disk. ``config``: further settings, by the first
+    word of their names.
     """
     kubo = KuboDaemon(program, home)
     kubo.run("init", "--empty-repo", "--profile=test")
-    for key, value in _CONFIG.items():
+    for key, value in {**_CONFIG, **config}.items():
         kubo.run("config", "--json", key, json.dumps(value))
     if in_memory:
         kubo.run("config", "--json", "Datastore.Spec", json.dumps({"type": "mem"}))
@@ -82,6 +88,9 @@ def kubo_daemon(program: Path, home: Path, *, in_memory: bool = False) -> Iterat
             assert time.monotonic() < end_s, log.read_text()
             time.sleep(0.1)
         kubo.pid = process.pid
+        port = (home / "api").read_text().strip().split("/")[4]
+        kubo.api = f"http://127.0.0.1:{port}"
+        kubo.gateway = (home / "gateway").read_text().strip().rstrip("/")
         yield kubo
     finally:
         process.terminate()
