@@ -106,7 +106,11 @@ def _list_cards(here: Here, search: str) -> None:
 
     value = here.client.get("cards", query=f"?{urlencode({'q': search})}")
     if here.json or not value:
-        here.answer(value, "No other node has told of such a room. See: hausctl peers list")
+        here.answer(
+            value,
+            "No other node has told of such a room yet: those connected tell every 20 s. "
+            "See: hausctl peers list",
+        )
         return
     from rich.markup import escape
     from rich.table import Table
