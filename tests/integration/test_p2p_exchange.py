@@ -54,15 +54,8 @@ async def test_leaves_come_from_who_announced_them_all_at_once() -> None:
 
 
 async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> None:
-    async with (
-        sharing("a", ROOM, origin=True) as a,
-        sharing("b", ROOM) as b,
-        sharing("c", ROOM) as c,
-    ):
+    async with _line() as (a, b, c):
         with trio.fail_after(20):
-            await meet(b, a)
-            await meet(c, b)
-            await _warm(a, b, c)
             ((cid, data),) = leaves(1).items()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(b.get, ROOM, cid, LEAF_BYTES, a.host.peer_id)
@@ -76,15 +69,8 @@ async def test_a_leaf_that_is_still_coming_is_waited_for_along_the_line() -> Non
 
 
 async def test_a_leaf_that_arrives_just_as_it_is_asked_for_is_never_said_to_be_missing() -> None:
-    async with (
-        sharing("a", ROOM, origin=True) as a,
-        sharing("b", ROOM) as b,
-        sharing("c", ROOM) as c,
-    ):
+    async with _line() as (a, b, c):
         with trio.fail_after(60):
-            await meet(b, a)
-            await meet(c, b)
-            await _warm(a, b, c)
             refused = _said_none()
             for number in range(400):
                 ((cid, data),) = leaves(1, 1000).items()
@@ -99,15 +85,8 @@ async def test_a_leaf_that_arrives_just_as_it_is_asked_for_is_never_said_to_be_m
 
 
 async def test_who_hears_of_a_leaf_before_its_parent_does_waits_for_it_there() -> None:
-    async with (
-        sharing("a", ROOM, origin=True) as a,
-        sharing("b", ROOM) as b,
-        sharing("c", ROOM) as c,
-    ):
+    async with _line() as (a, b, c):
         with trio.fail_after(20):
-            await meet(b, a)
-            await meet(c, b)
-            await _warm(a, b, c)
             refused = _said_none()
             ((cid, data),) = leaves(1).items()
             a.room.held[cid] = data
@@ -120,12 +99,22 @@ async def test_who_hears_of_a_leaf_before_its_parent_does_waits_for_it_there() -
     assert (refused, place.parent, place.hops) == (0, b.host.peer_id, 2)
 
 
-async def _warm(a: Peer, b: Peer, c: Peer) -> None:
-    """One leaf went down the line: each knows how far from the origin it is."""
-    ((cid, data),) = leaves(1).items()
-    a.room.held[cid] = data
-    await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
-    await c.get(ROOM, cid, LEAF_BYTES, b.host.peer_id)
+@asynccontextmanager
+async def _line() -> AsyncIterator[tuple[Peer, Peer, Peer]]:
+    """An origin and two more in a line; a leaf went down it, so each knows how far it is."""
+    async with (
+        sharing("a", ROOM, origin=True) as a,
+        sharing("b", ROOM) as b,
+        sharing("c", ROOM) as c,
+    ):
+        with trio.fail_after(20):
+            await meet(b, a)
+            await meet(c, b)
+            ((cid, data),) = leaves(1).items()
+            a.room.held[cid] = data
+            await b.get(ROOM, cid, LEAF_BYTES, a.host.peer_id)
+            await c.get(ROOM, cid, LEAF_BYTES, b.host.peer_id)
+        yield a, b, c
 
 
 def _said_none() -> float:
