@@ -285,15 +285,16 @@ async def open_host(
             lambda: _undressed(host.addresses),
             lambda connection: _tell_all(identified, connection),
         )
+        if settings.mdns and (interfaces := _interfaces(bound)):
+            await stack.enter_async_context(
+                local_peers(host.addresses, redial.found, rng, interfaces=interfaces)
+            )
+        # nothing waits from here on: who connects is told of the protocols that are added next
         for listener in listeners:
             nursery.start_soon(network.serve, listener)
         nursery.start_soon(pubsub.run)
         nursery.start_soon(redial.run)
         nursery.start_soon(visits.run)
-        if settings.mdns and (interfaces := _interfaces(bound)):
-            await stack.enter_async_context(
-                local_peers(host.addresses, redial.found, rng, interfaces=interfaces)
-            )
         log.info("p2p-open", peer=me, addresses=list(host.addresses))
         yield host
 
