@@ -80,7 +80,7 @@ def list_rooms(
             escape(room.title),
             coloured(room.state),
             room.why or "own",
-            rate(room.publisher.bitrate_in if room.publisher else 0),
+            rate(coming_in(room)),
             str(room.viewers),
             size(room.recording.bytes) if room.recording else "-",
             ago(room.created),
@@ -208,6 +208,15 @@ def export(
     where = f" in {made.path}" if made.path else ""
     root = f"\nCID  {made.cid}" if made.cid else ""
     here.answer(value, f"Exported {size(made.bytes)}{where}.{root}")
+
+
+def coming_in(room: RoomShape) -> int:
+    """Bits a second that come in of a room: from its encoder, or from other nodes."""
+    if room.role == "follower":
+        live = room.state == "live"
+        return sum(each.bitrate for each in room.renditions if live and each.active)
+    publisher = room.publisher
+    return publisher.bitrate_in if publisher and publisher.until is None else 0
 
 
 def coloured(state: str) -> str:

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from hausctl.rooms import coloured
+from hausctl.rooms import coloured, coming_in
 from hausctl.words import ago, clock, count, rate, short_id, size, span
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _worker(worker: WorkerShape) -> Iterator[tuple[str, str]]:
 
 def room_row(room: RoomShape) -> tuple[str, ...]:
     """A room in one line of ``top``."""
-    worker, publisher = room.worker, room.publisher
+    worker = room.worker
     speed = "-"
     if worker:
         colour = "green" if worker.speed >= 0.98 else "red"
@@ -194,7 +194,7 @@ def room_row(room: RoomShape) -> tuple[str, ...]:
         escape(room.title),
         coloured(room.state),
         room.why or "own",
-        rate(publisher.bitrate_in if publisher and publisher.until is None else 0),
+        rate(coming_in(room)),
         rate(room.bitrate_out),
         f"{worker.fps:.0f}" if worker else "-",
         speed,
