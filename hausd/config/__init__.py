@@ -5,6 +5,7 @@ from __future__ import annotations
 from hausd.config.faults import ConfigError, Fault
 from hausd.config.ipfs import IpfsConfig, PinningService
 from hausd.config.load import Changes, Loaded, compare, load
+from hausd.config.p2p import P2PConfig
 from hausd.config.schema import (
     ChainConfig,
     Config,
@@ -14,7 +15,6 @@ from hausd.config.schema import (
     LogConfig,
     MediaConfig,
     NodeConfig,
-    P2PConfig,
     RtmpConfig,
     StoreConfig,
 )
