@@ -24,7 +24,7 @@ from hausd.core.keys import open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerAddress, PeerId, PeerUnreachable, peer_id_of
 from hausd.core.shapes import PublishedShape
-from hausd.exporting import export_room
+from hausd.exporting import finished_directory
 from hausd.p2p import Host
 from hausd.p2p.exchange import Exchange
 from hausd.p2p.kad import Dht
@@ -164,13 +164,13 @@ class Presence:
         if not finished or not record.manifest or record.directory_of == record.manifest:
             return
         manifest = record.manifest
-        made = await export_room(room, self._store, "unixfs", None, lambda *_: None)
-        room.finished(CID.parse(made.cid), manifest)
-        log.info("room-finished", room=room.id, directory=made.cid)
+        made = await finished_directory(room, self._store)
+        room.finished(made.root, manifest)
+        log.info("room-finished", room=room.id, directory=str(made.root))
 
     async def _point(self, room: OriginRoom) -> None:
         name = _name(room.id)
-        if name is None or not self._dht.peers or not (room.record.manifest):
+        if name is None or not self._dht.peers or not room.record.manifest:
             return
         if room.id not in self._named:
             # a room that was put back from a backup goes on counting where the world is

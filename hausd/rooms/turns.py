@@ -51,7 +51,7 @@ class Turns:
         self._call()
         try:
             await waiting.called.wait()
-        except BaseException:
+        except trio.Cancelled:
             waiting.gone = True
             if waiting.called.is_set():  # called and cancelled in one moment
                 self._free += 1
