@@ -2,13 +2,13 @@
 
 *Followed* rooms are taken part in until they are unfollowed, whatever they cost. *Watched* ones
 while somebody watches here, and a grace time after. Where the operator allows it (``auto``), what
-is left of disk and upload relays rooms that need it: only of artists on the allow list, of
-premium rooms, and of events with sold tickets. There is no coordinator: each node sees how much
-room there is for more followers. It decides anew every DECIDE_EVERY_S, each at its own moment
-(``moment_s``), so that it sees what others decided before it and not all run to the same room.
-What it sees is old by then, and nobody knows how many others look: so a room in need calls few
-nodes at first, by a draw of their own, and twice as many whenever those can't have been enough;
-and where there are too many relays, each leaves with just the chance that makes it right.
+is left of disk and upload relays rooms that need it: only those on the allow list (an open room's
+id is the key of its artist), premium rooms, and events with sold tickets. There is no coordinator:
+each node sees how much room there is for more followers. It decides anew every DECIDE_EVERY_S, each
+at its own moment (``moment_s``), so that it sees what others decided before it and not all run to
+the same room. What it sees is old by then, and nobody knows how many others look: so a room in need
+calls few nodes at first, by a draw of their own, and twice as many whenever those can't have been
+enough; and where there are too many relays, each leaves with just the chance that makes it right.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Local:
 class Offer:
     """A room that could be relayed, as its card, the chain and its relays tell.
 
-    ``allowed``: its artist is on the operator's list. ``taken`` and ``free``: copies that its
+    ``allowed``: it is on the operator's list. ``taken`` and ``free``: copies that its
     relays send and could still send, as far as they say; ``own`` of the free ones are this
     node's. ``disk_bytes``: what it will take here while it is relayed. ``needy_s``: for how long
     it has been in need.

@@ -40,10 +40,10 @@ def far(
         with net.at(0):
             stack.enter_context(publishing(source, f"{nodes[0].rtmp}/{room['stream_key']}"))
             nodes[0].wait_state(room["id"], "live")
-        time.sleep(3)
+        time.sleep(3)  # something is recorded, which who joins fetches too
         for one, before in zip(nodes[1:], nodes, strict=False):
             one.ctl("rooms", "follow", room["id"], "--peer", before.words["peer"])
-            time.sleep(1)
+            time.sleep(1)  # it has found its place before the next asks it
         time.sleep(_SETTLE_S)
         context = multiprocessing.get_context("spawn")
         watched = []
@@ -86,7 +86,7 @@ def many(folder: Path, source: Path, seconds: float, sets: tuple[str, ...]) -> d
             one.ctl("rooms", "follow", room["id"])
         end_s = time.monotonic() + 60
         while len(one.ctl("rooms", "list", "--network")) < ROOMS and time.monotonic() < end_s:
-            time.sleep(1)
+            time.sleep(1)  # asked again now and then: asking costs the node too
         heard = len(one.ctl("rooms", "list", "--network"))
         idle = _cost(one, seconds)
         for room in rooms[:LIVE]:
