@@ -51,6 +51,7 @@ class EncodedTracks:
         self._packagers: dict[str, Packager] = {}
         self._gops: dict[str, int] = {}
         self._shed: set[str] = set()
+        self._records: dict[str, bytes] = {}
 
     @property
     def end(self) -> int:
@@ -99,8 +100,14 @@ class EncodedTracks:
         self._emit(notice, b"")
 
     def _start(self, track: EncodedTrack) -> None:
-        if track.rendition in self._packagers:
+        if self._records.setdefault(track.rendition, track.record) != track.record:
+            # players keep the run's first init segment, which would not fit
+            reason = "its encoder changed its parameters"
             self._stop(track.rendition, "parameters")
+            self._tell(EncodedStopped(track.rendition, False, reason))
+            return
+        if track.rendition in self._packagers:
+            return
         if track.rendition in self._shed:
             self._shed.remove(track.rendition)
             self._emit(Notice("restored", f"{track.rendition} is made again."), b"")

@@ -35,8 +35,8 @@ _PIXELS_PER_S_AND_THREAD = 1280 * 720 * 60
 # Everything that decides the parameter sets is as in veryfast, so that an encoder can be swapped
 # for a cheaper one in the middle of a track: same avcC, same init segment.
 _SAME_TOOLS: Final = "cabac=1:8x8dct=1:weightp=1:ref=1:no-deblock=0"
-CHEAPER_PRESETS: Final = ("superfast", "ultrafast")
-_PRESETS: Final = ("slower", "slow", "medium", "fast", "faster", "veryfast", *CHEAPER_PRESETS)
+_ALIKE: Final = ("veryfast", "superfast", "ultrafast")
+_PRESETS: Final = ("slower", "slow", "medium", "fast", "faster", *_ALIKE)
 _VBV_S = 1.5
 
 
@@ -75,10 +75,11 @@ def encoder_threads(rung: Rung, frame_rate: Fraction | None, cores: int, rungs: 
 
 
 def cheaper_presets(preset: str) -> tuple[str, ...]:
-    """Presets that are faster than ``preset``, the next best first."""
-    if preset in CHEAPER_PRESETS:
-        return CHEAPER_PRESETS[CHEAPER_PRESETS.index(preset) + 1 :]
-    return CHEAPER_PRESETS
+    """Presets that are faster than ``preset`` and make the same parameter sets, the next best
+    first."""
+    if preset not in _ALIKE:
+        return ()
+    return _ALIKE[_ALIKE.index(preset) + 1 :]
 
 
 class Encoder:
@@ -107,7 +108,7 @@ class Encoder:
             # Keyframes come by time, not by count: frame rates vary, and so would their places.
             "keyint=infinite",
         ]
-        if preset in ("veryfast", *CHEAPER_PRESETS):
+        if preset in _ALIKE:
             params.append(_SAME_TOOLS)
         if frame_rate is None:
             params.append("force-cfr=0")

@@ -69,8 +69,7 @@ class Ladder:
     ``push`` and ``flush`` belong to one thread. ``on_encoded`` is called from the ladder's
     threads, in order per rendition. Every encoder starts at a frame with ``force_key`` (or at the
     first), and makes keyframes at such frames and nowhere else. After EncodedStopped a rendition
-    comes back with an EncodedTrack; an EncodedTrack without a stop before it means that the
-    rendition changed its parameters (a smaller ``source``).
+    comes back with an EncodedTrack.
 
     ``on_picture(picture, pts)`` gets the smallest picture of every frame that is decoded, in the
     ladder's own thread: it shall be quick, and not change the picture.
@@ -304,7 +303,9 @@ class Ladder:
         self._meter.busy_s += time.perf_counter() - began_s
         for pipe, frame in scaled:
             while pipe.running and not self._closing:
-                if pipe.lane.offer(frame, order.pts, order.duration, key, LOOK_EVERY_S):
+                if pipe.lane.offer(
+                    frame, order.pts, pipe.lasts(order.duration), key, LOOK_EVERY_S
+                ):
                     break
                 self._look_around()
 

@@ -25,13 +25,14 @@ LANE_FRAMES = 6
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How a lane encodes from its next start on."""
+    """How a lane encodes from its next start on: one in ``every`` pictures."""
 
     rung: Rung
     preset: str
     frame_rate: Fraction | None
     look: Look
     threads: int
+    every: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,18 +30,30 @@ class RungPipe:
         self.renew = False
         self._scaler = VideoReformatter()
         self._size = (rung.width, rung.height)
+        self._every = 1
+        self._since_taken = 0
 
     def ready(self, key: bool, recipe_for: Callable[[Rung], Recipe]) -> bool:
-        """Whether this picture is encoded; starts the encoder at a key."""
+        """Whether this picture is to be encoded; starts the encoder at a key."""
         if self.lane.failed is not None:
             self.active = self.running = False
             return False
         if key and (self.renew or not self.running):
             recipe = recipe_for(self.rung)
-            self._size = (recipe.rung.width, recipe.rung.height)
+            self._every = recipe.every
             self.lane.start(recipe)
             self.running, self.renew = True, False
-        return self.running
+        if not self.running:
+            return False
+        self._since_taken += 1
+        if not key and self._since_taken < self._every:
+            return False
+        self._since_taken = 0
+        return True
+
+    def lasts(self, duration: int) -> int:
+        """How long a picture is shown that lasts so long in the source; a key may cut it short."""
+        return duration * self._every
 
     def scale(self, picture: VideoFrame) -> VideoFrame:
         """The picture in this rung's size, as 4:2:0 in studio range; captions stay with it."""
@@ -60,26 +72,15 @@ class RungPipe:
 
 
 def cheaper_forms(preset: str) -> list[Callable[[Recipe], Recipe]]:
-    """Ways to encode the source, each cheaper than the one before."""
+    """Ways to encode the source, each cheaper than the one before.
+
+    None changes the parameter sets: the rendition goes on under the init segment that it has.
+    """
     presets = cheaper_presets(preset)
     forms: list[Callable[[Recipe], Recipe]] = [_with_preset(each) for each in presets]
     last = presets[-1] if presets else preset
-    return [*forms, lambda recipe: _smaller(replace(recipe, preset=last))]
+    return [*forms, lambda recipe: replace(recipe, preset=last, every=2)]
 
 
 def _with_preset(preset: str) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, preset=preset)
-
-
-def _smaller(recipe: Recipe) -> Recipe:
-    """The same rendition at two thirds of its size and half its rate."""
-    rung = recipe.rung
-    return replace(
-        recipe,
-        rung=replace(
-            rung,
-            width=max(rung.width * 2 // 3 & ~1, 2),
-            height=max(rung.height * 2 // 3 & ~1, 2),
-            bandwidth_bps=rung.bandwidth_bps // 2,
-        ),
-    )

@@ -31,6 +31,8 @@ class _OpenSegment:
     run: int
     program_time_ms: int
     init: CID
+    again: bool
+    """Whether it was closed before: what is recorded of it stands, the rest is not recorded."""
     ticks: int = 0
 
 
@@ -43,6 +45,8 @@ class _Track:
     timescale: int
     packer: Packer = field(default_factory=Packer)
     open: _OpenSegment | None = None
+    number: int = -1
+    """The newest archive segment that was opened."""
     msn: int | None = None
     begun: bool = False
     """Whether a part of this run came."""
@@ -132,10 +136,14 @@ class Origin:
             closed_captions=message.closed_captions,
         )
         cid = CID.of(init)
+        track = self.tracks.get(rendition.name)
+        said = track.live.init(timeline.session.counter, message.run) if track is not None else None
+        if said is not None and said.cid != cid:
+            # players keep what an init's name stood for
+            raise UntrustedWorker(f"{message.rendition} changed its parameters within a run")
         self._recorder.put(((cid, init),))
         if self._leaves is not None:
             self._leaves.add(((cid, init),))
-        track = self.tracks.get(rendition.name)
         if track is None:
             if len(self.tracks) >= MAX_RENDITIONS:
                 raise UntrustedWorker("more renditions than a room can have")
@@ -192,7 +200,7 @@ class Origin:
         shown = LivePart(message.duration, message.independent, len(data))
         track.live.add_part(span, shown, part, ends_segment=message.ends_gop)
         track.msn = span.msn
-        if track.open is not None:
+        if track.open is not None and not track.open.again:
             track.open.ticks += message.duration
             self._recorder.append(track.open.key, cut, part)
         if message.ends_gop:
@@ -285,9 +293,13 @@ class Origin:
             if track.open.key.number == number:
                 return
             self._close_archive(track)
-        key = SegmentKey(self._room, span.session, track.live.rendition.name, number)
+        rendition = track.live.rendition
+        if number < track.number:
+            raise UntrustedWorker(f"a part of {rendition.name} came after its segment was over")
+        again, track.number = number == track.number, number
+        key = SegmentKey(self._room, span.session, rendition.name, number)
         track.open = _OpenSegment(
-            key, track.live.rendition, span.run, span.program_time_ms, track.init
+            key, rendition, span.run, span.program_time_ms, track.init, again
         )
 
     def _begin(self, track: _Track, opened: _OpenSegment) -> None:
@@ -307,7 +319,7 @@ class Origin:
     def _close_archive(self, track: _Track) -> None:
         opened, track.open = track.open, None
         packed = track.packer.end_segment()
-        if opened is None or packed is None:
+        if opened is None or packed is None or opened.again:
             return
         segment = ArchiveSegment(
             number=opened.key.number,

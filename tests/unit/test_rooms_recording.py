@@ -40,6 +40,33 @@ async def test_a_follower_records_the_same_segments_and_manifest(
         assert not follower.room(room).notices
 
 
+async def test_a_quality_that_comes_back_within_the_segment_it_was_shed_in_goes_on_with_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(1) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = (await origin.rooms.create("A room")).id
+        await follower.rooms.follow(room)
+        await trio.sleep(1)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(2)
+            show.shed("720p")
+            await show.play(2)
+            show.bring_back("720p")
+            await show.play(20)
+            assert origin.room(room).state is RoomState.LIVE
+        await trio.sleep(60)
+        await same_archive(origin, follower, room)
+        recorded = origin.room(room).archive_of.playlist("720p").segments
+        whole = origin.room(room).archive_of.playlist("source").segments
+        assert recorded[0].number == whole[0].number
+        assert recorded[0].duration_ms < whole[0].duration_ms
+        assert recorded[1:] and [s.duration_ms for s in recorded[1:]] == [
+            s.duration_ms for s in whole[1:]
+        ]
+
+
 async def test_who_joins_late_is_live_at_once_and_gets_the_rest_behind_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
