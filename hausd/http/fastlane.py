@@ -81,6 +81,7 @@ class FastLane:
         self._now = 0.0
         self._busy = 0
         self._stopping = False
+        self._over = False
         self._lingers: set[trio.CancelScope] = set()
         self._drained = trio.Event()
 
@@ -98,6 +99,7 @@ class FastLane:
         finally:
             for conn in list(self._watched.values()):
                 self._drop(conn)
+            self._over = True
             self._poller.close()
 
     async def sweep(self) -> None:
@@ -118,7 +120,7 @@ class FastLane:
 
     def stop(self) -> None:
         """Answers what has arrived, closes what is idle, and any other after its answer."""
-        while self._turn():
+        while not self._over and self._turn():
             pass
         self._stopping = True
         for conn in list(self._watched.values()):

@@ -303,9 +303,7 @@ class Ladder:
         self._meter.busy_s += time.perf_counter() - began_s
         for pipe, frame in scaled:
             while pipe.running and not self._closing:
-                if pipe.lane.offer(
-                    frame, order.pts, pipe.lasts(order.duration), key, LOOK_EVERY_S
-                ):
+                if pipe.lane.offer(frame, order.pts, pipe.lasts(order.duration), key, LOOK_EVERY_S):
                     break
                 self._look_around()
 

@@ -298,9 +298,7 @@ class Origin:
             raise UntrustedWorker(f"a part of {rendition.name} came after its segment was over")
         again, track.number = number == track.number, number
         key = SegmentKey(self._room, span.session, rendition.name, number)
-        track.open = _OpenSegment(
-            key, rendition, span.run, span.program_time_ms, track.init, again
-        )
+        track.open = _OpenSegment(key, rendition, span.run, span.program_time_ms, track.init, again)
 
     def _begin(self, track: _Track, opened: _OpenSegment) -> None:
         track.begun = True
