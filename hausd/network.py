@@ -128,7 +128,7 @@ async def open_elsewhere(
 ) -> AsyncIterator[Elsewhere]:
     """Hears of rooms, joins and relays them until the context is left."""
     host, exchange, dht = network.host, network.exchange, network.dht
-    directory = Directory(rooms, parts.clock)
+    directory = Directory(rooms, parts.clock, parts.chain)
     presence = Presence(host, exchange, dht, rooms, directory, store, parts.clock)
     on_demand = OnDemand(rooms, directory, exchange, network.watch_key, presence.find_card)
     relaying = Relaying(rooms, directory, store, host.peer_id, lambda: parts.settings.relay)

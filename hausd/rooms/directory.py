@@ -15,7 +15,7 @@ import trio
 
 from hausd.core.clock import Clock
 from hausd.core.ids import RoomId
-from hausd.core.keys import SigningKey
+from hausd.core.keys import PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerId, Verdict
 from hausd.core.shapes import CardShape, RenditionShape
@@ -23,7 +23,7 @@ from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.metrics import CARDS
 from hausd.rooms.origin_room import OriginRoom
-from hausd.rooms.ports import Events, Topic
+from hausd.rooms.ports import Chain, Events, Topic
 from hausd.wire.cards import Card, CardError, SignedCard, UnknownAuthority, replaces, sign_card
 from hausd.wire.cards import verify_card as verified
 
@@ -46,8 +46,9 @@ class _Heard:
 class Directory:
     """``open`` takes part in the topic."""
 
-    def __init__(self, rooms: Rooms, clock: Clock) -> None:
+    def __init__(self, rooms: Rooms, clock: Clock, chain: Chain | None = None) -> None:
         self._rooms = rooms
+        self._chain = chain
         self._clock = clock
         self._heard: OrderedDict[RoomId, _Heard] = OrderedDict()
         self._told: dict[RoomId, tuple[tuple[object, ...], float]] = {}
@@ -63,9 +64,9 @@ class Directory:
     def judge(self, peer: PeerId, untrusted: bytes) -> Verdict:
         """The one door: whether a message is passed on, and then its card is kept."""
         try:
-            signed = verified(untrusted)
+            signed = verified(untrusted, self._authority)
         except UnknownAuthority:
-            verdict = Verdict.IGNORE  # an event's room: nobody here can tell who signs for it
+            verdict = Verdict.IGNORE  # an event's room that was not looked up: perhaps the next
         except CardError:
             verdict = Verdict.REJECT
         else:
@@ -108,6 +109,17 @@ class Directory:
                 found.append(_shape(heard, watch_url, followed=here))
         return sorted(found, key=lambda card: card.state is not RoomState.LIVE)
 
+    def _authority(self, room: RoomId) -> PublicKey | None:
+        """Who signs for a room, as far as is at hand; what is not is looked up."""
+        open_ = open_room_authority(room)
+        if open_ is not None or self._chain is None:
+            return open_
+        event = self._chain.known(room)
+        if event is None:
+            self._chain.want(room)
+            return None
+        return event.authority
+
     def _is_news(self, card: Card) -> bool:
         known = self._heard.get(card.room)
         ours = isinstance(self._rooms.get(card.room), OriginRoom)
@@ -141,17 +153,21 @@ class Directory:
 
     def _card(self, room: OriginRoom) -> SignedCard:
         now_ms = self._clock.now_ms()
-        place = room.place
+        place, event = room.place, room.event
         card = Card(
             room=room.id,
             n=now_ms,  # grows across restarts without being written down
             time_ms=now_ms,
             title=room.title,
-            artist="",
+            artist=event.artist if event is not None else "",
             state=room.state,
             renditions=tuple(track.rendition for track in room.tracks.values() if track.active),
             rate_bps=room.rate_bps,
             copies=place.below if place is not None else None,
+            gated=event.gated if event is not None else False,
+            chain=room.record.chain or None,
+            starts_ms=event.starts_ms if event is not None else None,
+            ends_ms=event.ends_ms if event is not None else None,
         )
         return sign_card(card, SigningKey(room.record.seed))
 

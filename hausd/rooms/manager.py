@@ -11,8 +11,9 @@ import structlog
 import trio
 
 from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId, parse_room_id
-from hausd.core.keys import SigningKey
+from hausd.core.keys import SigningKey, open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.publishing import FeedOver, Publisher, Refused
 from hausd.core.shapes import RoomShape
@@ -20,7 +21,7 @@ from hausd.core.storage import LEFT, SegmentKey
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.origin_room import OriginRoom
-from hausd.rooms.records import Role, RoomRecord, authority_of
+from hausd.rooms.records import Role, RoomRecord, authority_of, names_other, take_authority
 from hausd.rooms.reload import reload_archive, reload_pictures
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape
@@ -96,8 +97,14 @@ class Rooms:
 
     # -- the operator --
 
-    async def create(self, untrusted_title: str) -> RoomShape:
-        """A new open room with a key of its own. Raises Problem."""
+    async def create(
+        self, untrusted_title: str, *, event: RoomId | None = None, chain: bytes = b""
+    ) -> RoomShape:
+        """A new room with a key of its own: an open one, or that of an event which names the key.
+
+        ``chain`` is the genesis hash of the event's chain, on which it need not be yet. Raises
+        Problem.
+        """
         title = " ".join(untrusted_title.split())
         if not title or len(title) > _MAX_TITLE or not title.isprintable():
             raise Problem(
@@ -105,10 +112,15 @@ class Rooms:
             )
         if len(self._rooms) >= MAX_ROOMS:
             raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
+        if event in self._rooms:
+            raise Problem("room-exists", f"this node has room {event} already", status=409)
         seed = self._parts.random_bytes(32)
+        public = SigningKey(seed).public
         record = RoomRecord(
             role=Role.ORIGIN,
-            id=SigningKey(seed).public.open_room,
+            id=event or public.open_room,
+            authority=public.raw if event is not None else b"",
+            chain=chain,
             title=title,
             created_ms=self._parts.clock.now_ms(),
             seed=seed,
@@ -176,6 +188,7 @@ class Rooms:
                 role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
             )
             record.followed, record.last_ms, record.auto = followed, last_ms, False
+            await self._look_up_authority(record)
             authority_of(record)
             await trio.to_thread.run_sync(self._parts.records.save, record)
             room = await self._add(record)
@@ -183,6 +196,42 @@ class Rooms:
             self._left.pop(id_, None)
             log.info("room-joined", room=id_, followed=followed)
             return room
+
+    async def event_changed(self, event: RoomEvent) -> None:
+        """An event was read anew: its room follows whom it names now as its stream's signer."""
+        async with self._following:
+            room = self._rooms.get(event.room)
+            if not isinstance(room, FollowedRoom) or not names_other(room.record, event):
+                return
+            take_authority(room.record, event)
+            await trio.to_thread.run_sync(self._parts.records.save, room.record)
+            await room.stop()
+            await room.leave()
+            await self._add(room.record)
+            log.info("authority-changed", room=room.id, slot=event.authority_slot)
+
+    async def _look_up_authority(self, record: RoomRecord) -> None:
+        """Asks an event's chain who signs for it; where it does not answer, what is known holds."""
+        if open_room_authority(RoomId(record.id)) is not None:
+            return
+        chain = self._parts.chain
+        if chain is None:
+            if record.authority:
+                return
+            raise Problem(
+                "no-chain",
+                "this is an event's room, and this node knows no chain to look it up on",
+                "set chain.listen, or chain.rpc_url to the RPC of the event's chain",
+                409,
+            )
+        try:
+            event = await chain.look_up(RoomId(record.id))
+        except Problem:
+            if not record.authority:
+                raise
+            return
+        take_authority(record, event)
+        record.title = record.title or event.title
 
     async def unfollow(self, untrusted_room: str) -> RoomShape:
         """Follows a room no more. It is left, unless somebody watches it just now; what is
@@ -280,6 +329,8 @@ class Rooms:
             return Refused(
                 "bad-key", "no room has this stream key; `hausctl rooms list` shows them"
             )
+        if found.event is not None and found.event.over:
+            return Refused("event-over", "this room's event is over; create another one")
         if found.state is RoomState.CLOSED:
             return Refused("closed", "this room was closed; create another one")
         return found.id

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed as WorkerCrashed
+from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Place, Priority, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
@@ -147,6 +148,19 @@ class Events(Protocol):
 
     def join_events(self, validator: Validator) -> AbstractAsyncContextManager[Topic]:
         """Takes part in the topic of room cards."""
+
+
+class Chain(Protocol):
+    """Who signs for events' rooms, and what else the chain says of them."""
+
+    def known(self, room: RoomId) -> RoomEvent | None:
+        """What was read of an event lately; never waits."""
+
+    def want(self, room: RoomId) -> None:
+        """Has an event read soon, if there is time; never waits."""
+
+    async def look_up(self, room: RoomId) -> RoomEvent:
+        """An event as it is now. Raises Problem: there is none, or the chain does not answer."""
 
 
 class Network(Announcements, Leaves, RoomSync, Protocol):

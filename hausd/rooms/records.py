@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.keys import PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
@@ -58,6 +59,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 
     ``pictures`` is the node of the poster and storyboard that the store has.
 
+    ``authority`` (32 bytes) signs an event's stream, as its chain said when it was last asked, at
+    ``authority_slot``; an open room's is in its id. ``chain`` is the genesis hash of that chain.
+
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
     """
@@ -85,6 +89,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     last_ms: int = 0
     auto: bool = False
     pictures: str = ""
+    authority: bytes = b""
+    authority_slot: int = 0
+    chain: bytes = b""
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""
@@ -98,13 +105,27 @@ def encode(record: RoomRecord) -> bytes:
 def authority_of(record: RoomRecord) -> PublicKey:
     """The key that signs a followed room's stream. Raises Problem where it is not known here."""
     authority = open_room_authority(RoomId(record.id))
+    if authority is None and record.authority:
+        authority = PublicKey(record.authority)
     if authority is None:
         raise Problem(
             "unknown-authority",
-            "only open rooms (k51…) can be followed: an event's stream key is named by its chain",
+            "who signs this event's stream is not known: its chain was not asked yet",
             status=422,
         )
     return authority
+
+
+def names_other(record: RoomRecord, event: RoomEvent) -> bool:
+    """Whether an event names another key than is known here, and later."""
+    return event.authority_slot >= record.authority_slot and event.authority.raw != record.authority
+
+
+def take_authority(record: RoomRecord, event: RoomEvent) -> None:
+    """Keeps who signs for an event's room, unless something newer is known."""
+    if event.authority_slot >= record.authority_slot:
+        record.authority, record.authority_slot = event.authority.raw, event.authority_slot
+        record.chain = event.chain
 
 
 class RecordError(Exception):
@@ -185,6 +206,8 @@ class RoomRecords:
             if signs and not (record.seed and record.stream_key):
                 raise RecordError(f"the room's file {path} is damaged: it lacks the room's keys")
             authority = open_room_authority(parse_room_id(record.id))
+            if record.authority:
+                PublicKey(record.authority)
             if signs and authority not in (None, SigningKey(record.seed).public):
                 raise RecordError(f"{path.name} holds a key that is not the room's")
         except OSError as fault:

@@ -17,6 +17,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
+from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Place, Told
 from hausd.core.ids import RoomId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
@@ -32,7 +33,7 @@ from hausd.rooms.images import JPEG, Images
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import NOTICES
-from hausd.rooms.ports import BlockStore, MediaWorkers, Network
+from hausd.rooms.ports import BlockStore, Chain, MediaWorkers, Network
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.turns import Turns
@@ -62,7 +63,7 @@ class RoomParts:
     """What every room is given: the node's adapters, clock and source of randomness.
 
     ``settings`` may be replaced while rooms run; a room's next worker and session follow them.
-    ``network`` is None where the node takes part in none.
+    ``network`` is None where the node takes part in none, ``chain`` where it knows none.
     """
 
     settings: RoomSettings
@@ -72,6 +73,7 @@ class RoomParts:
     clock: Clock
     random_bytes: Callable[[int], bytes]
     network: Network | None = None
+    chain: Chain | None = None
     workload: Workload = field(default_factory=Workload)
     turns: Turns = field(default_factory=Turns)
 
@@ -235,7 +237,16 @@ class Room(ABC):
     @property
     def premium(self) -> bool:
         """Whether it goes before others here."""
+        event = self.event
+        if event is not None and event.premium:
+            return True
         return self.id in self._parts.settings.relay.premium
+
+    @property
+    def event(self) -> RoomEvent | None:
+        """Its event, as the chain had it lately; None for an open room, and where none was read."""
+        chain = self._parts.chain
+        return chain.known(self.id) if chain is not None else None
 
     @property
     def place(self) -> Place | None:

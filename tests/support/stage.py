@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 import pytest
 import trio
+from support.eventchain import EventChain
 from support.follower import comparable
 from support.memorystore import MemoryStore
 from support.store import LIMITS
@@ -167,8 +168,11 @@ class Stage:
     A virtual clock does not wait for threads: what would be done in one is done at once.
     """
 
-    def __init__(self, seed: int = 0, folder: Path | None = None) -> None:
+    def __init__(
+        self, seed: int = 0, folder: Path | None = None, chain: EventChain | None = None
+    ) -> None:
         self.random = Random(seed)
+        self.chain = chain
         self._folder = folder
         self._homes: dict[str, Home] = {}
         self._stacks: dict[str, trio.CancelScope] = {}
@@ -228,6 +232,7 @@ class Stage:
                         clock=Wall(),
                         random_bytes=self.random.randbytes,
                         network=node,
+                        chain=self.chain,
                     )
                 )
                 opened.append(rooms)

@@ -1,0 +1,48 @@
+"""What a room knows of its event: as the chain has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hausd.core.ids import RoomId
+from hausd.core.keys import PublicKey
+
+
+class EventState(StrEnum):
+    """How far an event is."""
+
+    DRAFT = "draft"
+    OPEN = "open"
+    LIVE = "live"
+    ENDED = "ended"
+    FINALIZED = "finalized"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomEvent:
+    """An event account as it was at ``slot``.
+
+    ``chain`` is the genesis hash (32 bytes) of the chain that it is on. ``authority`` signs the
+    room's stream since ``authority_slot``. ``artist`` is a wallet's base58 address. Times are
+    milliseconds since 1970. ``gated``: watching takes a ticket.
+    """
+
+    room: RoomId
+    chain: bytes
+    slot: int
+    state: EventState
+    title: str
+    artist: str
+    authority: PublicKey
+    authority_slot: int
+    starts_ms: int
+    ends_ms: int
+    gated: bool = False
+    premium: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be streamed."""
+        return self.state in (EventState.ENDED, EventState.FINALIZED, EventState.CANCELLED)
