@@ -207,7 +207,10 @@ def export(
     made = cast("ExportShape", shaped(value))
     where = f" in {made.path}" if made.path else ""
     root = f"\nCID  {made.cid}" if made.cid else ""
-    here.answer(value, f"Exported {size(made.bytes)}{where}.{root}")
+    lacks = (
+        "" if made.whole else "\nSome of the recording is not here: other nodes have another CID."
+    )
+    here.answer(value, f"Exported {size(made.bytes)}{where}.{root}{lacks}")
 
 
 def coming_in(room: RoomShape) -> int:

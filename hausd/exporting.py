@@ -10,15 +10,20 @@ import trio
 
 from hausd.admin.ports import ExportFormat
 from hausd.blocks.store import Store
+from hausd.core.cid import CID
 from hausd.core.errors import Problem
 from hausd.core.live import ArchivePlaylist, RoomState
+from hausd.core.manifest import ManifestError, SegmentRecord
 from hausd.core.media import Kind
 from hausd.core.shapes import ExportShape
 from hausd.core.storage import RecordingStopped
 from hausd.core.unixfs import BlockMissing
 from hausd.media.export import export as export_mp4
 from hausd.media.remux import ExportError, RunMedia
-from hausd.rooms.export import Exported, export_directory
+from hausd.rooms import finished
+from hausd.rooms.export import Exported
+from hausd.rooms.finished import Finished
+from hausd.rooms.ports import BlockStore
 from hausd.rooms.room import Room
 from hausd.telemetry.progress import Progress
 from hausd.wire.car import CarError
@@ -34,19 +39,23 @@ async def export_room(
     _check_finished(room)
     if form == "mp4":
         return await _mp4(room, store, _needed(path), progress)
-    exported = await _directory(room, store)
-    if form == "unixfs":
-        return ExportShape(
-            room=room.id, format=form, cid=str(exported.root), path="", bytes=exported.size
-        )
-    written = await _car(exported, store, _needed(path), progress)
-    return ExportShape(
-        room=room.id, format=form, cid=str(exported.root), path=str(path), bytes=written
+    made = await finished_directory(room, store)
+    shape = ExportShape(
+        room=room.id,
+        format=form,
+        cid=str(made.exported.root),
+        path="",
+        bytes=made.exported.size,
+        whole=made.whole,
     )
+    if form == "unixfs":
+        return shape
+    written = await _car(made.exported, store, _needed(path), progress)
+    return shape.model_copy(update={"path": str(path), "bytes": written})
 
 
-async def finished_directory(room: Room, store: Store) -> Exported:
-    """The directory of a finished room, all of it in the store. Raises Problem."""
+async def finished_directory(room: Room, store: BlockStore) -> Finished:
+    """The directory of a finished room, its blocks in the store. Raises Problem."""
     _check_finished(room)
     return await _directory(room, store)
 
@@ -71,25 +80,28 @@ def _recorded(room: Room) -> list[ArchivePlaylist]:
     names = [variant.rendition.name for variant in room.archive_variants()]
     found = [playlist for name in names if (playlist := room.archive(name)) is not None]
     if not any(playlist.segments for playlist in found):
-        raise Problem("nothing-recorded", "nothing of this room is recorded", status=409)
+        raise _nothing()
     return found
 
 
-async def _directory(room: Room, store: Store) -> Exported:
-    _recorded(room)
-    shown = [
-        (variant, playlist)
-        for variant in room.archive_variants()
-        if (playlist := room.archive(variant.rendition.name)) is not None
-    ]
-    poster = room.poster()
-    files = (
-        {"poster.jpg": b"".join(poster.body)} if poster and isinstance(poster.body, tuple) else {}
-    )
+async def _directory(room: Room, store: BlockStore) -> Finished:
+    await room.recorder.drained()
+    head = finished.newest_head(room.record)
+    if head is None or not room.archive_of.segments:
+        raise _nothing()
+
+    async def get(cid: CID) -> bytes | None:
+        found = await room.leaves.get(cid, may_wait=False)
+        return bytes(found) if found is not None else None
+
+    def here(record: SegmentRecord) -> bool:
+        return room.archive_of.holds(record.rendition.name, record.segment.cid) is not None
+
     try:
-        exported = await export_directory(shown, store.block, files)
-        for at in range(0, len(exported.blocks), _PUT_BLOCKS):
-            await store.put(exported.blocks[at : at + _PUT_BLOCKS], room.id)
+        made = await finished.finished_directory(head, get, here)
+        blocks = made.exported.blocks
+        for at in range(0, len(blocks), _PUT_BLOCKS):
+            await store.put(blocks[at : at + _PUT_BLOCKS], room.id)
     except BlockMissing as fault:
         raise Problem(
             "incomplete",
@@ -97,11 +109,19 @@ async def _directory(room: Room, store: Store) -> Exported:
             hint="`hausctl store verify` tells what is wrong",
             status=409,
         ) from fault
+    except ManifestError as fault:
+        raise Problem(
+            "bad-manifest", f"the origin's manifest is none: {fault}", status=409
+        ) from fault
     except RecordingStopped as fault:
         raise Problem(
             "store-full", f"the directory can't be stored: {fault}", status=507
         ) from fault
-    return exported
+    return made
+
+
+def _nothing() -> Problem:
+    return Problem("nothing-recorded", "nothing of this room is recorded", status=409)
 
 
 async def _car(exported: Exported, store: Store, path: Path, progress: Progress) -> int:

@@ -165,8 +165,8 @@ class Presence:
             return
         manifest = record.manifest
         made = await finished_directory(room, self._store)
-        room.finished(made.root, manifest)
-        log.info("room-finished", room=room.id, directory=str(made.root))
+        room.finished(made.exported.root, manifest)
+        log.info("room-finished", room=room.id, directory=str(made.exported.root))
 
     async def _point(self, room: OriginRoom) -> None:
         name = _name(room.id)

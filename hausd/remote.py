@@ -179,8 +179,8 @@ class RemotePins:
                         to=name,
                         room=room.id,
                         title=room.title or room.id,
-                        cid=str(made.root),
-                        size=made.size,
+                        cid=str(made.exported.root),
+                        size=made.exported.size,
                         manifest=manifest,
                         since_ms=self.clock.now_ms(),
                     )

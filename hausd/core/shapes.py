@@ -299,13 +299,17 @@ class GcShape(Shape):
 
 
 class ExportShape(Shape):
-    """A finished room in one piece. ``cid`` is the UnixFS directory's; empty for an MP4."""
+    """A finished room in one piece. ``cid`` is the UnixFS directory's; empty for an MP4.
+
+    ``whole``: nothing of the recording is missing here, so every node that has it gives that CID.
+    """
 
     room: str
     format: str
     cid: str
     path: str
     bytes: int
+    whole: bool = True
 
 
 class ReloadShape(Shape):

@@ -87,6 +87,11 @@ class Announcer:
         self._gaps: list[TickGap] = []
 
     @property
+    def in_session(self) -> bool:
+        """Whether anything can be signed now."""
+        return self._session is not None
+
+    @property
     def manifest(self) -> CID:
         """The newest manifest."""
         return self._tree.cid
@@ -186,9 +191,9 @@ class Announcer:
         if self._session is not None and (self._ticks or self._parts):
             self._tick(ends_run=True)
 
-    def restore(self, records: Sequence[SegmentRecord]) -> None:
-        """Takes up segments recorded earlier, by their numbers."""
-        self._tree.append(*records)
+    def restore(self, records: Sequence[SegmentRecord]) -> tuple[Block, ...]:
+        """Takes up segments recorded earlier, by their numbers; gives the manifest's blocks."""
+        return tuple(self._tree.append(*records))
 
     def recorded(self, record: SegmentRecord, peak_bps: int, average_bps: int) -> tuple[Block, ...]:
         """Appends a recorded segment, signs the head; gives the manifest's new blocks."""

@@ -75,7 +75,7 @@ class Archive:
         if track is None:
             track = self._tracks[rendition.name] = _Track(rendition)
         # an origin elsewhere may cut longer segments than this node would
-        self._target_s = max(self._target_s, round(segment.duration_ms / 1000))
+        self._target_s = max(self._target_s, target_s(segment.duration_ms))
         track.rendition = rendition
         self._append(track, segment)
         track.count += 1
@@ -188,6 +188,12 @@ class Archive:
     @property
     def size(self) -> int:
         return sum(track.size for track in self._tracks.values())
+
+
+def target_s(longest_ms: int) -> int:
+    """The target duration of segments of which none is longer: the nearest second, at least 1
+    (RFC 8216bis, section 4.4.3.1)."""
+    return max(1, (longest_ms + 500) // 1000)
 
 
 def rank(variant: Variant) -> tuple[bool, int, int]:

@@ -219,8 +219,8 @@ class FollowedRoom(Attended):
         if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
             self._set_state(RoomState.WAITING)
         if self.state is RoomState.WAITING and silent_s >= _ENDED_AFTER_S:
-            self._set_state(RoomState.ENDED)
-            self._save()
+            self._come_to(RoomState.ENDED)
+            self._picturing.over()
 
     def _notice_missing(self) -> None:
         self._missing.set()

@@ -21,6 +21,7 @@ from hausd.core.manifest import SegmentRecord, encode_record
 from hausd.core.publishing import FeedOver, Publisher
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import rank
+from hausd.rooms.depicting import Depicting
 from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
@@ -82,7 +83,15 @@ class OriginRoom(Room):
         self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._session_began_ms = self._run_began_ms = 0
         """Where in the recording session and run began: sprites are placed by it."""
-        self._pictures: CID | None = None
+        self._depicting = Depicting(
+            record,
+            self.images,
+            self.announcer,
+            self.leaves,
+            self.recorder,
+            parts.store,
+            self._save,
+        )
         self._succession = Succession(self.notice)
         self._nursery: trio.Nursery | None = None
         self._arrival = trio.Event()
@@ -90,7 +99,7 @@ class OriginRoom(Room):
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         if self.images:
-            self._depict()
+            self._depicting.show()
         nursery.start_soon(self._measure)
         if self._parts.network is not None:
             nursery.start_soon(self.outlet.run, self._parts.network)
@@ -104,7 +113,7 @@ class OriginRoom(Room):
             self.stint.end("the node is stopping")
             await self.stint.done.wait()
         self.origin.end_run()
-        self._keep_pictures()
+        self._depicting.keep()
         await self.recorder.drained()
         await self._save_now()
 
@@ -114,7 +123,7 @@ class OriginRoom(Room):
             self.stint.end("the room was closed")
             await self.stint.done.wait()
         self.origin.end_run()
-        await self.recorder.drained()  # so that the last head names the whole recording
+        await self._prepare_end()
         self._end(RoomState.CLOSED)
         await self.recorder.drained()
         await self._save_now(strict=True)
@@ -184,8 +193,17 @@ class OriginRoom(Room):
         with trio.move_on_after(self._parts.settings.reconnect_s):
             await arrival.wait()
             return
-        if not self._stopping and self.record.state is RoomState.WAITING:
-            self._end(RoomState.ENDED)
+        await self._prepare_end()
+        if arrival.is_set() or self._stopping or self.record.state is not RoomState.WAITING:
+            return
+        self._end(RoomState.ENDED)
+
+    async def _prepare_end(self) -> None:
+        """So that the last head names the whole recording, and there is one: after a restart none
+        goes on that could sign it."""
+        await self.recorder.drained()
+        if self.record.sessions and not self.announcer.in_session:
+            self.announcer.begin_session(await self._new_session())
 
     def _worker_config(self) -> WorkerConfig:
         base = self._parts.settings.worker
@@ -199,18 +217,13 @@ class OriginRoom(Room):
 
     async def _begin_session(self) -> None:
         record = self.record
-        record.sessions += 1
         record.next_msn += _SPARE_MSN
         record.next_run += _SPARE_RUNS
         record.started_ms = record.started_ms or self._parts.clock.now_ms()
         target_s = self._gops.begin_session()
-        session = SessionId(record.sessions, int.from_bytes(self._parts.random_bytes(8), "big"))
         record.begun = {}
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
-        # On disk before the first signature (design, section 3: Session). Where the disk takes
-        # nothing, the session's random half alone keeps it apart from all others.
-        if await self._write_record() is not None:
-            self._unsaved.set()
+        session = await self._new_session()
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,
@@ -220,6 +233,16 @@ class OriginRoom(Room):
         )
         self.announcer.begin_session(session, target_s)
         log.info("session-began", room=self.id, session=str(session))
+
+    async def _new_session(self) -> SessionId:
+        """Is on disk before the first signature (design, section 3: Session). Where the disk takes
+        nothing, the session's random half alone keeps it apart from all others."""
+        self.record.sessions += 1
+        nonce = int.from_bytes(self._parts.random_bytes(8), "big")
+        session = SessionId(self.record.sessions, nonce)
+        if await self._write_record() is not None:
+            self._unsaved.set()
+        return session
 
     # -- a worker's words --
 
@@ -260,10 +283,7 @@ class OriginRoom(Room):
             case RunEnded():
                 self.origin.run_ended(message)
             case ImageMade():
-                cid = self.images.add(message, body, message.run_ms + self._run_began_ms)
-                if message.use == "storyboard":
-                    self.recorder.put(((cid, body),))
-                self._depict()
+                self._depicting.add(message, body, message.run_ms + self._run_began_ms)
             case Notice():
                 self.notice(message.code, message.text)
             case WorkerStats():
@@ -272,24 +292,6 @@ class OriginRoom(Room):
                     self._save()
             case Sandboxed():
                 self.sandbox = message
-
-    def _depict(self) -> None:
-        """Poster and storyboard for the next head. What changes soon others get from memory."""
-        (root, block), full = self.images.nodes(self.id)
-        aside = {root: block}
-        poster = self.images.poster
-        if poster is not None and isinstance(poster.body, tuple):
-            aside[poster.cid] = b"".join(poster.body)
-        self.leaves.set_aside(aside)
-        self.recorder.put(tuple(one for one in full if not self._parts.store.has(one[0])))
-        self.announcer.pictures = root
-        self._pictures = root
-
-    def _keep_pictures(self) -> None:
-        """For after a restart, and for who comes later."""
-        if self._pictures is not None:
-            self.recorder.put(self.leaves.aside)
-            self.record.pictures = str(self._pictures)
 
     def _on_crash(self, how: str) -> None:
         self.origin.end_run()
@@ -302,7 +304,9 @@ class OriginRoom(Room):
         for record in records:
             self.record.next_segment = max(self.record.next_segment, record.segment.number + 1)
         if records:
-            self.announcer.restore(records)
+            # what a crash cut short, or an eviction changed, is in no node that was written
+            blocks = self.announcer.restore(records)
+            self.recorder.put(tuple(one for one in blocks if not self._parts.store.has(one[0])))
 
     def _recorded(self, record: SegmentRecord) -> None:
         self.archive_of.add(record.rendition, record.segment)
@@ -344,7 +348,7 @@ class OriginRoom(Room):
     def _end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> None:
         self.origin.end()
         self._set_state(state)
-        self._keep_pictures()
+        self._depicting.keep()
         self.archive_of.ended = True
         self.recorder.put(self.announcer.end(state))
         self.record.manifest = str(self.announcer.manifest)

@@ -52,6 +52,13 @@ class Picturing:
             self._wanted = head.pictures, told_by, over
             self._came.set()
 
+    def over(self) -> None:
+        """The room is over, though its origin did not say so: what is shown is kept."""
+        if self._wanted is not None and self._kept != self._wanted[0]:
+            root, told_by, _ = self._wanted
+            self._wanted = root, told_by, True
+            self._came.set()
+
     async def run(self) -> None:
         """Fetches what heads link to, until cancelled."""
         while True:

@@ -48,6 +48,7 @@ class _CloseJob:
 @dataclass(slots=True)
 class _PutJob:
     blocks: tuple[tuple[CID, bytes], ...]
+    then: Callable[[], None] | None
 
 
 _Job = _PartJob | _CloseJob | _PutJob
@@ -92,10 +93,12 @@ class Recorder:
             return
         self._push(_CloseJob(record.key, nodes, record))
 
-    def put(self, blocks: tuple[tuple[CID, bytes], ...]) -> None:
-        """Queues small blocks."""
+    def put(
+        self, blocks: tuple[tuple[CID, bytes], ...], then: Callable[[], None] | None = None
+    ) -> None:
+        """Queues small blocks; ``then`` is called once they are on disk."""
         self._queued_bytes += sum(len(block) for _, block in blocks)
-        self._push(_PutJob(blocks))
+        self._push(_PutJob(blocks, then))
 
     async def run(self) -> None:
         """Writes what is queued, in order, until cancelled."""
@@ -114,6 +117,7 @@ class Recorder:
     async def _write(self, batch: list[_Job]) -> None:
         changes: list[tuple[_PartJob | _CloseJob, Append | Close]] = []
         puts: list[tuple[CID, bytes]] = []
+        put: list[Callable[[], None]] = []
         for job in batch:
             match job:
                 case _PartJob():
@@ -128,9 +132,12 @@ class Recorder:
                 case _PutJob():
                     self._queued_bytes -= sum(len(block) for _, block in job.blocks)
                     puts.extend(job.blocks)
+                    put += [job.then] if job.then is not None else []
         try:
             if puts:
                 await self.store.put(puts, self.room)
+            for then in put:
+                then()
             places = await self.store.write([change for _, change in changes]) if changes else []
         except RecordingStopped as stopped:
             self._stop(str(stopped))
