@@ -34,7 +34,7 @@ from hausd.rooms.ports import Network
 from hausd.rooms.pulling import Puller
 from hausd.rooms.records import RoomRecord, authority_of
 from hausd.rooms.room import RoomParts
-from hausd.wire.announce import Signed
+from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import TickChain
 from hausd.wire.statements import End, Head, Statement, Tick
 
@@ -72,6 +72,7 @@ class FollowedRoom(Attended):
         self._nursery: trio.Nursery | None = None
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
+        self._proven: Head | None = None
         self._scopes: dict[int, trio.CancelScope] = {}
         self._assemble()
 
@@ -277,10 +278,23 @@ class FollowedRoom(Attended):
                 self._archivist.over()
             self._save()
 
+    def proven(self, head: Head) -> None:
+        """The event's account names this manifest: as good as a head that is signed, so that a
+        recording is found where nobody of the room is left. ``n`` and ``session`` are as there."""
+        signed = self._follower.head
+        known = [self._proven, signed.statement if signed is not None else None]
+        if not all(advances(old, head) for old in known):
+            return
+        self._proven = head
+        self._archivist.head(Signed(head, b"", b""), None)
+        if self._chain.session is None and head.state in _OVER and self.state is not head.state:
+            self._set_state(head.state)
+
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement
         self.record.head = signed.encoded
-        self._archivist.head(signed, told_by)
+        if advances(self._proven, head):
+            self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
             self._set_state(head.state)  # it ended while nobody was here to hear it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hausd.core.cid import CID
 from hausd.core.errors import Problem
 from hausd.core.events import EventState, RoomEvent
 from hausd.core.ids import RoomId
@@ -15,6 +16,8 @@ EVENT = RoomId("4uQeVj5tqViQh7yWWGStvkEG1Zmhx6uasJtWCJziofM")
 
 class EventChain:
     """Implements ``rooms.ports.Chain``. ``reachable`` False: it does not answer."""
+
+    nonsense = CID.of(b"no manifest")
 
     def __init__(self) -> None:
         self.events: dict[RoomId, RoomEvent] = {}

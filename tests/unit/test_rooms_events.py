@@ -100,6 +100,39 @@ async def test_a_follower_goes_over_to_the_key_that_the_artist_names_anew(
             assert follower.room(room).state is RoomState.LIVE, "an older word changes nothing"
 
 
+async def test_a_recording_is_found_by_what_the_chain_says_of_its_manifest_alone(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = EventChain()
+    async with Stage(7, chain=chain) as stage:
+        origin, keeper = await stage.node("origin"), await stage.node("keeper")
+        late = await stage.node("late")
+        stage.swarm.link(origin.node, keeper.node)
+        stage.swarm.link(keeper.node, late.node)
+        room = await on_chain(origin, chain)
+        await keeper.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(33)
+        await trio.sleep(60)
+        said = keeper.followed(room)._follower.head
+        assert said is not None
+        stage.kill("origin")
+
+        async def nobody_answers(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(late.node, "ask", nobody_answers)
+        await late.rooms.follow(room)
+        await trio.sleep(30)
+        assert not late.room(room).archive_of.segments
+        older = replace(said.statement, n=said.statement.n - 1, manifest=chain.nonsense)
+        for head in (said.statement, older):
+            late.followed(room).proven(head)
+        await trio.sleep(60)
+        await same_archive(keeper, late, room)
+        assert late.room(room).state is RoomState.ENDED
+
+
 @pytest.mark.parametrize(("chain", "code"), [(None, "no-chain"), (EventChain(), "no-such-event")])
 async def test_an_event_that_cannot_be_looked_up_says_why(
     autojump_clock: trio.testing.MockClock, chain: EventChain | None, code: str
