@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(rich_markup_mode=None)
 
+_FORMS: dict[str, Literal["car", "mp4"]] = {".car": "car", ".mp4": "mp4"}
 _COLOURS = {"live": "green", "waiting": "yellow", "closed": "dim"}
 
 
@@ -187,18 +188,28 @@ def export(
     ctx: typer.Context,
     room: RoomName,
     form: Annotated[
-        Literal["unixfs", "car", "mp4"],
+        Literal["unixfs", "car", "mp4"] | None,
         typer.Option(
             "--format",
-            help="unixfs: a directory's CID; car: its blocks; mp4: a film.",
+            help="unixfs: a directory's CID; car: its blocks; mp4: a film. "
+            "By default what FILE ends with, else unixfs.",
+            show_default=False,
         ),
-    ] = "unixfs",
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Where a CAR or MP4 goes.")
     ] = "",
 ) -> None:
     """Puts a finished room into one piece."""
     here = Here.of(ctx)
+    if output and form is None:
+        form = _FORMS.get(Path(output).suffix.lower(), "unixfs")
+    if output and form == "unixfs":
+        raise typer.BadParameter(
+            "a directory's CID needs no file; end the name in .car or .mp4, or name a --format",
+            param_hint="--output",
+        )
+    form = form or "unixfs"
     whole = here.room_id(room)
     if form != "unixfs" and not output:
         output = f"{whole[:16]}.{form}"

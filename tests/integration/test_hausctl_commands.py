@@ -89,6 +89,8 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
         (("--home", "", "status"), "--home needs a directory; it was given an empty name"),
         (("top", "--interval", "fast"), "Invalid value for '--interval'"),
         (("rooms", "export", "x", "--format", "avi"), "Invalid value for '--format'"),
+        (("rooms", "export", "x", "-o", "film.avi"), "end the name in .car or .mp4"),
+        (("rooms", "export", "x", "-o", "film.mp4", "--format", "unixfs"), "needs no file"),
         (("status", "--frobnicate"), "No such option: --frobnicate"),
         (("status", "--home"), "--home needs a directory"),
     ],
@@ -180,6 +182,8 @@ async def test_an_export_goes_where_the_user_stands(tmp_path: Path) -> None:
         made = (await hausctl(tmp_path, *asked)).json
         assert made["path"] == str(Path.cwd() / "film.mp4")
         assert node.exported_to == [Path.cwd() / "film.mp4"]
+        made = (await hausctl(tmp_path, "rooms", "export", ROOM, "-o", "Film.MP4", "--json")).json
+        assert made["path"] == str(Path.cwd() / "Film.MP4"), "the name tells the format"
         said = await hausctl(tmp_path, "rooms", "export", ROOM)
         assert "bafybeiexample" in said.out
 
