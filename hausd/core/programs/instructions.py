@@ -1,0 +1,397 @@
+"""The programs' instructions, made from nouns: which accounts they take is worked out here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from solders.instruction import Instruction
+from solders.pubkey import Pubkey
+
+from hausd.core.cid import CID
+from hausd.core.ids import SessionId
+from hausd.core.programs.accounts import (
+    NOBODY,
+    EventAccount,
+    Programs,
+    SaleAccount,
+    Share,
+    TicketTier,
+    VaultAccount,
+)
+from hausd.core.programs.addresses import (
+    ASSOCIATED_TOKEN,
+    SYSTEM,
+    TOKEN_2022,
+    EventPlaces,
+    Pda,
+    config_place,
+    event_place,
+    ticket_place,
+    tip_place,
+    token_place,
+)
+from hausd.core.programs.idl import idl
+
+NONCE_BYTES = 16
+_TIER_NAME_BYTES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a pot is paid in: SOL (``mint`` is NOBODY), or one SPL token."""
+
+    mint: Pubkey = NOBODY
+    token_program: Pubkey = NOBODY
+
+    @classmethod
+    def of(cls, pot: EventAccount | SaleAccount | VaultAccount) -> Payment:
+        return cls(pot.mint, pot.token_program)
+
+    def accounts(self, payer_name: str, payer: Pubkey, pot_name: str, pot: Pubkey) -> _Accounts:
+        """The token accounts between a person and a pot; none where it is SOL."""
+        if self.mint == NOBODY:
+            return {}
+        return {
+            f"{payer_name}_tokens": token_place(payer, self.mint, self.token_program),
+            f"{pot_name}_tokens": token_place(pot, self.mint, self.token_program),
+            "mint": self.mint,
+            "token_program": self.token_program,
+        }
+
+
+SOL = Payment()
+_Accounts = dict[str, Pubkey]
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """What an event begins with. Times are seconds since 1970, ``tip_extension`` seconds."""
+
+    title: str
+    starts_at: int
+    scheduled_end: int
+    tip_extension: int
+    stream_authority: Pubkey
+    metadata: CID
+    payment: Payment = SOL
+
+
+class Builder:
+    """Makes instructions for the programs of one chain."""
+
+    def __init__(self, programs: Programs) -> None:
+        self.programs = programs
+
+    # -- EventFactory --
+
+    def create_event(self, artist: Pubkey, nonce: bytes, new: NewEvent) -> Instruction:
+        """Makes the event with its RTA, sale and vault."""
+        event = event_place(self.programs, artist, nonce)
+        places = EventPlaces.of(self.programs, event.address)
+        accounts = {
+            "artist": artist,
+            "config": config_place(self.programs).address,
+            "event": event.address,
+            "checkpoint": places.checkpoint.address,
+            "rta_mint": places.rta_mint.address,
+            "escrow": places.escrow.address,
+            "sale": places.sale.address,
+            "vault": places.vault.address,
+            "ticket_program": self.programs.ticket_factory,
+            "tipping_program": self.programs.live_tipping,
+            "token2022": TOKEN_2022,
+            "system_program": SYSTEM,
+        }
+        if new.payment.mint != NOBODY:
+            mint, tokens = new.payment.mint, new.payment.token_program
+            accounts |= {
+                "mint": mint,
+                "token_program": tokens,
+                "sale_tokens": token_place(places.sale.address, mint, tokens),
+                "vault_tokens": token_place(places.vault.address, mint, tokens),
+            }
+        return self._events(
+            "create_event",
+            accounts,
+            nonce=nonce,
+            event_bump=event.bump,
+            checkpoint_bump=places.checkpoint.bump,
+            rta_bump=places.rta_mint.bump,
+            escrow_bump=places.escrow.bump,
+            sale_bump=places.sale.bump,
+            vault_bump=places.vault.bump,
+            starts_at=new.starts_at,
+            scheduled_end=new.scheduled_end,
+            tip_extension=new.tip_extension,
+            stream_authority=new.stream_authority,
+            metadata=bytes(new.metadata),
+            title=new.title,
+            uri=f"ipfs://{new.metadata}",
+        )
+
+    def add_tier(self, artist: Pubkey, event: Pubkey, tier: TicketTier) -> Instruction:
+        """Adds a kind of ticket to an event that is a draft still."""
+        accounts = {
+            "artist": artist,
+            "event": event,
+            "sale": self._places(event).sale.address,
+            "ticket_program": self.programs.ticket_factory,
+        }
+        fields = {
+            "price": tier.price,
+            "supply": tier.supply,
+            "per_wallet": tier.per_wallet,
+            "sale_start": tier.sale_start,
+            "sale_end": tier.sale_end,
+            "transferable": tier.transferable,
+            "refundable_until": tier.refundable_until,
+            "name": tier.name.encode().ljust(_TIER_NAME_BYTES, b"\0"),
+        }
+        return self._events("add_tier", accounts, tier=fields)
+
+    def set_split(self, artist: Pubkey, event: Pubkey, shares: Sequence[Share]) -> Instruction:
+        """Shares the pots; the artist gets what is left."""
+        payees = tuple({"payee": share.payee, "bps": share.bps} for share in shares)
+        accounts = {"artist": artist, "event": event}
+        return self._events("set_split", accounts, payees=payees)
+
+    def open_event(self, artist: Pubkey, event: Pubkey) -> Instruction:
+        """Opens sale and tips."""
+        return self._events("open", {"artist": artist} | self._with_pots(event))
+
+    def set_metadata(self, artist: Pubkey, event: Pubkey, cid: CID) -> Instruction:
+        accounts = {"artist": artist, "event": event}
+        return self._events("set_metadata", accounts, cid=bytes(cid))
+
+    def set_schedule(
+        self, artist: Pubkey, event: Pubkey, starts_at: int, scheduled_end: int
+    ) -> Instruction:
+        accounts = {
+            "artist": artist,
+            "event": event,
+            "vault": self._places(event).vault.address,
+            "tipping_program": self.programs.live_tipping,
+        }
+        times = {"starts_at": starts_at, "scheduled_end": scheduled_end}
+        return self._events("set_schedule", accounts, **times)
+
+    def set_stream_authority(self, artist: Pubkey, event: Pubkey, new: Pubkey) -> Instruction:
+        checkpoint = self._places(event).checkpoint.address
+        accounts = {"artist": artist, "event": event, "checkpoint": checkpoint}
+        return self._events("set_stream_authority", accounts, new=new)
+
+    def go_live(self, signer: Pubkey, event: Pubkey) -> Instruction:
+        """By the artist or the stream authority."""
+        return self._events("go_live", {"signer": signer, "event": event})
+
+    def checkpoint(
+        self, authority: Pubkey, event: Pubkey, manifest: CID, session: SessionId, sequence: int
+    ) -> Instruction:
+        """Writes the newest manifest down; only ever moves forward."""
+        accounts = {
+            "stream_authority": authority,
+            "checkpoint": self._places(event).checkpoint.address,
+        }
+        return self._events(
+            "checkpoint",
+            accounts,
+            manifest=bytes(manifest),
+            session_counter=session.counter,
+            session_random=session.nonce,
+            sequence=sequence,
+        )
+
+    def set_recording(self, signer: Pubkey, event: Pubkey, cid: CID) -> Instruction:
+        """Tells the CID of the finished directory."""
+        return self._events("set_recording", {"signer": signer, "event": event}, cid=bytes(cid))
+
+    def end_event(self, signer: Pubkey, event: Pubkey) -> Instruction:
+        return self._events("end_event", {"signer": signer} | self._with_pots(event))
+
+    def finalize(self, cranker: Pubkey, event: Pubkey) -> Instruction:
+        """Settles both pots and records the winner."""
+        return self._events("finalize", {"cranker": cranker} | self._with_pots(event))
+
+    def deliver_rta(self, cranker: Pubkey, event: Pubkey, recipient: Pubkey) -> Instruction:
+        """Gives the RTA to whom it belongs; can be repeated until it succeeds."""
+        places = self._places(event)
+        mint = places.rta_mint.address
+        accounts = {
+            "cranker": cranker,
+            "event": event,
+            "rta_mint": mint,
+            "escrow": places.escrow.address,
+            "recipient": recipient,
+            "recipient_ata": token_place(recipient, mint, TOKEN_2022),
+            "token2022": TOKEN_2022,
+            "associated_token_program": ASSOCIATED_TOKEN,
+            "system_program": SYSTEM,
+        }
+        return self._events("deliver_rta", accounts)
+
+    def set_rta_recipient(self, winner: Pubkey, event: Pubkey, new: Pubkey) -> Instruction:
+        return self._events("set_rta_recipient", {"winner": winner, "event": event}, new=new)
+
+    def cancel(self, artist: Pubkey, event: Pubkey) -> Instruction:
+        """Calls an event off: tickets and tips can be refunded then."""
+        return self._events("cancel", {"artist": artist} | self._with_pots(event))
+
+    # -- TicketFactory --
+
+    def buy(
+        self,
+        buyer: Pubkey,
+        event: Pubkey,
+        holder: Pubkey,
+        *,
+        tier: int,
+        count: int,
+        max_price: int,
+        payment: Payment = SOL,
+    ) -> Instruction:
+        """Buys tickets, for oneself or another; ``max_price`` is for one ticket."""
+        ticket, sale = self._ticket(event, holder), self._places(event).sale.address
+        accounts = {
+            "buyer": buyer,
+            "sale": sale,
+            "ticket": ticket.address,
+            "holder": holder,
+            "system_program": SYSTEM,
+        } | payment.accounts("buyer", buyer, "sale", sale)
+        return self._tickets(
+            "buy", accounts, tier=tier, count=count, max_price=max_price, bump=ticket.bump
+        )
+
+    def gift(
+        self, artist: Pubkey, event: Pubkey, holder: Pubkey, tier: int, count: int
+    ) -> Instruction:
+        """Puts somebody on the guest list."""
+        ticket = self._ticket(event, holder)
+        accounts = {
+            "artist": artist,
+            "sale": self._places(event).sale.address,
+            "ticket": ticket.address,
+            "holder": holder,
+            "system_program": SYSTEM,
+        }
+        return self._tickets("gift", accounts, tier=tier, count=count, bump=ticket.bump)
+
+    def transfer(
+        self, holder: Pubkey, event: Pubkey, to: Pubkey, tier: int, count: int
+    ) -> Instruction:
+        """Passes tickets on."""
+        target = self._ticket(event, to)
+        accounts = {
+            "holder": holder,
+            "sale": self._places(event).sale.address,
+            "from_ticket": self._ticket(event, holder).address,
+            "to_ticket": target.address,
+            "to": to,
+            "system_program": SYSTEM,
+        }
+        return self._tickets("transfer", accounts, tier=tier, count=count, bump=target.bump)
+
+    def refund_ticket(
+        self,
+        holder: Pubkey,
+        event: Pubkey,
+        rent_payer: Pubkey,
+        tier: int,
+        count: int,
+        payment: Payment = SOL,
+    ) -> Instruction:
+        """Gives tickets back for what was paid."""
+        sale = self._places(event).sale.address
+        accounts = {
+            "holder": holder,
+            "sale": sale,
+            "ticket": self._ticket(event, holder).address,
+            "rent_payer": rent_payer,
+        } | payment.accounts("holder", holder, "sale", sale)
+        return self._tickets("refund", accounts, tier=tier, count=count)
+
+    def claim_sale(
+        self, event: Pubkey, payee: Pubkey, index: int, payment: Payment = SOL
+    ) -> Instruction:
+        """Pays a payee of the sale what it is owed; anyone may ask for it."""
+        sale = self._places(event).sale.address
+        accounts = {"sale": sale, "payee": payee} | payment.accounts("payee", payee, "sale", sale)
+        return self._tickets("claim", accounts, index=index)
+
+    # -- LiveTipping --
+
+    def open_record(self, payer: Pubkey, event: Pubkey, tipper: Pubkey) -> Instruction:
+        """Makes the account that counts what a tipper gives."""
+        vault = self._places(event).vault.address
+        record = tip_place(self.programs, vault, tipper)
+        accounts = {
+            "payer": payer,
+            "vault": vault,
+            "record": record.address,
+            "tipper": tipper,
+            "system_program": SYSTEM,
+        }
+        return self._tips("open_record", accounts, bump=record.bump)
+
+    def tip(
+        self, tipper: Pubkey, event: Pubkey, amount: int, message: str, payment: Payment = SOL
+    ) -> Instruction:
+        """Tips; the tipper's record has to be open."""
+        vault = self._places(event).vault.address
+        accounts = {
+            "tipper": tipper,
+            "vault": vault,
+            "record": tip_place(self.programs, vault, tipper).address,
+            "system_program": SYSTEM,
+        } | payment.accounts("tipper", tipper, "vault", vault)
+        return self._tips("tip", accounts, amount=amount, message=message)
+
+    def claim_tips(
+        self, event: Pubkey, payee: Pubkey, index: int, payment: Payment = SOL
+    ) -> Instruction:
+        """Pays a payee of the tips what it is owed; anyone may ask for it."""
+        vault = self._places(event).vault.address
+        accounts = {"vault": vault, "payee": payee}
+        accounts |= payment.accounts("payee", payee, "vault", vault)
+        return self._tips("claim", accounts, index=index)
+
+    def refund_tips(
+        self, tipper: Pubkey, event: Pubkey, rent_payer: Pubkey, payment: Payment = SOL
+    ) -> Instruction:
+        """Gives back what was tipped to a cancelled event."""
+        vault = self._places(event).vault.address
+        accounts = {
+            "tipper": tipper,
+            "vault": vault,
+            "record": tip_place(self.programs, vault, tipper).address,
+            "rent_payer": rent_payer,
+        } | payment.accounts("tipper", tipper, "vault", vault)
+        return self._tips("refund", accounts)
+
+    # -- the details --
+
+    def _places(self, event: Pubkey) -> EventPlaces:
+        return EventPlaces.of(self.programs, event)
+
+    def _ticket(self, event: Pubkey, holder: Pubkey) -> Pda:
+        return ticket_place(self.programs, event, holder)
+
+    def _with_pots(self, event: Pubkey) -> _Accounts:
+        places = self._places(event)
+        return {
+            "event": event,
+            "sale": places.sale.address,
+            "vault": places.vault.address,
+            "ticket_program": self.programs.ticket_factory,
+            "tipping_program": self.programs.live_tipping,
+        }
+
+    def _events(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
+        return idl("event_factory").build(self.programs.event_factory, name, accounts, arguments)
+
+    def _tickets(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
+        return idl("ticket_factory").build(self.programs.ticket_factory, name, accounts, arguments)
+
+    def _tips(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
+        return idl("live_tipping").build(self.programs.live_tipping, name, accounts, arguments)
