@@ -265,6 +265,12 @@ def account_mark(kind: type) -> bytes:
     return idl(of).accounts[name].discriminator
 
 
+def program_of(kind: type, programs: Programs) -> Pubkey:
+    """The program that accounts of this kind belong to."""
+    found: Pubkey = getattr(programs, _KINDS[kind][0])
+    return found
+
+
 def padded_text(raw: bytes) -> str:
     """UTF-8 padded with zeros. Raises UnicodeDecodeError."""
     return raw.rstrip(b"\0").decode()

@@ -56,6 +56,14 @@ def message_of(
     return message
 
 
+def writable(message: Message) -> list[Pubkey]:
+    """The accounts that a message may change."""
+    header, keys = message.header, message.account_keys
+    signers = header.num_required_signatures
+    signed = keys[: signers - header.num_readonly_signed_accounts]
+    return signed + keys[signers : len(keys) - header.num_readonly_unsigned_accounts]
+
+
 def transfer(payer: Pubkey, to: Pubkey, lamports: int) -> Instruction:
     """Moves SOL."""
     data = struct.pack("<IQ", _SYSTEM_TRANSFER, lamports)

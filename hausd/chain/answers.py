@@ -1,0 +1,86 @@
+"""The shapes of Solana's JSON-RPC answers, as far as they are used.
+
+Source: https://solana.com/docs/rpc. Fields that are not named here are passed over.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import Meta, Struct
+
+U64 = Annotated[int, Meta(ge=0)]
+Slot = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Address = Annotated[str, Meta(min_length=32, max_length=44, pattern="^[1-9A-HJ-NP-Za-km-z]*$")]
+SignatureText = Annotated[
+    str, Meta(min_length=64, max_length=88, pattern="^[1-9A-HJ-NP-Za-km-z]*$")
+]
+Commitment = Literal["processed", "confirmed", "finalized"]
+T = TypeVar("T")
+
+
+class Context(Struct):
+    slot: Slot
+
+
+class Valued(Struct, Generic[T]):
+    """A value with the slot at which it was so."""
+
+    context: Context
+    value: T
+
+
+class RawAccount(Struct):
+    lamports: U64
+    owner: Address
+    data: tuple[str, Literal["base64"]]
+    executable: bool
+
+
+class KeyedAccount(Struct):
+    pubkey: Address
+    account: RawAccount
+
+
+class LatestBlockhash(Struct, rename="camel"):
+    blockhash: Address
+    last_valid_block_height: Slot
+
+
+class SignatureStatus(Struct, rename="camel"):
+    slot: Slot
+    err: Any = None
+    confirmation_status: Commitment | None = None
+
+
+class Simulation(Struct, rename="camel"):
+    err: Any = None
+    logs: list[str] | None = None
+    units_consumed: U64 | None = None
+
+
+class PriorityFee(Struct, rename="camel"):
+    slot: Slot
+    prioritization_fee: U64
+
+
+class SignatureInfo(Struct, rename="camel"):
+    signature: SignatureText
+    slot: Slot
+    err: Any = None
+    block_time: int | None = None
+    confirmation_status: Commitment | None = None
+
+
+class TransactionMeta(Struct, rename="camel"):
+    fee: U64
+    err: Any = None
+    log_messages: list[str] | None = None
+    compute_units_consumed: U64 | None = None
+
+
+class TransactionRecord(Struct, rename="camel"):
+    slot: Slot
+    transaction: tuple[str, Literal["base64"]]
+    meta: TransactionMeta | None = None
+    block_time: int | None = None

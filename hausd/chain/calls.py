@@ -1,0 +1,147 @@
+"""One JSON-RPC call to one endpoint: bounded, and every failure in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+import trio
+
+from hausd.chain.metrics import CALL_FAULTS, CALL_S
+from hausd.core.clock import Clock
+from hausd.policy.gateways import pause_s
+
+MAX_ANSWER_BYTES = 32 << 20
+_MAX_WORDS = 300
+_UNHEALTHY = {
+    -32004: "it has not that block yet",
+    -32005: "it says itself that it is behind",
+    -32014: "it has not that block yet",
+    -32016: "it is behind what was seen already",
+    -32603: "it failed",
+}
+"""Error codes that another endpoint may answer better. Source: custom_error.rs of Agave's RPC."""
+T = TypeVar("T")
+
+
+class RpcError(Exception):
+    """The chain refuses a call. ``data`` is untrusted, as its error gives it."""
+
+    def __init__(self, code: int, message: str, data: object = None) -> None:
+        super().__init__(f"{message} ({code})")
+        self.code = code
+        self.message = message
+        self.data = data
+
+
+class TryAnother(Exception):
+    """An endpoint could not answer: ``because`` in plain words, ``kind`` for the metrics.
+
+    ``rest_s`` is what it asks to be left alone for, 0 where it asks nothing.
+    """
+
+    def __init__(self, because: str, kind: str, rest_s: float = 0.0) -> None:
+        super().__init__(because)
+        self.because = because
+        self.kind = kind
+        self.rest_s = rest_s
+
+
+class _ErrorBody(msgspec.Struct):
+    code: int
+    message: str = ""
+    data: Any = None
+
+
+class _Envelope(msgspec.Struct):
+    id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    error: _ErrorBody | None = None
+
+
+_decoder = msgspec.json.Decoder(_Envelope)
+
+
+def endpoint_name(url: str) -> str:
+    """What logs and metrics call an endpoint: its host. The rest of a URL may hold a secret."""
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+
+
+class Endpoint:
+    """One RPC endpoint."""
+
+    def __init__(self, http: httpx.AsyncClient, url: str, clock: Clock) -> None:
+        self.name = endpoint_name(url)
+        self._http = http
+        self._url = url
+        self._clock = clock
+        self._calls = 0
+
+    async def call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
+        """Asks, and checks the answer's shape. Raises TryAnother and RpcError."""
+        begun_s = trio.current_time()
+        try:
+            answer = await self._call(method, parameters, kind)
+        except TryAnother as fault:
+            CALL_FAULTS.labels(self.name, fault.kind).inc()
+            raise
+        CALL_S.labels(self.name).observe(trio.current_time() - begun_s)
+        return answer
+
+    async def _call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
+        self._calls += 1
+        number = self._calls
+        asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+        status, untrusted, rest_s = await self._exchange(msgspec.json.encode(asked))
+        if status == 429:
+            raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
+        try:
+            envelope = _decoder.decode(untrusted)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if status != 200:
+                raise TryAnother(f"it answers HTTP {status}", "http", rest_s) from None
+            raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
+        if (error := envelope.error) is not None:
+            if error.code in _UNHEALTHY:
+                raise TryAnother(_UNHEALTHY[error.code], "behind")
+            if error.code == 429:
+                raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
+            raise RpcError(error.code, words(error.message), error.data)
+        if status != 200:
+            raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
+        if envelope.id != number:
+            raise TryAnother("it answers another question", "nonsense")
+        try:
+            return msgspec.json.decode(envelope.result, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+            said = f"its answer to {method} has not the right shape: {fault}"
+            raise TryAnother(said, "nonsense") from None
+
+    async def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
+        headers = {"content-type": "application/json"}
+        try:
+            async with self._http.stream(
+                "POST", self._url, content=body, headers=headers
+            ) as answer:
+                received = bytearray()
+                async for piece in answer.aiter_bytes():
+                    received += piece
+                    if len(received) > MAX_ANSWER_BYTES:
+                        raise TryAnother("its answer is too large", "nonsense")
+                asked_s = pause_s(answer.headers.get("retry-after"), self._clock.now_ms() / 1000)
+                return answer.status_code, bytes(received), asked_s
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise TryAnother("it can't be reached", "unreachable") from None
+        except httpx.TimeoutException:
+            raise TryAnother("it did not answer in time", "slow") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as fault:
+            raise TryAnother(f"the connection failed ({type(fault).__name__})", "broken") from None
+
+
+def words(untrusted: str) -> str:
+    """What an endpoint says, on one short line."""
+    return " ".join("".join(c if c.isprintable() else " " for c in untrusted).split())[:_MAX_WORDS]

@@ -1,0 +1,371 @@
+"""The chain as the rest of the house asks it: typed, every answer checked at one door."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from solders.hash import Hash, ParseHashError
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.transaction import VersionedTransaction
+
+from hausd.chain.answers import (
+    U64,
+    Commitment,
+    KeyedAccount,
+    LatestBlockhash,
+    PriorityFee,
+    RawAccount,
+    SignatureInfo,
+    SignatureStatus,
+    Simulation,
+    Slot,
+    TransactionRecord,
+    Valued,
+)
+from hausd.chain.calls import TryAnother
+from hausd.chain.pool import Pool
+from hausd.core.programs.accounts import (
+    AccountError,
+    PlatformConfig,
+    Programs,
+    account_mark,
+    account_size,
+    program_of,
+    read_account,
+)
+from hausd.core.programs.addresses import config_place
+from hausd.telemetry import count_swallowed
+
+MAX_ACCOUNTS_AT_ONCE = 100
+MAX_STATUSES_AT_ONCE = 256
+MAX_SIGNATURES_AT_ONCE = 1000
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account's bytes, which are not looked into yet."""
+
+    address: Pubkey
+    owner: Pubkey
+    lamports: int
+    untrusted_data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Something read of the chain, with the slot at which it was so."""
+
+    slot: int
+    accounts: tuple[Account | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a transaction would do now. ``untrusted_error`` is None where it would succeed."""
+
+    untrusted_error: object
+    untrusted_logs: tuple[str, ...]
+    units: int
+
+
+class ChainClient:
+    """Reads the chain, and hands it signed transactions.
+
+    Every method may raise Unavailable (no endpoint answers) and RpcError (the chain refuses).
+    ``least_slot`` is a state that was seen confirmed: nothing older is taken for an answer.
+    """
+
+    def __init__(self, pool: Pool, programs: Programs) -> None:
+        self.pool = pool
+        self.programs = programs
+        self.least_slot = 0
+
+    # -- accounts --
+
+    async def accounts(
+        self, addresses: Sequence[Pubkey], commitment: Commitment = "confirmed"
+    ) -> Seen:
+        """Accounts in the order of the addresses; None where there is none."""
+        found: list[Account | None] = []
+        slots: list[int] = []
+        for some in _portions(addresses, MAX_ACCOUNTS_AT_ONCE):
+            seen = await self._valued(
+                "getMultipleAccounts",
+                [[str(address) for address in some], self._options(commitment, encoding="base64")],
+                Valued[list[RawAccount | None]],
+                partial(_accounts, some),
+                commitment,
+            )
+            found += seen.accounts
+            slots.append(seen.slot)
+        return Seen(min(slots, default=0), tuple(found))
+
+    async def read(
+        self, kind: type[T], address: Pubkey, commitment: Commitment = "confirmed"
+    ) -> T | None:
+        """An account of ours; None where there is none. Raises AccountError where it is not one."""
+        (found,) = (await self.accounts([address], commitment)).accounts
+        return None if found is None else self.checked(kind, found)
+
+    def checked(self, kind: type[T], account: Account) -> T:
+        """The door. Raises AccountError."""
+        program = program_of(kind, self.programs)
+        return read_account(kind, account.address, program, account.owner, account.untrusted_data)
+
+    async def all(
+        self, kind: type[T], filters: Sequence[tuple[int, Pubkey]] = ()
+    ) -> tuple[int, list[T]]:
+        """Every account of a kind, with the slot; those that can't be read are counted and left.
+
+        ``filters``: offsets at which an address has to stand.
+        """
+        wanted: list[dict[str, object]] = [
+            {"dataSize": account_size(kind)},
+            {"memcmp": _memcmp(0, account_mark(kind))},
+        ]
+        wanted += [{"memcmp": _memcmp(at, bytes(address))} for at, address in filters]
+        options = self._options("confirmed", encoding="base64", withContext=True, filters=wanted)
+        slot, accounts = await self._valued(
+            "getProgramAccounts",
+            [str(program_of(kind, self.programs)), options],
+            Valued[list[KeyedAccount]],
+            _keyed,
+        )
+        return slot, list(self._read_all(kind, accounts))
+
+    def _read_all(self, kind: type[T], accounts: Sequence[Account]) -> Iterator[T]:
+        for account in accounts:
+            try:
+                yield self.checked(kind, account)
+            except AccountError as fault:
+                count_swallowed("chain.account", fault)
+
+    async def platform(self) -> PlatformConfig | None:
+        """EventFactory's configuration; None where the programs are not on this chain."""
+        return await self.read(PlatformConfig, config_place(self.programs).address)
+
+    async def balance(self, address: Pubkey) -> int:
+        """Lamports."""
+        parameters = [str(address), self._options("confirmed")]
+        return await self._valued("getBalance", parameters, Valued[U64], _value)
+
+    # -- the chain itself --
+
+    async def genesis(self) -> str:
+        """The chain's genesis hash."""
+        if not self.pool.genesis:
+            await self.slot()
+        return self.pool.genesis
+
+    async def slot(self, commitment: Commitment = "confirmed") -> int:
+        return await self.pool.call("getSlot", [{"commitment": commitment}], Slot)
+
+    async def block_height(self, commitment: Commitment) -> int:
+        return await self.pool.call("getBlockHeight", [{"commitment": commitment}], Slot)
+
+    async def blockhash(self) -> tuple[Hash, int]:
+        """A blockhash to sign with, and the last block height at which it is good."""
+        options = self._options("confirmed")
+        return await self._valued(
+            "getLatestBlockhash", [options], Valued[LatestBlockhash], _blockhash
+        )
+
+    async def rent(self, size: int) -> int:
+        """Lamports that an account of so many bytes has to keep."""
+        return await self.pool.call("getMinimumBalanceForRentExemption", [size], U64)
+
+    async def priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
+        """What recent transactions that wrote these accounts bid for a unit, micro-lamports."""
+        names = [str(address) for address in writable[:MAX_ACCOUNTS_AT_ONCE]]
+        answer = await self.pool.call("getRecentPrioritizationFees", [names], list[PriorityFee])
+        return [each.prioritization_fee for each in answer]
+
+    # -- transactions --
+
+    async def rehearse(self, transaction: bytes) -> Rehearsal:
+        """Runs a transaction without sending it; signatures and blockhash don't matter."""
+        text = base64.b64encode(transaction).decode()
+        options = self._options(
+            "confirmed", encoding="base64", sigVerify=False, replaceRecentBlockhash=True
+        )
+        value = await self._valued(
+            "simulateTransaction", [text, options], Valued[Simulation], _value
+        )
+        return Rehearsal(value.err, tuple(value.logs or ()), value.units_consumed or 0)
+
+    async def submit(self, transaction: bytes, signature: Signature) -> None:
+        """Hands over a signed transaction, the same one as often as wanted, without rehearsal."""
+        text = base64.b64encode(transaction).decode()
+        options: dict[str, object] = {
+            "encoding": "base64",
+            "skipPreflight": True,
+            "maxRetries": 0,  # sending again is this node's own doing
+        }
+        await self.pool.read(
+            "sendTransaction", [text, options], str, partial(_same_signature, signature)
+        )
+
+    async def statuses(
+        self, signatures: Sequence[Signature], *, search: bool = False
+    ) -> list[SignatureStatus | None]:
+        """What became of transactions; ``search``: older ones too."""
+        found: list[SignatureStatus | None] = []
+        for some in _portions(signatures, MAX_STATUSES_AT_ONCE):
+            names = [str(signature) for signature in some]
+            found += await self.pool.read(
+                "getSignatureStatuses",
+                [names, {"searchTransactionHistory": search}],
+                Valued[list[SignatureStatus | None]],
+                partial(_all_of, len(names)),
+            )
+        return found
+
+    async def known_anywhere(self, signature: Signature, least_slot: int) -> bool:
+        """Whether any endpoint knows a transaction, each asked for a state not before the slot.
+
+        One that can't tell is asked again, a few times; Unavailable where it never can.
+        """
+        parameters = [[str(signature)], {"searchTransactionHistory": True}]
+        kind = Valued[list[SignatureStatus | None]]
+        told = await self.pool.everyone(
+            "getSignatureStatuses", parameters, kind, partial(_all_of, 1), least_slot
+        )
+        return any(statuses[0] is not None for statuses in told)
+
+    async def signatures_for(
+        self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
+    ) -> list[SignatureInfo]:
+        """Transactions that name an address, the newest first."""
+        options: dict[str, object] = {"limit": limit, "commitment": "confirmed"}
+        options |= {"before": before} if before else {}
+        options |= {"until": until} if until else {}
+        parameters = [str(address), options]
+        found = await self.pool.call("getSignaturesForAddress", parameters, list[SignatureInfo])
+        return found[:limit]
+
+    async def transaction(
+        self, signature: str, commitment: Commitment = "confirmed"
+    ) -> TransactionRecord | None:
+        """A transaction with its log; None where the chain does not know it (any more).
+
+        Its bytes have to be those that the signature is of.
+        """
+        options = {
+            "encoding": "base64",
+            "commitment": commitment,
+            "maxSupportedTransactionVersion": 0,
+        }
+        return await self.pool.read(
+            "getTransaction",
+            [signature, options],
+            TransactionRecord | None,  # type: ignore[arg-type] # msgspec takes unions for types
+            partial(_is_of, signature),
+        )
+
+    # -- the details --
+
+    def _options(self, commitment: Commitment, **more: object) -> dict[str, object]:
+        options: dict[str, object] = {"commitment": commitment, **more}
+        if self.least_slot and commitment != "finalized":
+            options["minContextSlot"] = self.least_slot
+        return options
+
+    async def _valued(
+        self,
+        method: str,
+        parameters: Sequence[object],
+        kind: type[T],
+        check: Callable[[T], R],
+        commitment: Commitment = "confirmed",
+    ) -> R:
+        least = self.least_slot if commitment != "finalized" else 0
+        return await self.pool.read(method, parameters, kind, check, least)
+
+
+def _value(answer: Valued[T]) -> T:
+    return answer.value
+
+
+def _portions(every: Sequence[T], count: int) -> Iterator[Sequence[T]]:
+    for begin in range(0, len(every), count):
+        yield every[begin : begin + count]
+
+
+def _memcmp(offset: int, data: bytes) -> dict[str, object]:
+    return {"offset": offset, "bytes": base64.b64encode(data).decode(), "encoding": "base64"}
+
+
+# -- what an answer has to be, or another endpoint is asked --
+
+
+def _accounts(asked: Sequence[Pubkey], answer: Valued[list[RawAccount | None]]) -> Seen:
+    if len(answer.value) != len(asked):
+        raise TryAnother("it answers for another number of accounts", "nonsense")
+    accounts = [
+        None if raw is None else _account(address, raw)
+        for address, raw in zip(asked, answer.value, strict=True)
+    ]
+    return Seen(answer.context.slot, tuple(accounts))
+
+
+def _keyed(answer: Valued[list[KeyedAccount]]) -> tuple[int, list[Account]]:
+    accounts = [_account(_address(each.pubkey), each.account) for each in answer.value]
+    return answer.context.slot, accounts
+
+
+def _account(address: Pubkey, untrusted: RawAccount) -> Account:
+    try:
+        data = base64.b64decode(untrusted.data[0], validate=True)
+    except (binascii.Error, ValueError):
+        raise TryAnother("it gives an account that is no base64", "nonsense") from None
+    return Account(address, _address(untrusted.owner), untrusted.lamports, data)
+
+
+def _address(untrusted: str) -> Pubkey:
+    try:
+        return Pubkey.from_string(untrusted)
+    except ValueError:
+        raise TryAnother("it names an address that is none", "nonsense") from None
+
+
+def _blockhash(answer: Valued[LatestBlockhash]) -> tuple[Hash, int]:
+    try:
+        blockhash = Hash.from_string(answer.value.blockhash)
+    except (ValueError, ParseHashError):
+        raise TryAnother("it gives a blockhash that is none", "nonsense") from None
+    return blockhash, answer.value.last_valid_block_height
+
+
+def _same_signature(signature: Signature, told: str) -> None:
+    if told != str(signature):
+        raise TryAnother("it names another signature than it was given", "lying")
+
+
+def _all_of(
+    count: int, answer: Valued[list[SignatureStatus | None]]
+) -> list[SignatureStatus | None]:
+    if len(answer.value) != count:
+        raise TryAnother("it answers for another number of signatures", "nonsense")
+    return answer.value
+
+
+def _is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord | None:
+    """A transaction's own bytes have to bear the signature, by its payer."""
+    if found is None:
+        return None
+    try:
+        read = VersionedTransaction.from_bytes(base64.b64decode(found.transaction[0]))
+        genuine = str(read.signatures[0]) == signature and read.verify_with_results()[0]
+    except (ValueError, IndexError):
+        genuine = False
+    if not genuine:
+        raise TryAnother("it gives another transaction than was asked for", "lying")
+    return found

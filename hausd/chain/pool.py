@@ -1,0 +1,264 @@
+"""Several endpoints as one: who is asked first, who rests, who is behind or of another chain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+import httpx
+import structlog
+import tenacity
+import trio
+
+from hausd import __version__
+from hausd.chain.answers import Valued
+from hausd.chain.calls import Endpoint, RpcError, TryAnother
+from hausd.chain.metrics import SLOT_LAG
+from hausd.core.clock import Clock
+from hausd.core.errors import Problem
+from hausd.policy.endpoints import LONGEST_REST_S, Standing, leaps, order, rest_s
+
+ROUNDS = 4
+"""How often all endpoints are tried before a call fails."""
+LOOK_S = 10.0
+"""How often endpoints that are not asked anyway are asked for their slot."""
+_CONNECT_S = 5.0
+_LONGEST_PAUSE_S = 8.0
+_LATENCY_WEIGHT = 0.2
+T = TypeVar("T")
+R = TypeVar("R")
+log = structlog.get_logger("hausd.chain")
+
+
+class Unavailable(Problem):
+    """No endpoint answers; the message says what each one's trouble is."""
+
+    def __init__(self, because: str) -> None:
+        hint = "look at chain.rpc_url; hausctl doctor shows each endpoint"
+        super().__init__("chain-unavailable", f"the chain can't be asked: {because}", hint, 503)
+
+
+class _RoundFailed(Exception):
+    """No endpoint could answer this time. ``rest_s`` until one may be asked again."""
+
+    def __init__(self, because: str, rest_s: float) -> None:
+        super().__init__(because)
+        self.because = because
+        self.rest_s = rest_s
+
+
+class Pool:
+    """The endpoints of one chain."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], genesis: str = "") -> None:
+        self._endpoints = list(endpoints)
+        self._standings = [Standing() for _ in endpoints]
+        self._troubles = [""] * len(endpoints)
+        self._greeted = [False] * len(endpoints)
+        self.genesis = genesis
+        """The chain's genesis hash; until one is known, that of the first to answer."""
+
+    @property
+    def standings(self) -> list[tuple[str, Standing, str]]:
+        """Each endpoint's name, standing, and last trouble (empty: none)."""
+        names = [endpoint.name for endpoint in self._endpoints]
+        return list(zip(names, self._standings, self._troubles, strict=True))
+
+    @property
+    def slot(self) -> int:
+        """The newest slot that is known of, 0 before the first answer."""
+        return max(each.slot for each in self._standings)
+
+    async def call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
+        """Asks endpoint after endpoint, a few rounds. Raises Unavailable and RpcError."""
+        return await self.read(method, parameters, kind, lambda answer: answer)
+
+    async def read(
+        self,
+        method: str,
+        parameters: Sequence[object],
+        kind: type[T],
+        check: Callable[[T], R],
+        least_slot: int = 0,
+    ) -> R:
+        """Asks as ``call`` does, and gives what ``check`` makes of the answer.
+
+        Where that raises TryAnother, another endpoint is asked. ``least_slot``: an answer of an
+        older state is none (answers with a context only).
+        """
+        retrying = tenacity.AsyncRetrying(
+            stop=tenacity.stop_after_attempt(ROUNDS),
+            wait=_pause,
+            sleep=trio.sleep,
+            retry=tenacity.retry_if_exception_type(_RoundFailed),
+            reraise=True,
+        )
+        try:
+            return await retrying(self._round, method, parameters, kind, check, least_slot)
+        except _RoundFailed as fault:
+            raise Unavailable(fault.because) from None
+
+    async def everyone(
+        self,
+        method: str,
+        parameters: Sequence[object],
+        kind: type[T],
+        check: Callable[[T], R],
+        least_slot: int,
+    ) -> list[R]:
+        """Asks every endpoint of this chain that can be reached. Raises Unavailable, RpcError.
+
+        For what one liar must not decide. Endpoints that are down decide nothing.
+        """
+        answers = []
+        for index, standing in enumerate(self._standings):
+            if standing.foreign:
+                continue
+            try:
+                await self._greet(index)
+                answer = await self._endpoints[index].call(method, parameters, kind)
+                self._look_at(index, method, answer, least_slot)
+                answers.append(check(answer))
+            except TryAnother as fault:
+                self._failed(index, fault)
+                if fault.kind == "behind":
+                    raise Unavailable(self._why()) from None
+        if not answers:
+            raise Unavailable(self._why())
+        return answers
+
+    async def _round(
+        self,
+        method: str,
+        parameters: Sequence[object],
+        kind: type[T],
+        check: Callable[[T], R],
+        least_slot: int,
+    ) -> R:
+        for index in order(self._standings, trio.current_time()):
+            begun_s = trio.current_time()
+            try:
+                await self._greet(index)
+                answer = await self._endpoints[index].call(method, parameters, kind)
+                self._look_at(index, method, answer, least_slot)
+                checked = check(answer)
+            except TryAnother as fault:
+                self._failed(index, fault)
+                continue
+            except RpcError:
+                self._answered(index, begun_s)
+                raise
+            self._answered(index, begun_s)
+            return checked
+        raise _RoundFailed(self._why(), self._until_awake_s())
+
+    async def _greet(self, index: int) -> None:
+        """An endpoint is asked for its chain before anything else, and again after it failed."""
+        if self._greeted[index]:
+            return
+        try:
+            genesis = await self._endpoints[index].call("getGenesisHash", [], str)
+        except RpcError as fault:
+            raise TryAnother(f"it does not tell its chain: {fault}", "nonsense") from None
+        if not self.genesis:
+            self.genesis = genesis
+        if genesis != self.genesis:
+            self._change(index, foreign=True)
+            raise TryAnother("it is of another chain", "foreign")
+        self._greeted[index] = True
+
+    def _look_at(self, index: int, method: str, answer: object, least_slot: int) -> None:
+        """Takes notice of the slot that an answer tells. Raises TryAnother."""
+        if isinstance(answer, Valued):
+            slot = answer.context.slot
+        elif method == "getSlot" and isinstance(answer, int):
+            slot = answer
+        else:
+            return
+        now_s = trio.current_time()
+        if leaps(self._standings, index, slot, now_s):
+            raise TryAnother("it tells a slot that can't be", "lying")
+        if slot < least_slot:
+            raise TryAnother("it is behind what was seen already", "behind")
+        # an answer at a stricter commitment tells an older slot: that is no step back
+        slot = max(slot, self._standings[index].slot)
+        self._change(index, slot=slot, slot_at_s=now_s)
+        SLOT_LAG.labels(self._endpoints[index].name).set(max(0, self.slot - slot))
+
+    def _answered(self, index: int, begun_s: float) -> None:
+        took_s = trio.current_time() - begun_s
+        latency_s = self._standings[index].latency_s or took_s
+        latency_s += _LATENCY_WEIGHT * (took_s - latency_s)
+        self._troubles[index] = ""
+        self._change(index, failures=0, latency_s=latency_s)
+
+    def _failed(self, index: int, fault: TryAnother) -> None:
+        failures = self._standings[index].failures + 1
+        rests_s = rest_s(failures, fault.rest_s)
+        if self._troubles[index] != fault.because:
+            name = self._endpoints[index].name
+            log.warning("rpc-endpoint", endpoint=name, because=fault.because)
+        self._troubles[index] = fault.because
+        self._greeted[index] = False
+        self._change(index, failures=failures, rests_until_s=trio.current_time() + rests_s)
+
+    def _change(self, index: int, **fields: float) -> None:
+        self._standings[index] = replace(self._standings[index], **fields)  # type: ignore[arg-type] # the fields' own types
+
+    def _why(self) -> str:
+        troubles = [f"{name}: {why}" for name, _, why in self.standings if why]
+        return "; ".join(troubles) or "no endpoint is configured"
+
+    def _until_awake_s(self) -> float:
+        awake_s = min(
+            (each.rests_until_s for each in self._standings if not each.foreign), default=0.0
+        )
+        return min(max(0.0, awake_s - trio.current_time()), LONGEST_REST_S)
+
+    async def watch(self) -> None:
+        """Keeps an eye on every endpoint's slot, so that one that lags is known to."""
+        while True:
+            await trio.sleep(LOOK_S)
+            for index, endpoint in enumerate(self._endpoints):
+                if index not in order(self._standings, trio.current_time()):
+                    continue
+                try:
+                    await self._greet(index)
+                    self._look_at(index, "getSlot", await endpoint.call("getSlot", [], int), 0)
+                except TryAnother as fault:
+                    self._failed(index, fault)
+                except RpcError as fault:
+                    self._failed(index, TryAnother(str(fault), "nonsense"))
+
+
+def _pause(retry: tenacity.RetryCallState) -> float:
+    """Longer each time, drawn; never shorter than until one may be asked again."""
+    fault = retry.outcome.exception() if retry.outcome is not None else None
+    asked_s = fault.rest_s if isinstance(fault, _RoundFailed) else 0.0
+    drawn_s = random.uniform(0.1, 0.25 * 2.0**retry.attempt_number)  # noqa: S311 jitter, no secret
+    return max(asked_s, min(drawn_s, _LONGEST_PAUSE_S))
+
+
+@asynccontextmanager
+async def open_pool(
+    urls: Sequence[str], clock: Clock, answer_s: float, genesis: str = ""
+) -> AsyncIterator[Pool]:
+    """The endpoints at these URLs, watched. ``answer_s``: how long one may take to answer."""
+    async with (
+        httpx.AsyncClient(
+            headers={"user-agent": f"hausd/{__version__}"},
+            timeout=httpx.Timeout(answer_s, connect=min(_CONNECT_S, answer_s)),
+            follow_redirects=False,
+            trust_env=False,
+        ) as http,
+        trio.open_nursery() as nursery,
+    ):
+        pool = Pool([Endpoint(http, url, clock) for url in urls], genesis)
+        nursery.start_soon(pool.watch)
+        try:
+            yield pool
+        finally:
+            nursery.cancel_scope.cancel()

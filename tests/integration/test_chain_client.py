@@ -1,0 +1,281 @@
+"""The chain behind endpoints that are slow, behind, rate limiting, lying, and not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import trio
+from solders.account import Account
+from solders.hash import Hash
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+from trio.testing import MockClock
+
+from hausd.chain.client import ChainClient
+from hausd.chain.pool import Pool, Unavailable, open_pool
+from hausd.chain.sending import BadTransaction, Expired, Fails, Sender
+from hausd.core.clock import SystemClock
+from hausd.core.programs.accounts import AccountError, EventAccount
+from hausd.core.programs.messages import Budget, message_of, transfer
+from tests.support.chain_data import EVENT, PROGRAMS, raw_event
+from tests.support.jsonserver import Reply
+from tests.support.litechain import VALID_BLOCKS, LiteChain, serve_chain
+from tests.support.rpcproxy import Mangle, Proxy, hangs, proxied, result, status
+
+WALLET = Keypair.from_seed(b"\x07" * 32)
+TO = Keypair.from_seed(b"\x08" * 32).pubkey()
+SOL = 10**9
+
+
+@dataclass
+class Setting:
+    chain: LiteChain
+    proxies: list[Proxy]
+    pool: Pool
+    client: ChainClient
+    sender: Sender
+
+    async def signed(self, lamports: int = SOL) -> tuple[bytes, int]:
+        instructions = [transfer(WALLET.pubkey(), TO, lamports)]
+        payer = WALLET.pubkey()
+        rehearsed = message_of(payer, instructions, Hash.default(), Budget(1_400_000, 0))
+        plan = await self.sender.plan(rehearsed)
+        message = message_of(payer, instructions, plan.blockhash, plan.budget)
+        signed = VersionedTransaction(message, [WALLET])
+        return bytes(signed), plan.last_valid_block_height
+
+    async def given(self) -> int:
+        return await self.client.balance(TO)
+
+
+@asynccontextmanager
+async def setting(endpoints: int = 1, genesis: str = "") -> AsyncIterator[Setting]:
+    chain = LiteChain()
+    chain.fund(WALLET.pubkey())
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serve_chain(chain))
+        proxies = [await stack.enter_async_context(proxied(url)) for _ in range(endpoints)]
+        urls = [proxy.url for proxy in proxies]
+        pool = await stack.enter_async_context(open_pool(urls, SystemClock(), 5.0, genesis))
+        client = ChainClient(pool, PROGRAMS)
+        yield Setting(chain, proxies, pool, client, Sender(client, 100_000))
+
+
+@pytest.fixture
+def fast(mock_clock: MockClock) -> MockClock:
+    """Twenty times as fast as the world, which has to do its input and output."""
+    mock_clock.rate = 20
+    return mock_clock
+
+
+async def test_a_payment_arrives_once_and_its_fee_is_told(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.bids = [5_000_000] * 9
+        signed, last = await here.signed()
+        landed = await here.sender.deliver(signed, last)
+        assert (landed.finalized, landed.fee) == (True, 5000)
+        assert await here.given() == SOL
+
+
+async def test_what_gets_lost_is_sent_again_under_the_same_signature(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.drops = 3
+        signed, last = await here.signed()
+        await here.sender.deliver(signed, last)
+        assert here.proxies[0].asked.count("sendTransaction") >= 4
+        assert await here.given() == SOL
+
+
+async def test_a_payment_that_is_never_taken_expires_and_only_then(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.drops = 10**6
+        here.chain.finalized_behind = 32
+        signed, last = await here.signed()
+        outcome: list[BaseException] = []
+
+        async def deliver() -> None:
+            try:
+                await here.sender.deliver(signed, last)
+            except Expired as expired:
+                outcome.append(expired)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(deliver)
+            await trio.sleep(10)
+            here.chain.advance(VALID_BLOCKS + 1)  # over, but not finally so
+            await trio.sleep(10)
+            assert not outcome
+            here.chain.advance(32)
+        assert outcome
+        assert await here.given() == 0
+
+
+async def test_one_lying_endpoint_does_not_make_a_payment_look_expired(fast: MockClock) -> None:
+    async with setting(2) as here:
+        liar = here.proxies[0]
+        blind = result(lambda told: told | {"value": [None]}, "getSignatureStatuses")
+        liar.mangle = blind
+        signed, last = await here.signed()
+        with trio.move_on_after(5):
+            await here.sender.deliver(signed, last)
+        here.chain.advance(VALID_BLOCKS * 2)
+        with trio.move_on_after(20) as scope:
+            await here.sender.deliver(signed, last, resumed=True)
+        assert scope.cancelled_caught  # it stays unknown rather than to be paid twice
+        liar.mangle = hangs
+        assert (await here.sender.deliver(signed, last, resumed=True)).slot
+        assert await here.given() == SOL
+
+
+async def test_a_payment_can_be_cancelled_and_taken_up_again(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.drops = 2
+        signed, last = await here.signed()
+        with trio.move_on_after(0.5):
+            await here.sender.deliver(signed, last)
+        await here.sender.deliver(signed, last, resumed=True)
+        await here.sender.deliver(signed, last, resumed=True)
+        assert await here.given() == SOL
+
+
+async def test_what_would_fail_is_refused_before_it_is_paid_for(fast: MockClock) -> None:
+    async with setting() as here:
+        with pytest.raises(Fails, match="too little SOL") as caught:
+            await here.signed(100 * SOL)
+        assert not caught.value.sent
+        assert "sendTransaction" not in here.proxies[0].asked
+
+
+async def test_a_wrong_signature_is_not_sent(fast: MockClock) -> None:
+    async with setting() as here:
+        signed, last = await here.signed()
+        broken = signed[:5] + bytes((signed[5] ^ 1,)) + signed[6:]
+        for bad in (broken, b"", b"\0" * 2000, signed[:-1]):
+            with pytest.raises(BadTransaction):
+                await here.sender.deliver(bad, last)
+        assert "sendTransaction" not in here.proxies[0].asked
+
+
+async def test_the_priority_fee_never_exceeds_its_limit(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.bids = [10**15] * 20
+        message = message_of(
+            WALLET.pubkey(), [transfer(WALLET.pubkey(), TO, 1)], Hash.default(), Budget(1000, 0)
+        )
+        plan = await here.sender.plan(message)
+        assert 0 < plan.budget.priority_fee <= 100_000
+        assert plan.fee == 5000 + plan.budget.priority_fee
+
+
+def _other_error(asked: dict[str, Any], told: dict[str, Any]) -> Reply:
+    return Reply(
+        b'{"jsonrpc":"2.0","id":%d,"error":{"code":-32005,"message":"behind"}}' % asked["id"]
+    )
+
+
+def _wrong_id(asked: dict[str, Any], told: dict[str, Any]) -> None:
+    told["id"] = 10**6
+
+
+_FAULTS: dict[str, Mangle] = {
+    "limits": status(429, retry_after="30"),
+    "fails": status(500),
+    "breaks off": hangs,
+    "no JSON": lambda asked, told: Reply(b"<html>"),
+    "is unhealthy": _other_error,
+    "answers another question": _wrong_id,
+    "wrong shape": result(lambda told: {"context": {"slot": -1}, "value": None}),
+    "too few": result(lambda told: told | {"value": []}, "getMultipleAccounts"),
+    "no base64": result(
+        lambda told: told | {"value": [told["value"][0] | {"data": ["!!", "base64"]}]},
+        "getMultipleAccounts",
+    ),
+    "a slot that can't be": result(
+        lambda told: told | {"context": {"slot": 2**50}}, "getMultipleAccounts"
+    ),
+    "another chain": result(lambda told: str(Hash(b"\5" * 32)), "getGenesisHash"),
+}
+
+
+@pytest.mark.parametrize("fault", _FAULTS)
+async def test_another_endpoint_answers_where_one(fault: str, fast: MockClock) -> None:
+    async with setting(2) as here:
+        here.chain.put(EVENT, Account(10**9, raw_event(), PROGRAMS.event_factory))
+        good = here.proxies[1]
+        here.pool.genesis = here.chain.genesis
+        if fault != "another chain":  # which an endpoint is asked for at its first use
+            await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        here.proxies[0].mangle = _FAULTS[fault]
+        event = await here.client.read(EventAccount, EVENT)
+        assert event is not None
+        assert event.title == "Grüße"
+        assert "getMultipleAccounts" in good.asked
+
+
+async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(fast: MockClock) -> None:
+    async with setting(2) as here:
+        here.pool.genesis = here.chain.genesis
+        here.proxies[0].mangle = status(429, retry_after="30")
+        for _ in range(5):
+            await here.given()
+        assert len(here.proxies[0].asked) == 1
+        await trio.sleep(31)
+        here.proxies[0].mangle = lambda asked, told: None
+        await here.given()
+        assert len(here.proxies[0].asked) > 1
+
+
+async def test_where_nobody_answers_each_endpoint_is_named_with_its_trouble(
+    fast: MockClock,
+) -> None:
+    async with setting(2) as here:
+        here.proxies[0].mangle, here.proxies[1].mangle = status(500), hangs
+        with pytest.raises(Unavailable) as caught:
+            await here.given()
+        assert "HTTP 500" in caught.value.message
+        assert "127.0.0.1" in caught.value.message
+
+
+async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
+    fast: MockClock,
+) -> None:
+    async with setting(2) as here:
+        signed, last = await here.signed()
+        here.chain.advance(10)
+        await here.sender.deliver(signed, last)
+        stale = result(
+            lambda told: {"context": {"slot": 100}, "value": 0}, "getBalance"
+        )  # as a node that fell back, and does not look at minContextSlot
+        here.proxies[0].mangle = stale
+        assert await here.given() == SOL
+
+
+async def test_a_slow_endpoint_is_passed_by(fast: MockClock) -> None:
+    async with setting(2) as here:
+        here.proxies[0].delay_s = 60
+        here.pool.genesis = here.chain.genesis
+        assert await here.given() == 0
+        assert here.proxies[1].asked
+
+
+async def test_an_account_of_somebody_elses_program_is_not_an_event(fast: MockClock) -> None:
+    async with setting() as here:
+        here.chain.put(EVENT, Account(10**9, raw_event(), Pubkey.default()))
+        with pytest.raises(AccountError, match="another program"):
+            await here.client.read(EventAccount, EVENT)
+
+
+async def test_all_events_are_found_and_what_is_none_is_left_out(fast: MockClock) -> None:
+    async with setting() as here:
+        good = [Keypair().pubkey() for _ in range(3)]
+        for address in good:
+            here.chain.put(address, Account(10**9, raw_event(), PROGRAMS.event_factory))
+        bad = Account(10**9, raw_event(version=9), PROGRAMS.event_factory)
+        here.chain.put(Keypair().pubkey(), bad)
+        _, found = await here.client.all(EventAccount)
+        assert {event.address for event in found} == set(good)
