@@ -25,6 +25,7 @@ from typing import Generic
 from hausd.core.peers import MAX_HOPS, PeerId
 from hausd.policy.asking import Action, Ask, K, Lost, Withdraw, joined
 from hausd.policy.estimates import Estimate, Estimates
+from hausd.policy.origins import Origins
 
 MAX_WANTS = 1024
 """Leaves that are sought at once; at the bound the oldest are given up."""
@@ -76,15 +77,15 @@ class _Want:
 class Pull(Generic[K]):
     """One room's search for leaves at one node. The caller's clock counts seconds.
 
-    Every method gives what is to be done now; ``next_due`` says when to call ``due``. ``origin``
-    is asked last, where it is known and may be asked.
+    Every method gives what is to be done now; ``next_due`` says when to call ``due``. ``origins``
+    are asked last, where they are known and may be asked.
     """
 
     def __init__(self, estimates: Estimates, origin: PeerId | None = None) -> None:
         self.parent: PeerId | None = None
         self.hops = MAX_HOPS
         """How far from the origin this node is, with its present parent."""
-        self.origin = origin
+        self.origins = Origins(origin)
         self._estimates = estimates
         self._neighbours: OrderedDict[PeerId, int] = OrderedDict()
         self._wants: OrderedDict[K, _Want] = OrderedDict()
@@ -157,6 +158,7 @@ class Pull(Generic[K]):
     def got(self, leaf: K, peer: PeerId, hops: int, now_s: float) -> list[Action[K]]:
         """The leaf came from this peer, which is so many hops from the origin."""
         self._learn(peer, hops)
+        self.origins.gave(peer)
         want = self._wants.pop(leaf, None)
         if want is None:
             return []
@@ -182,6 +184,7 @@ class Pull(Generic[K]):
     def none(self, leaf: K, peer: PeerId, hops: int, now_s: float) -> list[Action[K]]:
         """This peer does not have the leaf, or not in time."""
         self._learn(peer, hops)
+        self.origins.failed(peer)
         want = self._wants.get(leaf)
         if want is None:
             return []
@@ -216,7 +219,7 @@ class Pull(Generic[K]):
         """This peer has no upload to spare for these; it named others, whom it served just now."""
         named = [one for one in untrusted_named[:MAX_NAMED] if one != peer]
         usable = [one for one in named if not self._estimates.rests(one, now_s)]
-        most_s = _MOST_ORIGIN_REST_S if peer == self.origin else _MOST_BUSY_REST_S
+        most_s = _MOST_ORIGIN_REST_S if peer in self.origins else _MOST_BUSY_REST_S
         self._estimates.rest(peer, now_s, _BUSY_REST_S, most_s)
         if self.parent in (peer, None):
             self._abandon()
@@ -235,12 +238,14 @@ class Pull(Generic[K]):
     def gone(self, peer: PeerId, now_s: float) -> list[Action[K]]:
         """This peer can't be reached (any more); nothing it was asked for will come."""
         self._neighbours.pop(peer, None)
+        self.origins.failed(peer)
         self._estimates.rest(peer, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
         return self._without(peer, now_s)
 
     def wrong(self, peer: PeerId, now_s: float) -> list[Action[K]]:
         """This peer sent bytes that are not the leaf's: it is asked nothing for a long time."""
         self._neighbours.pop(peer, None)
+        self.origins.lied(peer)
         self._estimates.rest(peer, now_s, _WRONG_REST_S, _WRONG_REST_S)
         return [*self._withdrawn(peer), *self._without(peer, now_s)]
 
@@ -316,7 +321,8 @@ class Pull(Generic[K]):
         ]
         if near:
             return min(near)[-1]
-        return first if self.origin is None else self.origin
+        known = [one for one in self.origins if not self._estimates.rests(one, now_s)]
+        return next(iter([*known, *self.origins]), first)
 
     # ---- requests ----
 
@@ -377,12 +383,13 @@ class Pull(Generic[K]):
         near = [
             (hops, self._estimates.latency_s(peer, _LEAST_PATIENCE_S), at, peer)
             for at, (peer, hops) in enumerate(self._neighbours.items())
-            if self._may_ask(peer, want, now_s) and peer != self.origin
+            if self._may_ask(peer, want, now_s) and peer not in self.origins
         ]
         if near and want.asks <= _NEAR_ASKS:
             return min(near)[-1]
-        if self.origin is not None and self._may_ask(self.origin, want, now_s):
-            return self.origin
+        for peer in self.origins:
+            if self._may_ask(peer, want, now_s):
+                return peer
         return min(near)[-1] if near else None
 
     def _may_ask(self, peer: PeerId, want: _Want, now_s: float) -> bool:

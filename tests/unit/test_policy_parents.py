@@ -11,6 +11,7 @@ from support.peers import peer
 from hausd.core.peers import MAX_HOPS, PeerId
 from hausd.policy.asking import Action, Ask, Lost, Withdraw
 from hausd.policy.estimates import Estimates
+from hausd.policy.origins import MAX_ORIGINS
 from hausd.policy.parents import (
     MAX_ASKS,
     MAX_AT_ONCE,
@@ -87,6 +88,39 @@ def test_a_late_leaf_is_asked_of_another_without_a_wait_and_last_of_the_origin()
     assert asks(one.due(due_s)) == [(ORIGIN, ("x",), False)]
     assert one.got("x", ORIGIN, 0, due_s + 0.1) == [Withdraw(A, "x")]
     assert one.next_due() is None
+
+
+def test_who_only_says_that_it_is_the_origin_does_not_take_its_place() -> None:
+    one = settled(A, 1)
+    for number in range(10, 10 + 3 * MAX_ORIGINS):
+        one.origins.claims(peer(number))
+        if number == 10:
+            one.got("none", ORIGIN, 0, 0.2)
+    assert len(list(one.origins)) == MAX_ORIGINS
+    hear(one, "x", A, 0.4)
+    due_s = one.next_due()
+    assert due_s is not None
+    assert asks(one.due(due_s)) == [(ORIGIN, ("x",), False)], "who gave goes first"
+    one.wrong(ORIGIN, due_s)
+    assert ORIGIN not in one.origins
+
+
+def test_an_origin_is_found_behind_those_who_lie_about_it() -> None:
+    one = settled(A, 1)
+    liars = [peer(number) for number in range(10, 9 + MAX_ORIGINS)]
+    for liar in liars:
+        one.origins.claims(liar)
+    now_s, asked = 0.4, set()
+    hear(one, "x", A, now_s)
+    while ORIGIN not in asked:
+        due_s = one.next_due()
+        assert due_s is not None, "it was given up"
+        now_s = due_s
+        for who, _, _ in asks(one.due(now_s)):
+            asked.add(who)
+            one.none("x", who, 0, now_s)
+    hear(one, "y", A, now_s)
+    assert list(one.origins)[-1] in asked
 
 
 def test_who_is_busy_names_the_next_parent_who_is_asked_without_a_wait() -> None:

@@ -163,7 +163,7 @@ class Asking:
                 search.pull.neighbour(peer, hops)
                 search.pull.joins(peer, hops)
                 if hops == 0:
-                    search.pull.origin = peer
+                    search.pull.origins.claims(peer)
 
     # -- what the answering side asks --
 
