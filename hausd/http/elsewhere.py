@@ -17,9 +17,9 @@ from hausd.http.messages import Answer, Request, Response, Wait, refusal
 from hausd.http.ports import Catalog, OnDemand
 from hausd.http.sharing import OURS_ONLY, may_fetch, own_page, sharing_of
 
-_JOIN_WAIT_S = 8.0
+JOIN_WAIT_S = 8.0
 """hls.js (1.7) gives up a playlist that is not there after 10 s."""
-_LOOK_AGAIN_S = 0.25
+LOOK_AGAIN_S = 0.25
 _RETRY = (b"retry-after", b"2")
 _STRANGERS = ("cross-site", "same-site")
 
@@ -66,7 +66,7 @@ class Elsewhere:
             "Try again in a moment.",
             (*headers, _RETRY),
         )
-        return Wait(self._joined(on_demand, room, names[1]), _JOIN_WAIT_S, later)
+        return Wait(self._joined(on_demand, room, names[1]), JOIN_WAIT_S, later)
 
     def asks_first(self, request: Request) -> Response | None:
         """The page of a room, opened by another site: it must not begin to join by itself."""
@@ -97,7 +97,8 @@ class Elsewhere:
             await on_demand.join(room)
             found = self._catalog.room(room)
             while view == "archive" and found is not None and not found.archive_variants():
-                await trio.sleep(_LOOK_AGAIN_S)  # its first segment is on its way
+                found.archive_opened()
+                await trio.sleep(LOOK_AGAIN_S)  # its first segment is on its way
                 found = self._catalog.room(room)
 
         return joined

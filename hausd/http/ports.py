@@ -57,6 +57,9 @@ class RoomView(Protocol):
 
     def live(self, rendition: str) -> LiveView | None: ...
 
+    def archive_opened(self) -> bool:
+        """Somebody asks for the recording. Whether its beginning is on its way here only now."""
+
     def archive_variants(self) -> Sequence[Variant]: ...
 
     def archive(self, rendition: str) -> ArchivePlaylist | None: ...

@@ -6,11 +6,13 @@ app's.
 
 from __future__ import annotations
 
+import trio
+
 from hausd.core.ids import RoomId
-from hausd.http.elsewhere import Elsewhere
+from hausd.http.elsewhere import JOIN_WAIT_S, LOOK_AGAIN_S, Elsewhere
 from hausd.http.gateway import Gateway
 from hausd.http.live import LiveAnswers
-from hausd.http.messages import NOT_MINE, Answer, Request, Response, refusal
+from hausd.http.messages import NOT_MINE, Answer, Request, Response, Wait, refusal
 from hausd.http.pages import Pages
 from hausd.http.ports import BlockReader, Catalog, OnDemand, RoomView
 from hausd.http.recorded import ArchiveAnswers
@@ -98,7 +100,7 @@ class RoomResponder:
     ) -> Answer:
         match names:
             case ["index.m3u8"]:
-                return self._archive.multivariant(room, sharing)
+                return self._when_begun(room, self._archive.multivariant(room, sharing))
             case ["poster.jpg"]:
                 return self._archive.poster(room, sharing)
             case ["storyboard.vtt"]:
@@ -108,11 +110,23 @@ class RoomResponder:
             case [rendition, "index.m3u8"]:
                 playlist = room.archive(rendition)
                 if playlist is None:
-                    return _no_rendition(room, sharing)
+                    return self._when_begun(room, _no_rendition(room, sharing))
                 return self._archive.playlist(room, playlist, request.query, sharing)
             case [rendition, name]:
                 return self._archive.media(room, rendition, name, sharing)
         return _no_path(room, "archive", sharing)
+
+    @staticmethod
+    def _when_begun(room: RoomView, answer: Response) -> Answer:
+        """The first who asks for a recording that is elsewhere waits for its beginning."""
+        if not room.archive_opened() or answer.status == 200:
+            return answer
+
+        async def begun() -> None:
+            while room.archive_opened():
+                await trio.sleep(LOOK_AGAIN_S)
+
+        return Wait(begun, JOIN_WAIT_S, answer)
 
     @staticmethod
     def _method(request: Request, sharing: Sharing) -> Response | None:

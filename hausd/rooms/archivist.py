@@ -60,6 +60,8 @@ class Archivist:
     notice: Callable[[str, str], None]
     depth: Callable[[], Depth] = lambda: WHOLE
     """How far back from the newest segment anything is fetched."""
+    wanted: Callable[[], bool] = lambda: True
+    """Whether anything is."""
     _head: Signed[Head] | None = None
     _read: Signed[Head] | None = None
     _told_by: PeerId | None = None
@@ -94,6 +96,10 @@ class Archivist:
             self._stored[record.key] = record
         self._advance()
 
+    def opened(self) -> None:
+        """Somebody asks for the recording."""
+        self._notify()
+
     def claims(self, key: SegmentKey) -> bool:
         """Whether a segment is here or being fetched, so that no lane may write it."""
         listed = key.number <= self.listed.get(key.rendition, -1)
@@ -111,6 +117,11 @@ class Archivist:
             self._advance()
 
     @property
+    def unread(self) -> bool:
+        """Whether there is a head of which nobody knows yet what it names."""
+        return self._head is not None and self._read is None
+
+    @property
     def missing(self) -> int:
         """Segments that the manifest names and that are yet to be fetched."""
         return sum(
@@ -126,8 +137,9 @@ class Archivist:
                 nursery.start_soon(self._fill_on)
             while True:
                 head = self._head
-                if head is not None and head is not self._read and await self._read_manifest(head):
-                    self._read = head
+                due = head if head is not self._read and self.wanted() else None
+                if due is not None and await self._read_manifest(due):
+                    self._read = due
                     self._advance()
                     await self._sweep()
                     continue

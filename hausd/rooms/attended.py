@@ -17,6 +17,7 @@ class Attended(Room):
     def __init__(self, record: RoomRecord, parts: RoomParts) -> None:
         self.share: Spend | None = None
         """What may be spent on it where it is relayed unasked."""
+        self._opened = False
         super().__init__(record, parts)
 
     @property
@@ -51,6 +52,12 @@ class Attended(Room):
     @property
     def most_bytes_per_s(self) -> float | None:
         return self.share.upload_bytes_per_s if self.share is not None else None
+
+    @property
+    def archive_wanted(self) -> bool:
+        """Whether the recording is kept up: who only watches what is live needs none of it."""
+        only_watched = self.why in (Why.WATCHED, None)
+        return self._opened or not only_watched or self._parts.store.pinned(self.id) is not None
 
     def _depth(self) -> Depth:
         """How far back the recording is fetched: as there is a wish or a budget, else all of it."""

@@ -100,6 +100,7 @@ class FollowedRoom(Attended):
             on_complete=self._archive_complete,
             notice=self.notice,
             depth=self._depth,
+            wanted=lambda: self.archive_wanted,
         )
         self._follower = Follower(
             self.id,
@@ -348,6 +349,13 @@ class FollowedRoom(Attended):
         return record.segment.number <= self.record.listed.get(record.rendition.name, -1)
 
     # -- http.ports.RoomView --
+
+    def archive_opened(self) -> bool:
+        if not self._opened:
+            self._opened = True
+            self._archivist.opened()
+        coming = self._archivist.unread or self._archivist.missing > 0
+        return coming and not self.archive_of.segments
 
     @property
     def tracks(self) -> Mapping[str, LiveTrack]:

@@ -276,6 +276,9 @@ class Room(ABC):
     def live(self, rendition: str) -> LiveTrack | None:
         return self.tracks.get(rendition)
 
+    def archive_opened(self) -> bool:
+        return False
+
     def archive_variants(self) -> Sequence[Variant]:
         return self.archive_of.variants()
 

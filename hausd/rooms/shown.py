@@ -18,6 +18,7 @@ class ShownRoom:
         # HTTP asks these on every request: bound once, no wrapping
         self.variants = room.variants
         self.live = room.live
+        self.archive_opened = room.archive_opened
         self.archive_variants = room.archive_variants
         self.archive = room.archive
         self.archive_media = room.archive_media

@@ -138,7 +138,8 @@ def test_a_node_that_is_in_a_room_for_a_while_only_is_not_after_a_restart(
             with node(tmp_path / "viewer", *SETS) as viewer:
                 viewer.ctl("peers", "connect", origin.words["peer"])
                 assert viewer.get(viewer.ctl("rooms", "watch", id_)["live_url"]).is_success
-                until(lambda: viewer.ctl("rooms", "show", id_)["recording"]["segments"])
+                archive = viewer.ctl("rooms", "watch", id_)["archive_url"]
+                until(lambda: viewer.get(archive).is_success)
                 viewer.kill()
             with node(tmp_path / "viewer", *SETS) as viewer:
                 assert id_ not in ids(viewer)

@@ -352,6 +352,9 @@ class StudioRoom:
         line = self._lines.get(rendition)
         return line.live if line else None
 
+    def archive_opened(self) -> bool:
+        return False
+
     def archive_variants(self) -> Sequence[Variant]:
         return self.recorded.variants()
 

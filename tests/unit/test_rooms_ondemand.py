@@ -10,8 +10,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from support.content import OTHER_ROOM, ROOM
-from support.stage import Peer, Show, Stage, Wall
+from support.stage import GOPS_A_SEGMENT, Peer, Show, Stage, Wall, same_live
 
+from hausd.core.following import Priority
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.storage import LEFT
@@ -64,9 +65,34 @@ async def test_a_watched_room_is_left_when_its_last_viewer_has_been_gone_for_a_w
             assert await node.home.store.segments(room)
 
             await joins.join(room)
+            node.followed(room).archive_opened()
             await show.play(10)
             assert node.followed(room).archive_of.segments, "what is still here is not lost"
             assert len(node.home.records.files) == 1
+
+
+async def test_of_a_room_that_is_watched_live_nothing_that_was_before_is_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage() as stage:
+        origin, node = await stage.node("origin"), await stage.node("node")
+        stage.swarm.link(origin.node, node.node)
+        room = RoomId((await origin.rooms.create("A room")).id)
+        async with Show(stage, origin, room, ("source", "audio")).on() as show:
+            await show.play(10 * GOPS_A_SEGMENT)
+            async with on_demand(node) as joins:
+                await joins.join(room)
+                for _ in range(6 * GOPS_A_SEGMENT):
+                    await show.play(1)
+                    node.rooms.served(room, "somebody", 100)
+                assert Priority.ARCHIVE not in [priority for _, priority in origin.node.served.of]
+                await same_live(origin, node, room, late=True)
+                assert node.followed(room).archive_opened(), "it is on its way now"
+                await show.play(2 * GOPS_A_SEGMENT)
+                playlist = node.followed(room).archive("source")
+                assert playlist is not None
+                assert [one.number for one in playlist.segments][:17] == list(range(17))
+                assert not node.followed(room).archive_opened()
 
 
 async def test_a_room_that_no_neighbour_has_is_looked_for_further_away(
