@@ -58,7 +58,8 @@ class RoomView(Protocol):
     def live(self, rendition: str) -> LiveView | None: ...
 
     def archive_opened(self) -> bool:
-        """Somebody asks for the recording. Whether its beginning is on its way here only now."""
+        """Somebody asks for a playlist of the recording. Gives whether its beginning is on its way
+        here only now."""
 
     def archive_variants(self) -> Sequence[Variant]: ...
 

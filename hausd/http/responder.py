@@ -111,6 +111,7 @@ class RoomResponder:
                 playlist = room.archive(rendition)
                 if playlist is None:
                     return self._when_begun(room, _no_rendition(room, sharing))
+                room.archive_opened()
                 return self._archive.playlist(room, playlist, request.query, sharing)
             case [rendition, name]:
                 return self._archive.media(room, rendition, name, sharing)

@@ -54,8 +54,9 @@ class Archive:
         self._stretches = Stretches(target_s * 1000)
         self._ended = True
         self._version = 1
-        self._evicted = False
-        """Whether something was, since the stretches were told."""
+        self._late: list[tuple[_Track, ArchiveSegment]] = []
+        self._changed = False
+        """Whether something was evicted or inserted, since the stretches were told."""
 
     @property
     def ended(self) -> bool:
@@ -70,14 +71,31 @@ class Archive:
 
     def add(self, rendition: Rendition, segment: ArchiveSegment) -> None:
         """Appends a recorded segment; segments come in the order of their numbers."""
-        self._tell_again_if_evicted()
+        self._tell_again_if_changed()
         track = self._tracks.get(rendition.name)
         if track is None:
             track = self._tracks[rendition.name] = _Track(rendition)
-        # an origin elsewhere may cut longer segments than this node would
-        self._target_s = max(self._target_s, target_s(segment.duration_ms))
         track.rendition = rendition
         self._append(track, segment)
+        self._count(track, rendition, segment)
+
+    def insert(self, rendition: Rendition, segment: ArchiveSegment) -> None:
+        """Puts a segment into its place before others, which no playlist may show to players that
+        hold it to grow only at its end."""
+        track = self._tracks.get(rendition.name)
+        if track is None or track.last is None or track.last.number < segment.number:
+            return self.add(rendition, segment)
+        self._late.append((track, segment))
+        track.by_cid[segment.cid] = segment
+        self._changed = True
+        self._count(track, rendition, segment)
+        for each in self._tracks.values():
+            each.snapshot = None
+        return None
+
+    def _count(self, track: _Track, rendition: Rendition, segment: ArchiveSegment) -> None:
+        # an origin elsewhere may cut longer segments than this node would
+        self._target_s = max(self._target_s, target_s(segment.duration_ms))
         track.count += 1
         init = track.inits.setdefault(segment.init, _Init(rendition))
         init.segments += 1
@@ -90,6 +108,7 @@ class Archive:
 
     def drop(self, key: SegmentKey) -> None:
         """Forgets a segment that was evicted."""
+        self._tell_again_if_changed()
         track = self._tracks.get(key.rendition)
         if track is None:
             return
@@ -98,7 +117,7 @@ class Archive:
                 continue
             if (segment.session, segment.number) == (key.session, key.number):
                 del track.entries[index]
-                self._evicted = True
+                self._changed = True
                 track.count -= 1
                 track.by_cid.pop(segment.cid, None)
                 init = track.inits[segment.init]
@@ -114,7 +133,7 @@ class Archive:
 
     def playlist(self, rendition: str) -> ArchivePlaylist | None:
         """A rendition's snapshot; the same object until something is added."""
-        self._tell_again_if_evicted()
+        self._tell_again_if_changed()
         track = self._tracks.get(rendition)
         if track is None:
             return None
@@ -163,19 +182,22 @@ class Archive:
         track.last = placed
         track.by_cid[segment.cid] = placed
 
-    def _tell_again_if_evicted(self) -> None:
-        """Stretches and gaps are of what is still there."""
-        if not self._evicted:
+    def _tell_again_if_changed(self) -> None:
+        """Stretches and gaps are of what is there."""
+        if not self._changed:
             return
-        self._evicted = False
+        self._changed = False
         told, self._stretches = self._stretches, Stretches(self._target_s * 1000)
         kept: list[tuple[int, int, _Track, ArchiveSegment]] = []
         for place, track in enumerate(self._tracks.values()):
             real = (entry for entry in track.entries if isinstance(entry, ArchiveSegment))
-            kept += [(one.number, place, track, one) for one in real]
+            came = [one for of, one in self._late if of is track]
+            kept += [(one.number, place, track, one) for one in came]
+            kept += [(one.number, place, track, replace(one, run=told.run_of(one))) for one in real]
             track.entries, track.last = [], None
+        self._late.clear()
         for _, _, track, one in sorted(kept, key=lambda each: each[:2]):
-            self._append(track, replace(one, run=told.run_of(one)))
+            self._append(track, one)
 
     @property
     def segments(self) -> int:

@@ -23,6 +23,7 @@ from hausd.core.storage import RecordingStopped, SegmentKey
 from hausd.core.unixfs import Getter, UnixFsError
 from hausd.policy.depth import WHOLE, Depth, Span, holds
 from hausd.rooms.fetching import Fetcher
+from hausd.rooms.mending import Mending
 from hausd.rooms.metrics import FILLS_FAILED, SEGMENTS_FILLED
 from hausd.wire.announce import Signed
 from hausd.wire.statements import Head
@@ -55,6 +56,9 @@ class Archivist:
     recording: Callable[[SegmentKey], bool]
     """Whether a lane records this segment."""
     list_segment: Callable[[SegmentRecord], None]
+    mending: Mending
+    list_late: Callable[[SegmentRecord], None]
+    """Gets what had been passed over, in any order."""
     on_complete: Callable[[Signed[Head]], None]
     """All that a head's manifest names is listed."""
     notice: Callable[[str, str], None]
@@ -73,6 +77,8 @@ class Archivist:
     _filling: set[SegmentKey] = field(default_factory=set)
     _troubles: dict[SegmentKey, _Trouble] = field(default_factory=dict)
     _given_up: set[SegmentKey] = field(default_factory=set)
+    _evicted: set[SegmentKey] = field(default_factory=set)
+    """Of these, what the store needed the place of."""
     _wrong: set[SegmentKey] = field(default_factory=set)
     """Closed in the store, and not what the manifest says."""
     _newest_ms: int = 0
@@ -114,6 +120,7 @@ class Archivist:
         """The store needed its place; it is not fetched again."""
         if self._stored.pop(key, None) is not None:
             self._given_up.add(key)
+            self._evicted.add(key)
             self._advance()
 
     @property
@@ -128,13 +135,14 @@ class Archivist:
             record.key not in self._stored and record.key not in self._given_up
             for plan in self._plan.values()
             for record in plan
-        )
+        ) + len(self.mending)
 
     async def run(self) -> None:
         """Reads heads and fetches what is missing, until cancelled."""
         async with trio.open_nursery() as nursery:
             for _ in range(FILLS_AT_ONCE):
                 nursery.start_soon(self._fill_on)
+            nursery.start_soon(self.mending.run, self._known, self._is_wanted, self._notify)
             while True:
                 head = self._head
                 due = head if head is not self._read and self.wanted() else None
@@ -215,6 +223,9 @@ class Archivist:
                 self._troubles.pop(record.key, None)
                 if record.key in self._given_up:
                     self._given_up.discard(record.key)
+                    if record.key not in self._evicted:
+                        self.mending.passes(record)
+                    self._evicted.discard(record.key)
                 else:
                     del self._stored[record.key]
                     self.list_segment(record)
@@ -309,7 +320,7 @@ class Archivist:
                 self._filling.discard(record.key)
             if done:
                 SEGMENTS_FILLED.inc()
-                self.stored(record)
+                self._filled(record)
 
     def _next_to_fill(self) -> SegmentRecord | None:
         """The oldest that is missing, in any rendition, and may be tried now."""
@@ -329,12 +340,15 @@ class Archivist:
                 ):
                     candidates.append(record)
                     break
-        return min(candidates, key=lambda one: one.segment.program_time_ms, default=None)
+        if not candidates:
+            return self.mending.take()
+        return min(candidates, key=lambda one: one.segment.program_time_ms)
 
     async def _fill(self, record: SegmentRecord) -> bool:
         # what a lane has written of it is on disk after this
         await self.fetcher.recorder.drained()
-        if record.key in self._stored or self._is_listed(record):
+        passed = record in self.mending
+        if record.key in self._stored or (self._is_listed(record) and not passed):
             return False
         try:
             if record.key in self._wrong:
@@ -342,7 +356,7 @@ class Archivist:
                 self._wrong.discard(record.key)
             await self.fetcher.segment(record, self._told_by)
         except (LeafMissing, RecordingStopped, ManifestError, UnixFsError, OSError) as fault:
-            trouble = self._troubles.setdefault(record.key, _Trouble())
+            trouble = _Trouble() if passed else self._troubles.setdefault(record.key, _Trouble())
             pause_s = min(_AGAIN_S * 2**trouble.tries, _AGAIN_MAX_S)
             if not isinstance(fault, RecordingStopped | OSError):
                 trouble.tries += 1
@@ -358,6 +372,17 @@ class Archivist:
             self._advance()
             return False
         return True
+
+    def _filled(self, record: SegmentRecord) -> None:
+        if record in self.mending:
+            self.mending.came(record)
+            self.list_late(record)
+        else:
+            self.stored(record)
+
+    def _known(self) -> tuple[CID, PeerId | None] | None:
+        """The newest manifest that was read, and who told of it."""
+        return (self._read.statement.manifest, self._told_by) if self._read is not None else None
 
     def _is_listed(self, record: SegmentRecord) -> bool:
         return record.segment.number <= self.listed.get(record.rendition.name, -1)

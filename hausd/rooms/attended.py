@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import trio
 
-from hausd.core.storage import FOR_A_WHILE, RoomRating
+from hausd.core.live import RoomState
+from hausd.core.manifest import SegmentRecord
+from hausd.core.storage import FOR_A_WHILE, RoomRating, SegmentKey
 from hausd.policy.depth import Depth, deepest
 from hausd.policy.roles import Local, Spend, Why, here
 from hausd.rooms.records import RoomRecord
 from hausd.rooms.room import Room, RoomParts
+
+_OVER = (RoomState.ENDED, RoomState.CLOSED)
+_PLAYED_S = 30.0
+"""Players ask for a playlist that goes on once in a segment."""
 
 
 class Attended(Room):
@@ -17,7 +23,9 @@ class Attended(Room):
     def __init__(self, record: RoomRecord, parts: RoomParts) -> None:
         self.share: Spend | None = None
         """What may be spent on it where it is relayed unasked."""
-        self._opened = False
+        self._opened_s: float | None = None
+        """When somebody asked for the recording last."""
+        self._late: list[SegmentRecord] = []
         super().__init__(record, parts)
 
     @property
@@ -57,7 +65,32 @@ class Attended(Room):
     def archive_wanted(self) -> bool:
         """Whether the recording is kept up: who only watches what is live needs none of it."""
         only_watched = self.why in (Why.WATCHED, None)
-        return self._opened or not only_watched or self._parts.store.pinned(self.id) is not None
+        opened = self._opened_s is not None
+        return opened or not only_watched or self._parts.store.pinned(self.id) is not None
+
+    @property
+    def archive_is_played(self) -> bool:
+        """Whether somebody here plays the recording, which players ask for every few seconds."""
+        at_s = self._opened_s
+        return at_s is not None and trio.current_time() - at_s < _PLAYED_S
+
+    def list_late(self, record: SegmentRecord) -> None:
+        """A segment came that the archive had gone on without."""
+        self._late.append(record)
+        self.insert_late()
+        self._save()
+
+    def insert_late(self) -> None:
+        """A playlist that goes on may grow only at its end, as long as somebody plays it."""
+        if self._late and (self.state in _OVER or not self.archive_is_played):
+            for record in self._late:
+                self.archive_of.insert(record.rendition, record.segment)
+            self._late.clear()
+            self._touch()
+
+    def evicted(self, key: SegmentKey) -> None:
+        super().evicted(key)
+        self._late = [record for record in self._late if record.key != key]
 
     def _depth(self) -> Depth:
         """How far back the recording is fetched: as there is a wish or a budget, else all of it."""

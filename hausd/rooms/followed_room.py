@@ -28,6 +28,7 @@ from hausd.rooms.fetching import Fetcher
 from hausd.rooms.follower import Events, Follower
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
+from hausd.rooms.mending import Mending
 from hausd.rooms.metrics import FOLLOWING_FAILED, SEGMENTS_RECORDED
 from hausd.rooms.picturing import Picturing
 from hausd.rooms.ports import Network
@@ -97,6 +98,8 @@ class FollowedRoom(Attended):
             self.record.listed,
             recording=self._recording,
             list_segment=self._list_segment,
+            mending=Mending(self.record.passed, fetcher, self._depth),
+            list_late=self.list_late,
             on_complete=self._archive_complete,
             notice=self.notice,
             depth=self._depth,
@@ -144,9 +147,7 @@ class FollowedRoom(Attended):
             self._assemble()
             for stored in await self._parts.store.segments(self.id):
                 with suppress(ManifestError):  # told when the node started
-                    record = decode_record(stored.record)
-                    if not self._is_listed(record):
-                        self._archivist.stored(record)
+                    self._archivist.stored(decode_record(stored.record))
 
     async def _follow(self) -> None:
         async with (
@@ -277,6 +278,7 @@ class FollowedRoom(Attended):
             self._set_state(state)
             if state in _OVER:
                 self._archivist.over()
+                self.insert_late()
             self._save()
 
     def proven(self, head: Head) -> None:
@@ -314,8 +316,7 @@ class FollowedRoom(Attended):
         for record in records:
             if self._is_listed(record):
                 self.archive_of.add(record.rendition, record.segment)
-            else:
-                self._archivist.stored(record)
+            self._archivist.stored(record)
 
     @property
     def missing_segments(self) -> int:
@@ -335,6 +336,7 @@ class FollowedRoom(Attended):
 
     def _list_segment(self, record: SegmentRecord) -> None:
         self.archive_of.add(record.rendition, record.segment)
+        self.insert_late()
         self._save()
 
     def _archive_complete(self, signed: Signed[Head]) -> None:
@@ -351,8 +353,8 @@ class FollowedRoom(Attended):
     # -- http.ports.RoomView --
 
     def archive_opened(self) -> bool:
-        if not self._opened:
-            self._opened = True
+        first, self._opened_s = self._opened_s is None, trio.current_time()
+        if first:
             self._archivist.opened()
         coming = self._archivist.unread or self._archivist.missing > 0
         return coming and not self.archive_of.segments

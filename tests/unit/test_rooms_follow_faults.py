@@ -376,6 +376,9 @@ async def test_a_segment_that_nobody_has_is_left_out_once_later_ones_can_be_had(
         numbers = [segment.number for segment in ours.segments]
         assert [segment.number for segment in theirs.segments] == [numbers[0], *numbers[2:]]
         assert [one.code for one in follower.room(room).notices] == ["segment-missing"]
+        origin.node.lie = lambda cid, data: data
+        await trio.sleep(3600)
+        await same_archive(origin, follower, room)
 
 
 async def test_an_origin_that_never_returns_is_held_to_be_gone_and_may_come_back(
