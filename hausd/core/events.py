@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from hausd.core.ids import RoomId
+from hausd.core.cid import CID
+from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import PublicKey
 
 
@@ -21,12 +22,23 @@ class EventState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RoomCheckpoint:
+    """The newest manifest that an event's stream authority wrote down on chain, at ``slot``."""
+
+    manifest: CID
+    session: SessionId
+    n: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class RoomEvent:
     """An event account as it was at ``slot``.
 
     ``chain`` is the genesis hash (32 bytes) of the chain that it is on. ``authority`` signs the
     room's stream since ``authority_slot``. ``artist`` is a wallet's base58 address. Times are
-    milliseconds since 1970. ``gated``: watching takes a ticket.
+    milliseconds since 1970. ``gated``: watching takes a ticket. ``recording``: the finished
+    recording's directory, once it is told.
     """
 
     room: RoomId
@@ -41,6 +53,8 @@ class RoomEvent:
     ends_ms: int
     gated: bool = False
     premium: bool = False
+    recording: CID | None = None
+    checkpoint: RoomCheckpoint | None = None
 
     @property
     def over(self) -> bool:

@@ -112,6 +112,39 @@ class RoomNetworkShape(Shape):
     neighbours: int = 0
 
 
+class EventCheckpointShape(Shape):
+    """The newest manifest on chain: head ``n`` of ``session``, written at ``slot``."""
+
+    manifest: str
+    session: str
+    n: int
+    slot: int
+
+
+class EventShape(Shape):
+    """A room's event, as the chain had it at ``slot``.
+
+    ``artist`` is a wallet's address, ``authority`` the key that signs the stream. ``signs``:
+    whether that is this node's, None for a follower. ``behind`` counts an origin's heads that are
+    not on chain yet. ``proof`` tells a follower whether the manifest on chain is the one that was
+    signed: ``matches``, ``differs``, or ``unseen`` where that head was not heard of here.
+    """
+
+    status: Literal["draft", "open", "live", "ended", "finalized", "cancelled"]
+    artist: str
+    authority: str
+    slot: int
+    starts: datetime
+    ends: datetime
+    gated: bool = False
+    premium: bool = False
+    signs: bool | None = None
+    checkpoint: EventCheckpointShape | None = None
+    behind: int | None = None
+    proof: Literal["matches", "differs", "unseen"] | None = None
+    recording: str | None = None
+
+
 class PublishedShape(Shape):
     """What the DHT was told of a room.
 
@@ -151,6 +184,7 @@ class RoomShape(Shape):
     worker: WorkerShape | None = None
     recording: RecordingShape | None = None
     network: RoomNetworkShape | None = None
+    event: EventShape | None = None
     published: PublishedShape | None = None
     """Of one room that is asked for on the admin socket, where the node takes part in the DHT."""
     notices: list[NoticeShape] = []

@@ -99,6 +99,12 @@ class Door:
             self._on_contradiction(other, signed)
         return False
 
+    def head_at(self, session: SessionId, n: int) -> Head | None:
+        """A head that was signed, as long as it is remembered."""
+        said = self._said.get((Head, session, n))
+        found = said.statement if said is not None else None
+        return found if isinstance(found, Head) else None
+
     def _judge(self, untrusted: bytes) -> Verdict:
         digest = hashlib.sha256(untrusted).digest()
         if digest in self._seen:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Literal
 
 import structlog
 import trio
@@ -74,6 +75,8 @@ class FollowedRoom(Attended):
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._proven: Head | None = None
+        self.proof: Literal["matches", "differs", "unseen"] = "unseen"
+        """Whether the manifest on chain is the one that was signed."""
         self._scopes: dict[int, trio.CancelScope] = {}
         self._assemble()
 
@@ -286,12 +289,27 @@ class FollowedRoom(Attended):
         recording is found where nobody of the room is left. ``n`` and ``session`` are as there."""
         signed = self._follower.head
         known = [self._proven, signed.statement if signed is not None else None]
+        self._compare(head)
         if not all(advances(old, head) for old in known):
             return
         self._proven = head
         self._archivist.head(Signed(head, b"", b""), None)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
             self._set_state(head.state)
+
+    def _compare(self, head: Head) -> None:
+        """Whether the manifest on chain is the one that was signed, as far as is known here."""
+        said = self._door.head_at(head.session, head.n)
+        if said is None:
+            self.proof = "unseen"
+            return
+        was, self.proof = self.proof, "matches" if said.manifest == head.manifest else "differs"
+        if self.proof == "differs" and was != "differs":
+            self.notice(
+                "checkpoint-differs",
+                "The manifest that the event has on chain is not the one that was signed here: "
+                f"{head.manifest} there, {said.manifest} here.",
+            )
 
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement

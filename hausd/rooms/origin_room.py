@@ -33,6 +33,7 @@ from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.stint import Stint
 from hausd.rooms.succession import Succession
 from hausd.wire.ipns import IpnsRecord
+from hausd.wire.statements import Head
 from hausd.wire.worker import (
     FromWorker,
     ImageMade,
@@ -127,6 +128,11 @@ class OriginRoom(Room):
         self._end(RoomState.CLOSED)
         await self.recorder.drained()
         await self._save_now(strict=True)
+
+    @property
+    def head(self) -> Head | None:
+        """The newest head that was signed here, perhaps before a restart."""
+        return self.outlet.head
 
     def tell(self, ask: Ask) -> Told:
         return self.outlet.tell(ask)

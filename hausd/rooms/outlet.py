@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import structlog
 import trio
 
@@ -13,7 +15,7 @@ from hausd.rooms.announcer import Announcer
 from hausd.rooms.metrics import MESSAGES
 from hausd.rooms.ports import Announcements, Topic
 from hausd.rooms.records import RoomRecord
-from hausd.wire.announce import AnnounceError, Signed, pack, unpack
+from hausd.wire.announce import AnnounceError, Signed, pack, unpack, verify
 from hausd.wire.statements import End, Head, Statement, Tick
 
 log = structlog.get_logger("hausd.rooms")
@@ -28,6 +30,7 @@ class Outlet:
         self._announcer = announcer
         self._authority = SigningKey(record.seed).public
         self._topic: Topic | None = None
+        self._kept: Head | None = None
         announcer.on_stated = self._publish
 
     async def run(self, announcements: Announcements) -> None:
@@ -49,6 +52,17 @@ class Outlet:
             verdict = Verdict.IGNORE
         MESSAGES.labels(verdict.value).inc()
         return verdict
+
+    @property
+    def head(self) -> Head | None:
+        """The newest head that was signed, perhaps before a restart."""
+        if self._announcer.head is not None:
+            return self._announcer.head.statement
+        if self._record.head and self._kept is None:
+            with suppress(AnnounceError):
+                kept = verify(self._record.head, self._authority, self._room).statement
+                self._kept = kept if isinstance(kept, Head) else None
+        return self._kept
 
     def tell(self, ask: Ask) -> Told:
         """The newest tracks and head, and the ticks that were asked for."""

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from solders.pubkey import Pubkey
+
+from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
+    EventCheckpointShape,
+    EventShape,
     PublisherShape,
     RecordingShape,
     RenditionShape,
@@ -17,11 +22,13 @@ from hausd.core.shapes import (
     WatchShape,
     WorkerShape,
 )
+from hausd.policy.onchain import behind
 from hausd.policy.roles import Why
 from hausd.policy.watching import WatchKey
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
+from hausd.rooms.standing import standing_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +92,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
             missing=room.missing_segments,
         ),
         network=_network(room) if private else None,
+        event=_event(room, room.event) if room.event is not None else None,
         notices=list(room.notices) if private else [],
     )
 
@@ -99,6 +107,35 @@ def _why(room: Room) -> Literal["followed", "watched", "auto"] | None:
             return "auto"
         case Why.WATCHED | None:  # its grace is over: it is left in a moment
             return "watched"
+
+
+def _event(room: Room, event: RoomEvent) -> EventShape:
+    written = event.checkpoint
+    origin = room if isinstance(room, OriginRoom) else None
+    followed = room if isinstance(room, FollowedRoom) else None
+    standing = standing_of(origin, event) if origin is not None else None
+    return EventShape(
+        status=event.state.value,
+        artist=event.artist,
+        authority=str(Pubkey.from_bytes(event.authority.raw)),
+        slot=event.slot,
+        starts=_time(event.starts_ms),
+        ends=_time(event.ends_ms),
+        gated=event.gated,
+        premium=event.premium,
+        signs=standing.signs if standing is not None else None,
+        checkpoint=EventCheckpointShape(
+            manifest=str(written.manifest),
+            session=str(written.session),
+            n=written.n,
+            slot=written.slot,
+        )
+        if written is not None
+        else None,
+        behind=behind(standing.newest, standing.written) if standing is not None else None,
+        proof=followed.proof if followed is not None and written is not None else None,
+        recording=str(event.recording) if event.recording is not None else None,
+    )
 
 
 def _network(room: Room) -> RoomNetworkShape | None:

@@ -47,6 +47,22 @@ async def test_an_events_room_is_followed_by_the_key_that_its_chain_names(
             await same_live(origin, follower, room)
         await trio.sleep(60)
         await same_archive(origin, follower, room)
+        signed = follower.followed(room)._follower.head
+        assert signed is not None
+        follower.followed(room).proven(signed.statement)
+        shown = follower.rooms.shape(room).event
+        assert shown is not None
+        assert (shown.status, shown.artist, shown.signs) == ("open", "the artist", None)
+        assert follower.followed(room).proof == "matches"
+        assert not follower.room(room).notices
+        other = replace(signed.statement, manifest=chain.nonsense)
+        follower.followed(room).proven(other)
+        assert follower.followed(room).proof == "differs"
+        assert [notice.code for notice in follower.room(room).notices] == ["checkpoint-differs"]
+        own = origin.rooms.shape(room).event
+        assert own is not None
+        assert own.signs
+        assert own.behind == signed.statement.n + 1
 
 
 async def test_a_follower_knows_the_key_after_a_restart_without_its_chain(

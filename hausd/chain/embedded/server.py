@@ -1,0 +1,323 @@
+"""JSON-RPC over HTTP and WebSocket, on one port and on the next, as Solana's clients expect."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sqlite3
+import ssl
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import structlog
+import trio
+from hypercorn.config import Config, Sockets
+from hypercorn.trio.run import worker_serve
+from hypercorn.typing import Framework
+from hypercorn.utils import wrap_app
+from solders.pubkey import Pubkey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from hausd.chain.embedded import questions as ask
+from hausd.chain.embedded.disk import Disk, Held
+from hausd.chain.embedded.ledger import Changed, Ledger
+from hausd.chain.embedded.metrics import EMBEDDED_CALLS, EMBEDDED_WRITES
+from hausd.chain.embedded.questions import RpcFault
+from hausd.chain.embedded.rpc import Rpc
+from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
+from hausd.core.clock import Clock
+
+log = structlog.get_logger("hausd.chain")
+
+_MAX_BODY_BYTES = 128 * 1024
+_MAX_BATCH = 100
+_MAX_SOCKETS = 256
+_MAX_SOCKETS_OF_ONE = 32
+_CALLS_A_SECOND = 400.0
+_BURST = 2_000.0
+_MAX_ADDRESSES = 4_096
+_GRACE_S = 0.5
+_CORS = {
+    # a cluster's RPC may be asked by any page, and so may this: it tells nothing that is secret
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET, OPTIONS",
+    "access-control-allow-headers": "content-type, solana-client",
+    "access-control-max-age": "86400",
+}
+
+
+@dataclass(slots=True)
+class _Allowance:
+    left: float
+    at_s: float
+
+
+class EmbeddedChain:
+    """A chain of one's own, running. ``ledger`` may be read; transactions come over RPC."""
+
+    def __init__(
+        self, ledger: Ledger, random_bytes: Callable[[int], bytes], *, read_only: bool
+    ) -> None:
+        self.ledger = ledger
+        self.subscriptions = Subscriptions(ledger)
+        self.rpc = Rpc(ledger, random_bytes, self._sent, self._settled, read_only=read_only)
+        self.port = 0
+        self._due = trio.Event()
+        self._done = trio.Event()
+        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._sockets: dict[str, int] = {}
+
+    # -- writing --
+
+    async def keep_writing(self) -> None:
+        """Writes what was executed, a batch at a time, until cancelled; then what is left."""
+        try:
+            while True:
+                await self._due.wait()
+                self._due = trio.Event()
+                with trio.CancelScope(shield=True):
+                    await self._write()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._write()
+
+    async def _write(self) -> None:
+        while self.ledger.waits and not self.ledger.broken:
+            write = self.ledger.take()
+            try:
+                await trio.to_thread.run_sync(write)
+            except sqlite3.Error as fault:
+                self.ledger.failed(f"the chain can't be written to disk ({fault}); mend that, and "
+                                   "start the node again")  # fmt: skip
+                log.error("chain-not-written", because=str(fault))
+            else:
+                changed = self.ledger.wrote()
+                EMBEDDED_WRITES.inc(len(changed.entries))
+                self._tell(changed)
+            done, self._done = self._done, trio.Event()
+            done.set()
+
+    def _tell(self, changed: Changed) -> None:
+        self.subscriptions.changed(changed)
+
+    def _sent(self) -> None:
+        self._due.set()
+
+    async def _settled(self) -> None:
+        while self.ledger.waits or self.ledger.writes:
+            if self.ledger.broken:
+                return
+            await self._done.wait()
+
+    async def keep_slots(self) -> None:
+        """Tells of each slot that somebody follows."""
+        while True:
+            await trio.sleep(0.2)
+            self.subscriptions.slot()
+
+    # -- HTTP --
+
+    async def answer(self, request: Request) -> Response:
+        """``POST /``."""
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=_CORS)
+        if request.method == "GET":
+            words = b"This is a chain's JSON-RPC: POST to it, or open a WebSocket.\n"
+            return Response(words, 200, {**_CORS, "content-type": "text/plain"})
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MAX_BODY_BYTES:
+                return Response(b"too large\n", 413, _CORS)
+        who = request.client.host if request.client is not None else ""
+        try:
+            untrusted = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _json(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
+        calls = untrusted if isinstance(untrusted, list) else [untrusted]
+        if not self._may(who, len(calls)):
+            EMBEDDED_CALLS.labels("limited").inc()
+            fault = RpcFault(ask.LIMITED, "Too many requests from your address")
+            return _json(_error(None, fault), 429, {"retry-after": "1"})
+        if isinstance(untrusted, list):
+            if not untrusted or len(untrusted) > _MAX_BATCH:
+                return _json(_error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request")))
+            answers = [await self._one(one) for one in untrusted]
+            return _json([one for one in answers if one is not None])
+        return _json(await self._one(untrusted))
+
+    async def _one(self, untrusted: object) -> dict[str, Any] | None:
+        match untrusted:
+            case {"jsonrpc": "2.0", "method": str(method), **more}:
+                number = more.get("id")
+            case _:
+                EMBEDDED_CALLS.labels("refused").inc()
+                return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+        if number is not None and not isinstance(number, int | str | float):
+            return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+        try:
+            result = await self.rpc.call(method, more.get("params"))
+        except RpcFault as fault:
+            EMBEDDED_CALLS.labels("refused").inc()
+            return _error(number, fault)
+        EMBEDDED_CALLS.labels("answered").inc()
+        return {"jsonrpc": "2.0", "result": result, "id": number}
+
+    def _may(self, who: str, calls: int) -> bool:
+        now_s = trio.current_time()
+        allowance = self._allowances.pop(who, None) or _Allowance(_BURST, now_s)
+        passed_s, allowance.at_s = now_s - allowance.at_s, now_s
+        allowance.left = min(_BURST, allowance.left + passed_s * _CALLS_A_SECOND)
+        self._allowances[who] = allowance
+        if len(self._allowances) > _MAX_ADDRESSES:
+            self._allowances.popitem(last=False)
+        if allowance.left < calls:
+            return False
+        allowance.left -= calls
+        return True
+
+    # -- WebSocket --
+
+    async def subscribe(self, socket_: WebSocket) -> None:
+        """A client's WebSocket: calls and subscriptions."""
+        who = socket_.client.host if socket_.client is not None else ""
+        full = sum(self._sockets.values()) >= _MAX_SOCKETS
+        if full or self._sockets.get(who, 0) >= _MAX_SOCKETS_OF_ONE:
+            await socket_.close(1013)
+            return
+        await socket_.accept()
+        self._sockets[who] = self._sockets.get(who, 0) + 1
+        subscriber = self.subscriptions.join()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._push, socket_, subscriber, nursery.cancel_scope)
+                await self._hear(socket_, subscriber, who)
+                nursery.cancel_scope.cancel()
+        finally:
+            self.subscriptions.leave(subscriber)
+            self._sockets[who] -= 1
+            if not self._sockets[who]:
+                del self._sockets[who]
+
+    async def _hear(self, socket_: WebSocket, subscriber: Subscriber, who: str) -> None:
+        while True:
+            try:
+                message = await socket_.receive()
+            except WebSocketDisconnect:
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text") or (message.get("bytes") or b"").decode("utf-8", "replace")
+            if len(text) > _MAX_BODY_BYTES or not self._may(who, 1):
+                await socket_.close(1008)
+                return
+            try:
+                untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                subscriber.push(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
+                continue
+            subscriber.push(await self._heard(untrusted, subscriber))
+
+    async def _heard(self, untrusted: object, subscriber: Subscriber) -> dict[str, Any] | None:
+        match untrusted:
+            case {"jsonrpc": "2.0", "method": str(method), **more} if method.endswith("ubscribe"):
+                number = more.get("id")
+                try:
+                    result = self.subscriptions.call(subscriber, method, more.get("params"))
+                except RpcFault as fault:
+                    return _error(number, fault)
+                return {"jsonrpc": "2.0", "result": result, "id": number}
+        return await self._one(untrusted)
+
+    async def _push(
+        self, socket_: WebSocket, subscriber: Subscriber, scope: trio.CancelScope
+    ) -> None:
+        async for message in subscriber.messages():
+            await socket_.send_text(msgspec.json.encode(message).decode())
+        # too slow, and everything after this would be late
+        await socket_.close(1008)
+        scope.cancel()
+
+
+def _error(number: object, fault: RpcFault) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
+    if fault.data is not None:
+        error["data"] = fault.data
+    return {"jsonrpc": "2.0", "error": error, "id": number}
+
+
+def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    found = {**_CORS, "content-type": "application/json", **(headers or {})}
+    return Response(msgspec.json.encode(value), status, found)
+
+
+@asynccontextmanager
+async def open_embedded(
+    path: Path,
+    listeners: Sequence[socket.socket],
+    clock: Clock,
+    random_bytes: Callable[[int], bytes],
+    *,
+    programs: Mapping[Pubkey, bytes],
+    genesis: Sequence[Held] = (),
+    read_only: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[EmbeddedChain]:
+    """A chain in the file at ``path``, served on ``listeners`` (bound and listening).
+
+    Raises disk.NotOurs, sqlite3.Error.
+    """
+    disk = await trio.to_thread.run_sync(Disk, path)
+    try:
+        ledger = Ledger(disk, clock, random_bytes, programs, genesis)
+        chain = EmbeddedChain(ledger, random_bytes, read_only=read_only)
+        app = Starlette(
+            routes=[
+                Route("/", chain.answer, methods=["GET", "POST", "OPTIONS"]),
+                WebSocketRoute("/", chain.subscribe),
+            ]
+        )
+        config = Config()
+        config.graceful_timeout = _GRACE_S
+        config.accesslog = None
+        config.errorlog = logging.getLogger("hypercorn.error")
+        config.websocket_max_message_size = _MAX_BODY_BYTES
+        config.h11_max_incomplete_size = 64 * 1024
+        if tls is not None:
+            config.create_ssl_context = lambda: tls  # type: ignore[method-assign]
+            config.certfile = config.keyfile = "given"
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(chain.keep_writing)
+            nursery.start_soon(chain.keep_slots)
+            served = Sockets([], list(listeners), [])
+            if tls is not None:
+                served = Sockets(list(listeners), [], [])
+            await nursery.start(
+                partial(
+                    worker_serve,
+                    # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
+                    wrap_app(cast(Framework, cast(ASGIApp, app)), _MAX_BODY_BYTES, "asgi"),
+                    config,
+                    sockets=served,
+                    shutdown_trigger=stop.wait,
+                )
+            )
+            try:
+                yield chain
+            finally:
+                stop.set()
+                nursery.cancel_scope.cancel()
+    finally:
+        disk.close()

@@ -1,0 +1,174 @@
+"""Own events' rooms and the chain: goes live, writes manifests down, closes what is over there.
+
+The stream authority's key signs and pays, from the small budget that the artist gave it. A chain
+that is slow or away holds nothing up: what is newest by the time it answers is written down. Rooms
+of others are told what their event's account names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import trio
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
+
+from hausd.chain.book import EventBook
+from hausd.chain.calls import RpcError
+from hausd.chain.client import ChainClient
+from hausd.chain.metrics import CHECKPOINTS_BEHIND
+from hausd.chain.sending import Sender
+from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
+from hausd.core.ids import RoomId
+from hausd.core.keys import open_room_authority
+from hausd.core.live import RoomState
+from hausd.core.programs.instructions import Builder
+from hausd.core.programs.messages import MAX_COMPUTE_UNITS, Budget, message_of
+from hausd.policy.onchain import Step, behind, next_step
+from hausd.rooms.followed_room import FollowedRoom
+from hausd.rooms.manager import Rooms
+from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.standing import standing_of
+from hausd.wire.statements import Head
+
+log = structlog.get_logger("hausd.onchain")
+
+_LOOK_S = 1.0
+_SEND_S = 90.0
+"""A blockhash is good for a minute: by then the fate of a transaction is known."""
+_AGAIN_S = 2.0
+_AGAIN_MAX_S = 60.0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    again_at_s: float = 0.0
+    wait_s: float = _AGAIN_S
+    because: str = ""
+
+
+class OnChain:
+    """``open`` owns the tasks. ``book`` is what rooms are given to look events up."""
+
+    def __init__(self, rooms: Rooms, chain: ChainClient, sender: Sender, every: int) -> None:
+        self.book = EventBook(chain, self._kept, self._read)
+        self._rooms = rooms
+        self._sender = sender
+        self._every = every
+        self._builder = Builder(chain.programs)
+        self._busy: set[RoomId] = set()
+        self._troubles: dict[RoomId, _Trouble] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[OnChain]:
+        """Reads and tells until the context is left."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.book.run)
+            nursery.start_soon(self._keep_telling, nursery)
+            yield self
+            nursery.cancel_scope.cancel()
+
+    def trouble(self, room: RoomId) -> str:
+        """Why the chain was not told what is due; empty where it was."""
+        found = self._troubles.get(room)
+        return found.because if found is not None else ""
+
+    # -- reading --
+
+    def _kept(self) -> list[RoomId]:
+        rooms = (*self._rooms.origins(), *self._rooms.followed())
+        return [room.id for room in rooms if open_room_authority(room.id) is None]
+
+    async def _read(self, event: RoomEvent) -> None:
+        await self._rooms.event_changed(event)
+        room = self._rooms.get(event.room)
+        written = event.checkpoint
+        if isinstance(room, FollowedRoom) and written is not None:
+            state = RoomState.CLOSED if event.over else RoomState.LIVE
+            room.proven(
+                Head(room.id, written.session, written.n, written.manifest, state, event.starts_ms)
+            )
+
+    # -- telling --
+
+    async def _keep_telling(self, nursery: trio.Nursery) -> None:
+        while True:
+            await trio.sleep(_LOOK_S)
+            late = 0
+            for room in self._rooms.origins():
+                event = room.event
+                if event is None:
+                    continue
+                standing = standing_of(room, event)
+                late += behind(standing.newest, standing.written)
+                step = next_step(standing, self._every)
+                if step is not None and self._may(room.id):
+                    self._busy.add(room.id)
+                    nursery.start_soon(self._take, room, event, step)
+            CHECKPOINTS_BEHIND.set(late)
+
+    def _may(self, room: RoomId) -> bool:
+        trouble = self._troubles.get(room)
+        waits = trouble is not None and trio.current_time() < trouble.again_at_s
+        return room not in self._busy and not waits
+
+    async def _take(self, room: OriginRoom, event: RoomEvent, step: Step) -> None:
+        try:
+            if step is Step.CLOSE_ROOM:
+                await room.close()
+                log.info("room-closed-with-its-event", room=room.id, event=event.state)
+            else:
+                instruction = self._instruction(room, event, step)
+                await self._send(instruction, Keypair.from_seed(room.record.seed))
+                await self.book.look_up(room.id)
+            self._troubles.pop(room.id, None)
+        except Problem as fault:
+            self._note(room, step, fault.message)
+        except RpcError as fault:
+            self._note(room, step, f"the chain refuses it: {fault}")
+        except OSError as fault:
+            self._note(room, step, f"it can't be written down here ({fault.strerror})")
+        finally:
+            self._busy.discard(room.id)
+
+    async def _send(self, instruction: Instruction, payer: Keypair) -> None:
+        """Raises Problem, RpcError."""
+        tried = message_of(
+            payer.pubkey(), [instruction], Hash.default(), Budget(MAX_COMPUTE_UNITS, 0)
+        )
+        plan = await self._sender.plan(tried)
+        message = message_of(payer.pubkey(), [instruction], plan.blockhash, plan.budget)
+        signed = bytes(VersionedTransaction(message, [payer]))
+        with trio.move_on_after(_SEND_S):
+            await self._sender.deliver(signed, plan.last_valid_block_height)
+            return
+        raise Problem("chain-slow", "the chain does not say what became of it", status=504)
+
+    def _note(self, room: OriginRoom, step: Step, because: str) -> None:
+        trouble = self._troubles.setdefault(room.id, _Trouble())
+        if trouble.because != because:
+            log.warning("chain-not-told", room=room.id, of=step.value, because=because)
+            room.notice("chain-not-told", f"This waits for the chain ({step}): {because}.")
+        trouble.because = because
+        trouble.again_at_s = trio.current_time() + trouble.wait_s
+        trouble.wait_s = min(_AGAIN_MAX_S, 2 * trouble.wait_s)
+
+    def _instruction(self, room: OriginRoom, event: RoomEvent, step: Step) -> Instruction:
+        address = Pubkey.from_string(room.id)
+        signer = Keypair.from_seed(room.record.seed).pubkey()
+        standing = standing_of(room, event)
+        if step is Step.GO_LIVE:
+            return self._builder.go_live(signer, address)
+        if step is Step.TELL_RECORDING:
+            assert standing.recording is not None  # next_step saw one
+            return self._builder.set_recording(signer, address, standing.recording)
+        head = room.head
+        assert head is not None  # next_step saw one
+        return self._builder.checkpoint(signer, address, head.manifest, head.session, head.n)

@@ -1,0 +1,82 @@
+"""What an origin has to tell the chain of its event's room next. Pure.
+
+The chain is behind by design: it gets the newest manifest now and then, never each, and a stream
+never waits for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from hausd.core.cid import CID
+from hausd.core.events import EventState
+from hausd.core.ids import SessionId
+from hausd.core.live import RoomState
+
+_RUNS = (RoomState.LIVE, RoomState.WAITING)
+_OVER = (RoomState.ENDED, RoomState.CLOSED)
+_WRITES = (EventState.LIVE, EventState.ENDED)
+
+
+class Step(StrEnum):
+    """What is to be done next."""
+
+    GO_LIVE = "go-live"
+    CHECKPOINT = "checkpoint"
+    TELL_RECORDING = "tell-recording"
+    CLOSE_ROOM = "close-room"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How far a manifest is: each of a session's heads names one segment more or less."""
+
+    session: SessionId
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A room as it is here, beside its event as the chain has it.
+
+    ``signs``: the chain names this node's key for the stream. ``newest`` is signed here,
+    ``written`` on chain. ``recording``: the finished recording's directory, ``told`` the one that
+    the chain has.
+    """
+
+    room: RoomState
+    event: EventState
+    signs: bool
+    newest: Place | None
+    written: Place | None
+    recording: CID | None
+    told: CID | None
+
+
+def behind(newest: Place | None, written: Place | None) -> int:
+    """Heads that were signed and are not on chain; of earlier sessions none is counted."""
+    if newest is None:
+        return 0
+    if written is None or written.session.counter < newest.session.counter:
+        return newest.n + 1
+    return max(0, newest.n - written.n)
+
+
+def next_step(standing: Standing, every: int) -> Step | None:
+    """``every``: so many heads are not written down before the next that is."""
+    event, room = standing.event, standing.room
+    over = event in (EventState.ENDED, EventState.FINALIZED, EventState.CANCELLED)
+    if over and room is not RoomState.CLOSED:
+        return Step.CLOSE_ROOM
+    if not standing.signs:
+        return None
+    if event is EventState.OPEN and room in _RUNS:
+        return Step.GO_LIVE
+    due = behind(standing.newest, standing.written)
+    if event in _WRITES and (due >= every or (due and room in _OVER)):
+        return Step.CHECKPOINT
+    finished = standing.recording is not None and standing.told is None and room in _OVER
+    if finished and event in (EventState.ENDED, EventState.FINALIZED):
+        return Step.TELL_RECORDING
+    return None
