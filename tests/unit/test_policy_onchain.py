@@ -16,9 +16,7 @@ from hausd.policy.onchain import Place, Standing, Step, behind, next_step
 
 FIRST, SECOND = SessionId(1, 7), SessionId(2, 9)
 DONE = CID.of(b"a directory")
-LIVE = Standing(
-    RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FIRST, 3), None, None
-)
+LIVE = Standing(RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FIRST, 3), None, None)
 
 
 @pytest.mark.parametrize(
