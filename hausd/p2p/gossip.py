@@ -34,6 +34,9 @@ MAX_RPC_BYTES = 512 * 1024
 """Of messages in one RPC; others take 1 MiB at most."""
 MAX_OUTBOX_IHAVE = 64
 """Told about and not yet sent; what is beyond is not told."""
+MAX_RETAINED = 64
+"""Of a topic, for who subscribes: half of what a peer takes of us at once."""
+RETAINED_BEATS = 60
 _LEAST_GOSSIP_SCORE = -10.0
 """Peers below it are neither grafted nor gossiped to."""
 
@@ -47,6 +50,8 @@ class _Peer:
     ihave_heard: int = 0
     ids_asked: int = 0
     sent_again: dict[bytes, int] = field(default_factory=dict)
+    caught_up: set[str] = field(default_factory=set)
+    """Topics that it was given what was retained of."""
 
 
 class Gossip:
@@ -62,6 +67,8 @@ class Gossip:
         self._seen: OrderedDict[bytes, float] = OrderedDict()
         self._kept: dict[bytes, Message] = {}
         self._history: deque[list[Message]] = deque([[]], maxlen=HISTORY_LENGTH)
+        self._retained: dict[str, deque[tuple[int, Message]]] = {}
+        self._beats = 0
         self.woken: set[PeerId] = set()
         """Peers whose outbox has something new; whoever sends takes them out."""
         self.lost = 0
@@ -110,9 +117,19 @@ class Gossip:
         if state is not None:
             state.score = score
 
-    def subscribe(self, topic: str, now_s: float) -> None:
-        """We want to hear a topic: its peers of the fanout are grafted, then others."""
+    def retains(self, topic: str) -> bool:
+        """Whether what was said lately on a topic is kept for who subscribes to it."""
+        return topic in self._retained
+
+    def subscribe(self, topic: str, now_s: float, *, retains: bool = False) -> None:
+        """We want to hear a topic: its peers of the fanout are grafted, then others.
+
+        ``retains``: who subscribes after us is given the newest messages, MAX_RETAINED at most
+        and for RETAINED_BEATS, once in a connection.
+        """
         self._mine.add(topic)
+        if retains:
+            self._retained[topic] = deque(maxlen=MAX_RETAINED)
         self._announce(True, topic)
         _, fanout = self._fanout.pop(topic, (0.0, set()))
         self._mesh[topic] = set()
@@ -122,6 +139,7 @@ class Gossip:
 
     def unsubscribe(self, topic: str, now_s: float) -> None:
         self._mine.discard(topic)
+        self._retained.pop(topic, None)
         self._announce(False, topic)
         for peer in self._mesh.pop(topic, set()):
             self._prune(topic, peer, now_s, UNSUBSCRIBE_BACKOFF_S)
@@ -174,6 +192,7 @@ class Gossip:
                 self._mesh.get(topic, set()).discard(peer)
             elif len(state.topics) < MAX_TOPICS_PER_PEER:
                 state.topics.add(topic)
+                self._catch_up(peer, state, topic)
                 members = self._mesh.get(topic)
                 small = members is not None and len(members - {peer}) < D_LOW
                 # at once, not at the next heartbeat: who joins hears the next message
@@ -228,6 +247,7 @@ class Gossip:
                 del self._fanout[topic]
         self._gossip()
         self._shift()
+        self._beats += 1
         while self._seen:
             oldest, seen_s = next(iter(self._seen.items()))
             if seen_s + SEEN_TTL_S > now_s and len(self._seen) <= MAX_SEEN:
@@ -344,6 +364,14 @@ class Gossip:
             state.outbox.subscriptions.append((wants, topic))
             self.woken.add(peer)
 
+    def _catch_up(self, peer: PeerId, state: _Peer, topic: str) -> None:
+        retained = self._retained.get(topic, ())
+        if retained and topic not in state.caught_up:
+            state.caught_up.add(topic)
+            for beat, message in retained:
+                if beat > self._beats - RETAINED_BEATS and message.author != peer:
+                    self._owe_message(peer, message)
+
     def _owe_message(self, peer: PeerId, message: Message) -> None:
         state = self._peers[peer]
         size = len(message.data)
@@ -365,3 +393,5 @@ class Gossip:
         if message.id not in self._kept:
             self._kept[message.id] = message
             self._history[0].append(message)
+            if message.topic in self._retained:
+                self._retained[message.topic].append((self._beats, message))

@@ -222,9 +222,14 @@ class Host:
         """The same with the first of these protocols that the peer speaks, and which it is."""
         return await self._network.open_stream(peer, *map(parse_protocol, protocols))
 
-    def topic(self, name: str, validator: Validator) -> AbstractAsyncContextManager[Topic]:
-        """Listens to a topic while the context is open; one at a time for a name."""
-        return self._pubsub.topic(name, validator)
+    def topic(
+        self, name: str, validator: Validator, *, retains: bool = False
+    ) -> AbstractAsyncContextManager[Topic]:
+        """Listens to a topic while the context is open; one at a time for a name.
+
+        ``retains``: who subscribes to it after us is told what was said lately.
+        """
+        return self._pubsub.topic(name, validator, retains=retains)
 
 
 @asynccontextmanager

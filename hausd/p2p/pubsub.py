@@ -155,12 +155,17 @@ class Pubsub:
             self._wake()
 
     @asynccontextmanager
-    async def topic(self, name: str, validator: Validator) -> AsyncIterator[Topic]:
-        """Listens to a topic until the context is left; raises ValueError where one does."""
+    async def topic(
+        self, name: str, validator: Validator, *, retains: bool = False
+    ) -> AsyncIterator[Topic]:
+        """Listens to a topic until the context is left; raises ValueError where one does.
+
+        ``retains``: see ``Gossip.subscribe``.
+        """
         if name in self._topics:
             raise ValueError(f"{name} is listened to already")
         topic = self._topics[name] = Topic(self, name, validator, self._limits.topic_queue)
-        self._gossip.subscribe(name, trio.current_time())
+        self._gossip.subscribe(name, trio.current_time(), retains=retains)
         self._wake()
         try:
             yield topic
@@ -183,7 +188,7 @@ class Pubsub:
         """Signs and sends a message; gives the number of peers it goes to."""
         if len(data) > self._limits.message_bytes:
             raise ValueError(f"a message has at most {self._limits.message_bytes} bytes")
-        if not self._gossip.subscribers(topic):
+        if not self._gossip.subscribers(topic) and not self._gossip.retains(topic):
             return 0  # most rooms of most nodes: signing for nobody is the dearest part of it
         # grows across restarts, or peers would take our messages for ones they have seen
         self._seqno = max(self._seqno + 1, self._clock.now_ms() * 1_000_000)

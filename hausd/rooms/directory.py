@@ -5,7 +5,7 @@ A card says what a room is, signed by its authority; where it can be had from is
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from hausd.core.keys import PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerId, Verdict
 from hausd.core.shapes import CardShape, RenditionShape
+from hausd.policy.newcomers import Newcomers
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.metrics import CARDS
@@ -28,7 +29,8 @@ from hausd.wire.cards import Card, CardError, SignedCard, UnknownAuthority, repl
 from hausd.wire.cards import verify_card as verified
 
 MAX_CARDS = 1024
-"""Rooms that are known of; beyond it, who was heard of longest ago is forgotten."""
+"""Rooms that are known of. Beyond it one is forgotten of the neighbour that told of most: the one
+that was heard of longest ago."""
 _AGAIN_S = 20.0
 _FRESH_S = 3 * _AGAIN_S
 _LOOK_S = 1.0
@@ -41,6 +43,8 @@ class _Heard:
     encoded: bytes
     heard_s: float
     heard_ms: int
+    by: PeerId
+    """Who told of it first, this time."""
 
 
 class Directory:
@@ -51,6 +55,8 @@ class Directory:
         self._chain = chain
         self._clock = clock
         self._heard: OrderedDict[RoomId, _Heard] = OrderedDict()
+        self._shares: Counter[PeerId] = Counter()
+        self._newcomers = Newcomers()
         self._told: dict[RoomId, tuple[tuple[object, ...], float]] = {}
 
     @asynccontextmanager
@@ -70,9 +76,10 @@ class Directory:
         except CardError:
             verdict = Verdict.REJECT
         else:
-            verdict = Verdict.ACCEPT if self._is_news(signed.card) else Verdict.IGNORE
+            news = self._is_news(signed.card) and self._admits(signed.card, peer)
+            verdict = Verdict.ACCEPT if news else Verdict.IGNORE
             if verdict is Verdict.ACCEPT:
-                self._keep(signed)
+                self._keep(signed, peer)
         CARDS.labels(verdict.value).inc()
         return verdict
 
@@ -125,19 +132,31 @@ class Directory:
         ours = isinstance(self._rooms.get(card.room), OriginRoom)
         return not ours and replaces(known.card if known is not None else None, card)
 
-    def _keep(self, signed: SignedCard) -> None:
+    def _admits(self, card: Card, peer: PeerId) -> bool:
+        known = card.room in self._heard or self._rooms.get(card.room) is not None
+        return known or self._newcomers.admits(peer, trio.current_time())
+
+    def _keep(self, signed: SignedCard, peer: PeerId) -> None:
         card = signed.card
-        self._heard.pop(card.room, None)
+        if card.room in self._heard:
+            self._forget(card.room)
         now_s = trio.current_time()
-        self._heard[card.room] = _Heard(card, signed.encoded, now_s, self._clock.now_ms())
-        while self._heard:
-            oldest = next(iter(self._heard.values()))
-            if len(self._heard) <= MAX_CARDS and now_s - oldest.heard_s < _FORGET_S:
-                break
-            self._heard.popitem(last=False)
+        self._heard[card.room] = _Heard(card, signed.encoded, now_s, self._clock.now_ms(), peer)
+        self._shares[peer] += 1
+        while now_s - next(iter(self._heard.values())).heard_s >= _FORGET_S:
+            self._forget(next(iter(self._heard)))
+        if len(self._heard) > MAX_CARDS:
+            ((most, _),) = self._shares.most_common(1)
+            self._forget(next(room for room, heard in self._heard.items() if heard.by == most))
         room = self._rooms.get(card.room)
         if isinstance(room, FollowedRoom):
             room.call(card.title)
+
+    def _forget(self, room: RoomId) -> None:
+        by = self._heard.pop(room).by
+        self._shares[by] -= 1
+        if not self._shares[by]:
+            del self._shares[by]
 
     async def _tell(self, topic: Topic) -> None:
         """Tells of each room that begins here: at once when it changes, else now and then."""
@@ -156,7 +175,7 @@ class Directory:
         place, event = room.place, room.event
         card = Card(
             room=room.id,
-            n=now_ms,  # grows across restarts without being written down
+            n=room.cards.next(now_ms),
             time_ms=now_ms,
             title=room.title,
             artist=event.artist if event is not None else "",

@@ -26,6 +26,7 @@ from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
 from hausd.rooms.names import newest, renewed
+from hausd.rooms.numbering import CardNumbers
 from hausd.rooms.origin import Origin, UntrustedWorker
 from hausd.rooms.outlet import Outlet
 from hausd.rooms.records import RoomRecord
@@ -93,6 +94,7 @@ class OriginRoom(Room):
             parts.store,
             self._save,
         )
+        self.cards = CardNumbers(record, self._save)
         self._succession = Succession(self.notice)
         self._nursery: trio.Nursery | None = None
         self._arrival = trio.Event()

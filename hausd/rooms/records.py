@@ -44,11 +44,11 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 
     ``sessions`` counts the sessions begun; it is on disk before a session's first signature.
     ``next_msn``, ``next_run`` and ``next_segment`` are where a new session goes on counting,
-    written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID. ``begun``
-    has for each rendition of the run that goes on a segment record (``core.manifest``) of no
-    length whose time is that of the run's media time 0: what a crash cuts short is told by it.
-    ``live_target_s`` is the next session's, where the source needs a longer one than is
-    configured; else 0.
+    written with room to spare (see ``Room``). ``manifest`` is the newest manifest's CID.
+    Numbers of cards up to ``cards`` may have been used. ``begun`` has for each rendition of the
+    run that goes on a segment record (``core.manifest``) of no length whose time is that of the
+    run's media time 0: what a crash cuts short is told by it. ``live_target_s`` is the next
+    session's, where the source needs a longer one than is configured; else 0.
 
     A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
     it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
@@ -81,6 +81,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     next_run: int = 0
     next_segment: int = 0
     manifest: str = ""
+    cards: int = 0
     live_target_s: int = 0
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
     head: bytes = b""

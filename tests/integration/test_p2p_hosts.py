@@ -128,3 +128,18 @@ async def test_leaving_closes_every_socket() -> None:
                 stream = await a.open_stream(b.peer_id, "/echo/1")
                 await stream.send_all(b"left open")
     assert process.num_fds() <= before
+
+
+async def test_who_comes_late_to_a_topic_that_is_retained_hears_what_was_said_before() -> None:
+    async with host("a") as a, host("b") as b, host("c") as c:
+        with trio.fail_after(20):
+            async with (
+                a.topic("t", accept, retains=True) as at_a,
+                b.topic("t", accept, retains=True) as at_b,
+            ):
+                at_a.publish(b"to nobody")
+                await a.connect(b.addresses[0])
+                assert (await anext(at_b)).data == b"to nobody"
+                await b.connect(c.addresses[0])
+                async with c.topic("t", accept) as at_c:
+                    assert (await anext(at_c)).data == b"to nobody"

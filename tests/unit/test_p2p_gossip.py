@@ -248,3 +248,28 @@ def test_scores_fade_and_have_consequences() -> None:
     for _ in range(1000):
         scores.reward(peer, 600.0)
     assert 0 < scores.score(peer, 600.0) <= 5
+
+
+def test_who_subscribes_is_given_what_was_said_lately_once_and_within_bounds() -> None:
+    net = Net(3, 0, 1)
+    first, second, late = net.names
+    net.link(first, second)
+    for name in (first, second):
+        net.routers[name].subscribe("t", net.now, retains=True)
+    net.settle()
+    for number in range(2 * gossip.MAX_RETAINED):
+        net.routers[first].publish(message(number), net.now)
+    net.settle()
+    net.routers[late].subscribe("t", net.now)
+    net.link(second, late)
+    net.settle()
+    newest = range(gossip.MAX_RETAINED, 2 * gossip.MAX_RETAINED)
+    assert net.heard[late] == {message(number).id for number in newest}
+    again = Rpc(subscriptions=[(False, "t"), (True, "t")])
+    net.routers[second].received(late, again, net.now)
+    assert not net.routers[second].take(late).messages, "once in a connection"
+    net.routers[first].add_peer(late)
+    for _ in range(gossip.RETAINED_BEATS):
+        net.routers[first].heartbeat(net.now)
+    net.routers[first].received(late, Rpc(subscriptions=[(True, "t")]), net.now)
+    assert not net.routers[first].take(late).messages, "it is old"

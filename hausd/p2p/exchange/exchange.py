@@ -59,7 +59,7 @@ class Exchange:
     @asynccontextmanager
     async def join_events(self, validator: Validator) -> AsyncIterator[RoomTopic]:
         """See ``rooms.ports.Events``."""
-        async with self._host.topic(EVENTS, validator) as topic:
+        async with self._host.topic(EVENTS, validator, retains=True) as topic:
             yield RoomTopic(topic)
 
     async def fetch(
