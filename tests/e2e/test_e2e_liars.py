@@ -8,9 +8,11 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 import trio
@@ -28,7 +30,8 @@ from hausd.core.peers import Multiaddr, PeerId, StreamBroken
 from hausd.media.demo import Shape, write
 from hausd.p2p.channel import ChannelBroken
 from hausd.p2p.upgrade import UpgradeFailed
-from hausd.wire.announce import pack, sign
+from hausd.rooms.records import RoomRecord
+from hausd.wire.announce import pack, sign, verify
 from hausd.wire.blocks_protocol import PROTOCOL as BLOCKS
 from hausd.wire.statements import End, Head
 
@@ -134,6 +137,66 @@ def test_a_viewer_among_liars_misses_nothing_and_nothing_grows(film: Path, tmp_p
         origin.ctl("rooms", "close", id_)
         viewer.wait_state(id_, "closed")
         until(lambda: archive(viewer, id_) == archive(origin, id_), 60)
+
+
+def record_of(one: Node, room: str) -> RoomRecord:
+    """What a node's disk has of a room."""
+    return msgspec.json.decode(
+        (one.home / "rooms" / f"{room}.room.json").read_bytes(), type=RoomRecord
+    )
+
+
+def codes(one: Node, room: str) -> list[str]:
+    return [notice["code"] for notice in one.ctl("rooms", "show", room)["notices"]]
+
+
+async def say(room: RoomId, victim: Multiaddr, message: bytes, until_s: float) -> None:
+    """Somebody says this on a room's topic, and stays so long."""
+    async with liar(f"thief {random.random()}", room, victim) as one:
+        one.topic.publish(message)
+        await trio.sleep(until_s)
+
+
+def test_two_heads_for_one_place_are_kept_and_told_and_mislead_nobody(
+    film: Path, tmp_path: Path
+) -> None:
+    with (
+        node(tmp_path / "origin", *SETS) as origin,
+        node(tmp_path / "behind", *SETS) as behind,
+    ):
+        room = origin.room()
+        id_ = room["id"]
+        with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
+            origin.wait_state(id_, "live")
+            with node(tmp_path / "viewer", *SETS) as viewer:
+                viewer.ctl("rooms", "follow", id_, "--peer", origin.words["peer"])
+                behind.ctl("rooms", "follow", id_, "--peer", viewer.words["peer"])
+                until(lambda: record_of(viewer, id_).head)
+                key = SigningKey(record_of(origin, id_).seed)
+                signed = verify(record_of(viewer, id_).head, key.public, RoomId(id_))
+                assert isinstance(signed.statement, Head)
+                other = CID.of(b"another recording", Codec.DAG_CBOR)
+                forged = sign(
+                    replace(signed.statement, manifest=other, state=RoomState.CLOSED), key
+                )
+                address = Multiaddr(viewer.words["peer"])
+                trio.run(say, RoomId(id_), address, pack(forged), 1.0)
+                until(lambda: "contradiction" in codes(viewer, id_))
+                (pair,) = until(lambda: record_of(viewer, id_).evidence)
+                assert pair == (signed.encoded, forged.encoded)
+                assert viewer.figure("hausd_room_contradictions_total") == 1
+                assert codes(behind, id_) == [], "it is not passed on"
+                assert viewer.ctl("rooms", "show", id_)["state"] == "live"
+                assert missed(viewer) == 0
+            with node(tmp_path / "viewer", *SETS) as viewer:
+                assert record_of(viewer, id_).evidence == [pair], "it is kept"
+                viewer.ctl("peers", "connect", origin.words["peer"])
+                behind.ctl("peers", "connect", viewer.words["peer"])
+                until(lambda: last_segment(viewer, id_))
+                origin.ctl("rooms", "close", id_)
+                for one in (viewer, behind):
+                    one.wait_state(id_, "closed")
+                    until(lambda one=one: archive(one, id_) == archive(origin, id_), 60)
 
 
 # ---- clocks ----
