@@ -44,6 +44,7 @@ from hausd.core.shapes import (
     VerifyShape,
     WatchShape,
 )
+from hausd.events import NodeChain
 from hausd.exporting import export_room
 from hausd.network import NodeNetwork
 from hausd.policy.depth import Depth
@@ -75,6 +76,7 @@ class Control:
     retrieval: Retrieval | None = None
     remote: RemotePins | None = None
     presence: Presence | None = None
+    chain: NodeChain | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from urllib.parse import quote
 
@@ -31,6 +31,7 @@ from hausd.core.clock import SystemClock
 from hausd.core.errors import Problem
 from hausd.core.live import RoomState
 from hausd.core.storage import SegmentKey
+from hausd.events import open_events
 from hausd.http.api import ApiPorts, create_api
 from hausd.http.responder import RoomResponder
 from hausd.http.server import listen
@@ -155,6 +156,7 @@ async def _run(
             retrieval, fetched = await stack.enter_async_context(
                 open_retrieval(config, store, SystemClock(), peers)
             )
+            events = await stack.enter_async_context(open_events(config, SystemClock()))
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -165,10 +167,12 @@ async def _run(
                 random_bytes=os.urandom,
                 network=RetrievingNetwork(network.exchange, retrieval) if network else None,
                 workload=Workload(cores=cores()),
+                chain=events.known,
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
             shared.rooms = rooms
+            events.serve(rooms, store)
 
             key = network.watch_key if network is not None else None
             urls = reached_at(config, doors, listener.getsockname(), key, secure=tls is not None)
@@ -182,6 +186,7 @@ async def _run(
                 rtmp=urls.ingest or None,
                 http=urls.http or None,
                 network=network,
+                chain=events.chain,
                 retrieval=retrieval,
                 repaired=[*store.repaired, *rooms.repaired],
             )
@@ -234,7 +239,7 @@ async def _run(
             if greet or sys.stderr.isatty():
                 _greet(rooms)
             sdnotify.SystemdNotifier().notify("READY=1")
-            async with _demo(rooms, urls) if demo else _nothing():
+            async with _demo(rooms, urls) if demo else nullcontext():
                 await _serve_until_stopped(signals, control)
 
 
@@ -309,11 +314,6 @@ async def _demo(rooms: Rooms, urls: Urls) -> AsyncIterator[None]:
             yield
         finally:
             process.terminate()
-
-
-@asynccontextmanager
-async def _nothing() -> AsyncIterator[None]:
-    yield
 
 
 async def _serve_until_stopped(signals: AsyncIterator[int], control: Control) -> None:

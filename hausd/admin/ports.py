@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Protocol
 
+from hausd.admin.chain_ports import ChainPort
 from hausd.core.ids import RoomId
 from hausd.core.shapes import (
     CardShape,
@@ -34,6 +35,10 @@ ExportFormat = Literal["unixfs", "car", "mp4"]
 
 class NodeControl(Protocol):
     """The node, as its operator sees and steers it. Cancelling a call abandons its work."""
+
+    @property
+    def chain(self) -> ChainPort | None:
+        """The chain; None where none is configured."""
 
     async def status(self) -> StatusShape: ...
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from hausd.config.chain import ChainConfig
 from hausd.config.faults import ConfigError, Fault
 from hausd.config.ipfs import IpfsConfig, PinningService
 from hausd.config.load import Changes, Loaded, compare, load
 from hausd.config.p2p import P2PConfig
 from hausd.config.schema import (
-    ChainConfig,
     Config,
     HttpConfig,
     IngestConfig,

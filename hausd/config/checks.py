@@ -133,10 +133,15 @@ def _urls(config: Config) -> Iterator[Contradiction]:
         ("rtmp.public_url", config.rtmp.public_url, ("rtmp", "rtmps"), "rtmps://example.org/live"),
         ("chain.rpc_url", config.chain.rpc_url, ("http", "https"), "https://api.devnet.solana.com"),
     )
-    for key, url, schemes, example in wanted:
+    for key, url, schemes, example in (*wanted, *_endpoints(config)):
         if url and not _is_url(url, schemes):
             right = f'write {" or ".join(schemes)}, as in "{example}"'
             yield Contradiction((key,), "this is not such a URL", right)
+
+
+def _endpoints(config: Config) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    for url in config.chain.more_rpc_urls:
+        yield "chain.more_rpc_urls", url or "-", ("http", "https"), "https://api.devnet.solana.com"
 
 
 def _is_url(untrusted: str, schemes: tuple[str, ...]) -> bool:

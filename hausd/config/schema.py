@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from hausd.config import units
+from hausd.config.chain import ChainConfig
 from hausd.config.ipfs import IpfsConfig
 from hausd.config.options import (
     BitsPerSecond,
@@ -338,25 +339,6 @@ class StoreConfig(Section):
     )
     pin_own: bool = option(
         True, "Pins rooms that were streamed into this node: they are never evicted.", reload=True
-    )
-
-
-class ChainConfig(Section):
-    """The chain that holds events and tickets. Nothing runs here yet."""
-
-    listen: ListenOrOff = option(
-        units.Address("127.0.0.1", 8899),
-        "Where the embedded chain answers JSON-RPC, HOST:PORT; its WebSocket also on port + 1. "
-        "Empty: not at all.",
-    )
-    rpc_url: Text = option(
-        "",
-        'JSON-RPC of the chain to use, as in "https://api.devnet.solana.com". Empty: the embedded '
-        "chain.",
-        secret=True,
-    )
-    insecure: bool = option(
-        False, "Allows listening off loopback without TLS. hausd --insecure sets it as well."
     )
 
 

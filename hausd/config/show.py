@@ -26,9 +26,14 @@ def shown_config(config: Config, set_by: Mapping[str, str]) -> list[OptionShape]
     shapes = []
     for section, key in options():
         value = values[section][key]
-        if extra(section, key).get("secret") and isinstance(value, str):
-            for pattern, instead in _URL_SECRETS:
-                value = pattern.sub(instead, value)
+        if extra(section, key).get("secret"):
+            value = [*map(_redacted, value)] if isinstance(value, list) else _redacted(value)
         name = f"{section}.{key}"
         shapes.append(OptionShape(key=name, value=value, set_by=set_by.get(name, "")))
     return shapes
+
+
+def _redacted(value: str) -> str:
+    for pattern, instead in _URL_SECRETS:
+        value = pattern.sub(instead, value)
+    return value

@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from hausd.admin import admin_app, serve_admin
+from hausd.admin.chain_ports import ChainPort
 from hausd.config import Config
 from hausd.config.show import shown_config
 from hausd.core.errors import Problem
@@ -121,6 +122,7 @@ class MemoryNode:
     """Keeps every promise of NodeControl, in memory. Knobs make it slow or faulty."""
 
     home: Path
+    chain: ChainPort | None = None
     known: dict[str, RoomShape] = field(default_factory=dict)
     pinned: dict[str, PinShape] = field(default_factory=dict)
     elsewhere: dict[str, list[RemotePinShape]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 from solders.pubkey import Pubkey
@@ -14,6 +15,8 @@ TOKEN_2022 = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
 ASSOCIATED_TOKEN = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+EMBEDDED_EVENT_FACTORY = Pubkey(hashlib.sha256(b"haus/1/event_factory").digest())
+"""Where EventFactory is on every embedded chain. Nobody has a key to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,48 @@
+"""What the admin socket needs of the chain, as a Protocol. Every method may raise Problem."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from hausd.core.chain_shapes import (
+    ChainShape,
+    EventShape,
+    NewEventShape,
+    PlanShape,
+    SentShape,
+    TicketShape,
+    TipperShape,
+    TipShape,
+)
+from hausd.core.ids import RoomId
+
+
+class ChainPort(Protocol):
+    """The configured chain. Wallets never come here: who has one signs elsewhere."""
+
+    async def chain(self) -> ChainShape: ...
+
+    async def plan(self, untrusted_message: str, sizes: Sequence[int]) -> PlanShape:
+        """Rehearses an unsigned message (base64); says what to sign it with, and its cost."""
+
+    async def send(
+        self, untrusted_transaction: str, last_valid_block_height: int, *, resumed: bool
+    ) -> SentShape:
+        """Sends a signed transaction (base64) until its fate is known."""
+
+    async def events(self, artist: str) -> Sequence[EventShape]:
+        """Events, newest first; with their pots only when asked for one by one."""
+
+    async def event(self, room: RoomId) -> EventShape: ...
+
+    async def new_event(
+        self, room: RoomId, title: str, description: str, starts: int, ends: int
+    ) -> NewEventShape:
+        """Makes the room and the metadata of an event that is about to be created."""
+
+    async def tickets(self, room: str, holder: str) -> Sequence[TicketShape]: ...
+
+    async def tipper(self, room: RoomId, tipper: str) -> TipperShape | None: ...
+
+    async def tips(self, room: RoomId, limit: int) -> Sequence[TipShape]: ...

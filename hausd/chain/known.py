@@ -1,0 +1,106 @@
+"""What rooms know of their events: read when wanted, kept a while, read anew.
+
+Implements ``rooms.ports.Chain``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import trio
+
+from hausd.chain.service import ChainService
+from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
+from hausd.core.ids import RoomId
+
+MAX_KNOWN = 2_000
+"""Events that are remembered; the least lately wanted is forgotten first."""
+MAX_WANTED = 200
+"""Events that wait to be read; what is wanted beyond is left out, and wanted again later."""
+FRESH_S = 30.0
+"""How long what was read is good without being read anew."""
+MISSING_S = 60.0
+"""How long an event that was not found is not looked for again."""
+_AT_ONCE = 4
+
+T = TypeVar("T")
+Changed = Callable[[RoomEvent], Awaitable[None]]
+log = structlog.get_logger("hausd.chain")
+
+
+class KnownEvents:
+    """Events by room. ``run`` reads what is wanted."""
+
+    def __init__(self, chain: ChainService) -> None:
+        self._chain = chain
+        self._known: OrderedDict[RoomId, tuple[RoomEvent, float]] = OrderedDict()
+        self._missing: OrderedDict[RoomId, float] = OrderedDict()
+        self._send, self._receive = trio.open_memory_channel[RoomId](MAX_WANTED)
+        self._waiting: set[RoomId] = set()
+        self.changed: Changed | None = None
+        """Called with each event that was read and differs from before."""
+
+    def known(self, room: RoomId) -> RoomEvent | None:
+        """What was read of an event lately; never waits. What grows old is read anew."""
+        found = self._known.get(room)
+        if found is None:
+            return None
+        self._known.move_to_end(room)
+        if trio.current_time() - found[1] > FRESH_S:
+            self.want(room)
+        return found[0]
+
+    def want(self, room: RoomId) -> None:
+        """Has an event read soon; never waits."""
+        missing_until_s = self._missing.get(room, 0.0)
+        if room in self._waiting or trio.current_time() < missing_until_s:
+            return
+        try:
+            self._send.send_nowait(room)
+        except trio.WouldBlock:
+            return
+        self._waiting.add(room)
+
+    async def look_up(self, room: RoomId) -> RoomEvent:
+        """An event as it is now. Raises Problem."""
+        event = await self._chain.room_event(room)
+        await self._keep(event)
+        return event
+
+    async def run(self) -> None:
+        """Reads what is wanted, a few at once."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(_AT_ONCE):
+                nursery.start_soon(self._read_wanted)
+
+    async def _read_wanted(self) -> None:
+        async for room in self._receive.clone():
+            try:
+                await self.look_up(room)
+            except Problem as problem:
+                if problem.code == "no-such-event":
+                    self._missing[room] = trio.current_time() + MISSING_S
+                    _bound(self._missing)
+                log.info("event-not-read", event=room, because=problem.message)
+            finally:
+                self._waiting.discard(room)
+
+    async def _keep(self, event: RoomEvent) -> None:
+        before = self._known.get(event.room)
+        if before is not None and before[0].slot > event.slot:
+            return  # an older answer came later
+        self._known[event.room] = (event, trio.current_time())
+        self._known.move_to_end(event.room)
+        self._missing.pop(event.room, None)
+        _bound(self._known)
+        if self.changed is not None and (before is None or before[0] != event):
+            await self.changed(event)
+
+
+def _bound(kept: OrderedDict[RoomId, T]) -> None:
+    while len(kept) > MAX_KNOWN:
+        kept.popitem(last=False)

@@ -1,0 +1,340 @@
+"""The configured chain as a whole: its programs found, events read, transactions sent.
+
+Implements ``admin.chain_ports.ChainPort`` but for what needs rooms.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+from solders.message import Message
+from solders.pubkey import Pubkey
+
+from hausd.chain.answers import SignatureInfo
+from hausd.chain.calls import RpcError, words
+from hausd.chain.client import Account, ChainClient
+from hausd.chain.pool import Pool, open_pool
+from hausd.chain.sending import BadTransaction, Landed, Sender
+from hausd.chain.shapes import event_shape, moment, room_event, ticket_shape, tipper_shape
+from hausd.core.chain_shapes import (
+    ChainShape,
+    EndpointShape,
+    EventShape,
+    PlanShape,
+    SentShape,
+    TicketShape,
+    TipperShape,
+    TipShape,
+)
+from hausd.core.clock import Clock
+from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
+from hausd.core.ids import RoomId
+from hausd.core.programs.accounts import (
+    NOBODY,
+    AccountError,
+    CheckpointAccount,
+    EventAccount,
+    PlatformConfig,
+    Programs,
+    SaleAccount,
+    TicketAccount,
+    TipRecordAccount,
+    VaultAccount,
+)
+from hausd.core.programs.addresses import EventPlaces, ticket_place, tip_place
+from hausd.core.programs.logs import events_of
+from hausd.core.programs.messages import MAX_TRANSACTION_BYTES
+
+MAX_SIZES = 16
+MAX_TIPS = 100
+_DELIVER_S = 180.0
+"""Longer than a blockhash is good (150 blocks of 0.4 s)."""
+_ARTIST_AT = 8 + 1 + 1 + 1 + 1
+"""Where an event's account has its artist: behind discriminator, version, bump, status, premium."""
+_TICKET_EVENT_AT, _TICKET_HOLDER_AT = 10, 42
+T = TypeVar("T")
+S = TypeVar("S", bound="ChainService")
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTerms:
+    """``event_factory``: the program; ``max_priority_fee`` lamports of one transaction."""
+
+    urls: tuple[str, ...]
+    event_factory: Pubkey
+    max_priority_fee: int
+    answer_s: float
+    genesis: str = ""
+    embedded: bool = False
+
+
+class ChainService:
+    """Every method may raise Problem."""
+
+    def __init__(self, terms: ChainTerms, pool: Pool) -> None:
+        self._terms = terms
+        self._pool = pool
+        self._client: ChainClient | None = None
+        self._platform: PlatformConfig | None = None
+        self._opening = trio.Lock()
+
+    # -- the chain --
+
+    async def client(self) -> ChainClient:
+        """The client, once the programs are found: EventFactory's configuration names the others.
+
+        Problem ``no-programs`` where they are not on this chain.
+        """
+        async with self._opening:
+            if self._client is None:
+                here = self._terms.event_factory
+                found = await _told(
+                    ChainClient(self._pool, Programs(here, NOBODY, NOBODY)).platform()
+                )
+                if found is None:
+                    hint = "set chain.event_factory to the program's address there"
+                    message = f"this chain has no EventFactory set up at {here}"
+                    raise Problem("no-programs", message, hint, 409)
+                programs = Programs(here, found.ticket_program, found.tipping_program)
+                self._platform = found
+                self._client = ChainClient(self._pool, programs)
+            return self._client
+
+    async def chain(self) -> ChainShape:
+        """The chain with its endpoints."""
+        client = await self.client()
+        slot = await _call(client.slot())
+        assert self._platform is not None  # client() read it
+        return ChainShape(
+            genesis=self._pool.genesis,
+            slot=slot,
+            embedded=self._terms.embedded,
+            event_factory=str(client.programs.event_factory),
+            ticket_factory=str(client.programs.ticket_factory),
+            live_tipping=str(client.programs.live_tipping),
+            fee_bps=self._platform.fee_bps,
+            endpoints=self.endpoints(),
+        )
+
+    def endpoints(self) -> list[EndpointShape]:
+        """How each RPC endpoint does."""
+        foremost = self._pool.slot
+        return [
+            EndpointShape(
+                name=name,
+                slot=standing.slot,
+                behind=foremost - standing.slot,
+                latency_ms=round(standing.latency_s * 1000, 1),
+                trouble=trouble,
+            )
+            for name, standing, trouble in self._pool.standings
+        ]
+
+    # -- transactions --
+
+    async def plan(self, untrusted_message: str, sizes: Sequence[int]) -> PlanShape:
+        """Rehearses an unsigned message (base64), and says what to sign it with."""
+        if len(sizes) > MAX_SIZES:
+            raise Problem("bad-request", f"{len(sizes)} sizes are too many", f"at most {MAX_SIZES}")
+        try:
+            message = Message.from_bytes(_decoded(untrusted_message))
+        except ValueError as fault:
+            raise BadTransaction(str(fault)) from None
+        client = await self.client()
+        plan = await _call(self._sender(client).plan(message))
+        rents = {size: await _call(client.rent(size)) for size in set(sizes)}
+        return PlanShape(
+            blockhash=str(plan.blockhash),
+            last_valid_block_height=plan.last_valid_block_height,
+            units=plan.budget.units,
+            unit_price=plan.budget.price,
+            fee=str(plan.fee),
+            rents=[str(rents[size]) for size in sizes],
+        )
+
+    async def send(
+        self, untrusted_transaction: str, last_valid_block_height: int, *, resumed: bool
+    ) -> SentShape:
+        """Sends a signed transaction (base64) until its fate is known."""
+        raw = _decoded(untrusted_transaction)
+        client = await self.client()
+        landed: Landed | None = None
+        with trio.move_on_after(_DELIVER_S):
+            sender = self._sender(client)
+            landed = await _call(sender.deliver(raw, last_valid_block_height, resumed=resumed))
+        if landed is None:
+            hint = "ask for the same transaction again: it is never paid twice"
+            message = "the chain does not say yet what became of the transaction"
+            raise Problem("not-yet", message, hint, 504)
+        return SentShape(
+            signature=landed.signature,
+            slot=landed.slot,
+            finalized=landed.finalized,
+            fee=None if landed.fee is None else str(landed.fee),
+            units=landed.units,
+        )
+
+    def _sender(self, client: ChainClient) -> Sender:
+        return Sender(client, self._terms.max_priority_fee)
+
+    # -- events --
+
+    async def events(self, artist: str) -> list[EventShape]:
+        """Events, the newest first; of one artist, or (empty) of all."""
+        client = await self.client()
+        filters = [(_ARTIST_AT, address(artist))] if artist else []
+        slot, found = await _call(client.all(EventAccount, filters))
+        found.sort(key=lambda event: event.created_at, reverse=True)
+        return [event_shape(each, None, None, None, slot) for each in found]
+
+    async def event(self, room: RoomId) -> EventShape:
+        """An event with its sale, vault and checkpoint. Problem ``no-such-event``."""
+        slot, event, sale, vault, checkpoint = await self._whole(room)
+        return event_shape(event, sale, vault, checkpoint, slot)
+
+    async def room_event(self, room: RoomId) -> RoomEvent:
+        """An event as its room knows it. Problem ``no-such-event``."""
+        slot, event, sale, _, _ = await self._whole(room)
+        return room_event(event, sale, bytes(address(self._pool.genesis)), slot)
+
+    async def _whole(
+        self, room: RoomId
+    ) -> tuple[
+        int,
+        EventAccount,
+        SaleAccount | None,
+        VaultAccount | None,
+        CheckpointAccount | None,
+    ]:
+        client = await self.client()
+        at = address(room)
+        places = EventPlaces.of(client.programs, at)
+        wanted = [at, places.sale.address, places.vault.address, places.checkpoint.address]
+        seen = await _call(client.accounts(wanted))
+        event, sale, vault, checkpoint = seen.accounts
+        if event is None:
+            raise Problem("no-such-event", f"the chain has no event {room}", status=404)
+        return (
+            seen.slot,
+            _checked(client, EventAccount, event),
+            _checked(client, SaleAccount, sale) if sale else None,
+            _checked(client, VaultAccount, vault) if vault else None,
+            _checked(client, CheckpointAccount, checkpoint) if checkpoint else None,
+        )
+
+    # -- tickets and tips --
+
+    async def tickets(self, room: str, holder: str) -> list[TicketShape]:
+        """Tickets of an event, of a holder, or of both; one of them has to be named."""
+        client = await self.client()
+        if room and holder:
+            place = ticket_place(client.programs, address(room), address(holder)).address
+            one = await _told(client.read(TicketAccount, place))
+            return [ticket_shape(one)] if one else []
+        if not room and not holder:
+            raise Problem("bad-request", "neither event nor holder is named", "name one of them")
+        at, who = (_TICKET_EVENT_AT, room) if room else (_TICKET_HOLDER_AT, holder)
+        _, found = await _call(client.all(TicketAccount, [(at, address(who))]))
+        return [ticket_shape(each) for each in found]
+
+    async def tipper(self, room: RoomId, tipper: str) -> TipperShape | None:
+        """What somebody tipped; None before the first time."""
+        client = await self.client()
+        event = address(room)
+        vault = EventPlaces.of(client.programs, event).vault.address
+        place = tip_place(client.programs, vault, address(tipper)).address
+        found = await _told(client.read(TipRecordAccount, place))
+        return tipper_shape(found, event, None) if found else None
+
+    async def tips(self, room: RoomId, limit: int) -> list[TipShape]:
+        """The newest tips, from the transactions that name the vault."""
+        client = await self.client()
+        event = address(room)
+        vault = EventPlaces.of(client.programs, event).vault.address
+        infos = await _call(client.signatures_for(vault, limit=min(limit, MAX_TIPS)))
+        found: list[TipShape] = []
+        for info in infos:
+            if info.err is None:
+                found += await _call(self._tips_in(client, room, vault, info))
+        return found
+
+    async def _tips_in(
+        self, client: ChainClient, room: RoomId, vault: Pubkey, info: SignatureInfo
+    ) -> list[TipShape]:
+        record = await client.transaction(info.signature)
+        if record is None or record.meta is None or record.meta.err is not None:
+            return []  # a fork took it back meanwhile
+        return [
+            TipShape(
+                event=room,
+                tipper=str(each.fields["tipper"]),
+                amount=str(each.fields["amount"]),
+                total=str(each.fields["total"]),
+                leader=each.fields["leader"],
+                message=words(each.fields["message"]),
+                time=moment(record.block_time) if record.block_time else None,
+                signature=info.signature,
+                slot=record.slot,
+                finalized=info.confirmation_status == "finalized",
+            )
+            for each in events_of(client.programs, record.meta.log_messages or ())
+            if each.name == "Tipped" and each.fields["vault"] == vault
+        ]
+
+
+def address(untrusted: str) -> Pubkey:
+    """Problem ``bad-address`` where it is none."""
+    try:
+        return Pubkey.from_string(untrusted)
+    except ValueError:
+        message = f"{untrusted[:80]!r} is no address"
+        raise Problem("bad-address", message, "an address is base58 text of 32 bytes") from None
+
+
+async def _call(asking: Awaitable[T]) -> T:
+    """What the chain refuses is told in words."""
+    try:
+        return await asking
+    except RpcError as fault:
+        raise Problem("chain-refuses", f"the chain refuses: {fault}", status=502) from None
+
+
+async def _told(asking: Awaitable[T]) -> T:
+    """An account that is not what it should be is told in words."""
+    try:
+        return await _call(asking)
+    except AccountError as fault:
+        raise Problem("bad-account", str(fault), "is hausd up to date?", 502) from None
+
+
+def _checked(client: ChainClient, kind: type[T], account: Account) -> T:
+    try:
+        return client.checked(kind, account)
+    except AccountError as fault:
+        raise Problem("bad-account", str(fault), "is hausd up to date?", 502) from None
+
+
+def _decoded(untrusted: str) -> bytes:
+    if len(untrusted) > 2 * MAX_TRANSACTION_BYTES:
+        raise BadTransaction("it is too long")
+    try:
+        return base64.b64decode(untrusted, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadTransaction("it is no base64") from None
+
+
+@asynccontextmanager
+async def open_chain(
+    terms: ChainTerms, clock: Clock, kind: Callable[[ChainTerms, Pool], S]
+) -> AsyncIterator[S]:
+    """The chain at these terms, as a ``kind`` of ChainService. Nothing is asked before it is
+    wanted."""
+    async with open_pool(terms.urls, clock, terms.answer_s, terms.genesis) as pool:
+        yield kind(terms, pool)

@@ -1,0 +1,124 @@
+"""Events as the node runs them: the chain, and what of an event is made here.
+
+Implements ``admin.chain_ports.ChainPort``: what is of the chain alone is ``ChainService``'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+import trio
+from solders.pubkey import Pubkey
+
+from hausd.blocks.errors import explain
+from hausd.blocks.store import Store
+from hausd.chain.known import KnownEvents
+from hausd.chain.service import ChainService, ChainTerms, address, open_chain
+from hausd.config import Config
+from hausd.core.chain_shapes import NewEventShape
+from hausd.core.cid import CID
+from hausd.core.clock import Clock
+from hausd.core.errors import Problem
+from hausd.core.ids import RoomId
+from hausd.core.keys import SigningKey
+from hausd.rooms.manager import Rooms
+
+_METADATA_VERSION = 1
+
+
+class NodeChain(ChainService):
+    """The chain of a node that has rooms. ``rooms`` and ``store`` are set once they are open."""
+
+    rooms: Rooms | None = None
+    store: Store | None = None
+
+    async def new_event(
+        self, room: RoomId, title: str, description: str, starts: int, ends: int
+    ) -> NewEventShape:
+        """Makes the room of an event that is about to be created, with a key of its own, and
+        stores the metadata, pinned with the room."""
+        if self.rooms is None or self.store is None:
+            raise Problem("not-yet", "the node is starting", "try again in a moment", 503)
+        chain = await self.chain()
+        made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
+        seed = self.rooms.find(room).record.seed
+        metadata = _metadata(room, title, description, starts, ends)
+        cid = CID.of(metadata)
+        try:
+            await self.store.put([(cid, metadata)], room)
+            await self.store.pins.add(str(cid), lambda what, done, total: None)
+        except OSError as fault:
+            why = explain(fault, "the store")
+            raise Problem("disk", f"the metadata was not stored: {why}", status=507) from fault
+        authority = Pubkey(SigningKey(seed).public.raw)
+        return NewEventShape(room=made, stream_authority=str(authority), metadata=str(cid))
+
+
+def _metadata(room: RoomId, title: str, description: str, starts: int, ends: int) -> bytes:
+    """What the RTA's URI leads to. Source: the fields that Metaplex's standard names for NFTs."""
+    told = {
+        "name": title,
+        "symbol": "RTA",
+        "description": description,
+        "properties": {
+            "version": _METADATA_VERSION,
+            "event": room,
+            "starts": _time(starts),
+            "ends": _time(ends),
+        },
+    }
+    return msgspec.json.encode(told, order="sorted")
+
+
+def _time(seconds: int) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        raise Problem("bad-time", f"{seconds} is no time of this calendar", status=422) from None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeEvents:
+    """The configured chain, and what rooms know of it; None where there is none."""
+
+    chain: NodeChain | None = None
+    known: KnownEvents | None = None
+
+    def serve(self, rooms: Rooms, store: Store) -> None:
+        """Rooms are open: they are told of changes, and new events get theirs."""
+        if self.chain is not None and self.known is not None:
+            self.chain.rooms, self.chain.store = rooms, store
+            self.known.changed = rooms.event_changed
+
+
+@asynccontextmanager
+async def open_events(config: Config, clock: Clock) -> AsyncIterator[NodeEvents]:
+    """The chain of this configuration, if it has one."""
+    terms = chain_terms(config)
+    if terms is None:
+        yield NodeEvents()
+        return
+    async with open_chain(terms, clock, NodeChain) as chain, trio.open_nursery() as nursery:
+        known = KnownEvents(chain)
+        nursery.start_soon(known.run)
+        try:
+            yield NodeEvents(chain, known)
+        finally:
+            nursery.cancel_scope.cancel()
+
+
+def chain_terms(config: Config) -> ChainTerms | None:
+    """What the configuration says of the chain; None where it says there is none."""
+    here = config.chain
+    if not here.rpc_url:
+        return None
+    return ChainTerms(
+        urls=(here.rpc_url, *here.more_rpc_urls),
+        event_factory=Pubkey.from_string(here.event_factory),
+        max_priority_fee=here.max_priority_fee,
+        answer_s=here.answer_s,
+    )
