@@ -25,6 +25,8 @@ from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
+from hausd.onchain import OnChain
+from hausd.ownchain import OwnChain
 from hausd.rooms.manager import Rooms
 
 _METADATA_VERSION = 1
@@ -87,18 +89,26 @@ class NodeEvents:
 
     chain: NodeChain | None = None
     known: KnownEvents | None = None
+    checkpoint_every: int = 1
 
-    def serve(self, rooms: Rooms, store: Store) -> None:
-        """Rooms are open: they are told of changes, and new events get theirs."""
-        if self.chain is not None and self.known is not None:
-            self.chain.rooms, self.chain.store = rooms, store
-            self.known.changed = rooms.event_changed
+    @asynccontextmanager
+    async def serving(self, rooms: Rooms, store: Store) -> AsyncIterator[None]:
+        """Rooms are open: they are told of changes, the chain of what they make, and new events
+        get theirs."""
+        if self.chain is None or self.known is None:
+            yield
+            return
+        self.chain.rooms, self.chain.store = rooms, store
+        async with OnChain(rooms, self.chain, self.known, self.checkpoint_every).open():
+            yield
 
 
 @asynccontextmanager
-async def open_events(config: Config, clock: Clock) -> AsyncIterator[NodeEvents]:
-    """The chain of this configuration, if it has one."""
-    terms = chain_terms(config)
+async def open_events(
+    config: Config, own: OwnChain | None, clock: Clock
+) -> AsyncIterator[NodeEvents]:
+    """The chain of this configuration, or the node's ``own``, if it has one."""
+    terms = chain_terms(config, own)
     if terms is None:
         yield NodeEvents()
         return
@@ -106,18 +116,19 @@ async def open_events(config: Config, clock: Clock) -> AsyncIterator[NodeEvents]
         known = KnownEvents(chain)
         nursery.start_soon(known.run)
         try:
-            yield NodeEvents(chain, known)
+            yield NodeEvents(chain, known, config.chain.checkpoint_every)
         finally:
             nursery.cancel_scope.cancel()
 
 
-def chain_terms(config: Config) -> ChainTerms | None:
+def chain_terms(config: Config, own: OwnChain | None) -> ChainTerms | None:
     """What the configuration says of the chain; None where it says there is none."""
     here = config.chain
-    if not here.rpc_url:
+    if not here.rpc_url and own is None:
         return None
     return ChainTerms(
-        urls=(here.rpc_url, *here.more_rpc_urls),
+        urls=(here.rpc_url, *here.more_rpc_urls) if own is None else (own.url,),
+        embedded=own is not None,
         event_factory=Pubkey.from_string(here.event_factory),
         max_priority_fee=here.max_priority_fee,
         answer_s=here.answer_s,

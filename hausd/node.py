@@ -40,6 +40,7 @@ from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_elsewhere, open_network
+from hausd.ownchain import OwnChain, OwnChainFailed, open_own_chain
 from hausd.p2p import ListenFailed
 from hausd.remote import RemotePins, open_remote_pins
 from hausd.retrieval import RetrievingNetwork, open_retrieval
@@ -156,7 +157,12 @@ async def _run(
             retrieval, fetched = await stack.enter_async_context(
                 open_retrieval(config, store, SystemClock(), peers)
             )
-            events = await stack.enter_async_context(open_events(config, SystemClock()))
+            try:
+                opening_chain = open_own_chain(config, home.path, SystemClock())
+                own_chain = await stack.enter_async_context(opening_chain)
+            except OwnChainFailed as fault:
+                raise NodeFailed(str(fault), fault.hint) from fault
+            events = await stack.enter_async_context(open_events(config, own_chain, SystemClock()))
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -172,7 +178,7 @@ async def _run(
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
             shared.rooms = rooms
-            events.serve(rooms, store)
+            await stack.enter_async_context(events.serving(rooms, store))
 
             key = network.watch_key if network is not None else None
             urls = reached_at(config, doors, listener.getsockname(), key, secure=tls is not None)
@@ -235,7 +241,7 @@ async def _run(
             gc.collect()
             gc.freeze()
             ready.set()
-            _say_ready(home, doors, listener.getsockname(), urls, network)
+            _say_ready(home, doors, listener.getsockname(), urls, network, own_chain)
             if greet or sys.stderr.isatty():
                 _greet(rooms)
             sdnotify.SystemdNotifier().notify("READY=1")
@@ -264,12 +270,15 @@ def _say_ready(
     http: tuple[str, int],
     urls: Urls,
     network: NodeNetwork | None,
+    own_chain: OwnChain | None,
 ) -> None:
     """One line for scripts, on standard output."""
     words = ["ready"]
     words += [f"{door.protocol}={reachable(door.address[0])}:{door.address[1]}" for door in doors]
     scheme = urls.http.partition(":")[0] if urls.http else "http"
     words.append(f"http={scheme}://{reachable(http[0])}:{http[1]}")
+    if own_chain is not None:
+        words.append(f"chain={own_chain.url}")
     words.append(f"admin={quote(str(home.admin_socket))}")
     if network is not None and network.address is not None:
         words.append(f"peer={network.address}")

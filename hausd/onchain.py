@@ -13,24 +13,19 @@ from dataclasses import dataclass
 
 import structlog
 import trio
-from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
-from solders.transaction import VersionedTransaction
 
-from hausd.chain.book import EventBook
-from hausd.chain.calls import RpcError
-from hausd.chain.client import ChainClient
+from hausd.chain.known import KnownEvents
 from hausd.chain.metrics import CHECKPOINTS_BEHIND
-from hausd.chain.sending import Sender
+from hausd.chain.service import ChainService
 from hausd.core.errors import Problem
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.keys import open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.programs.instructions import Builder
-from hausd.core.programs.messages import MAX_COMPUTE_UNITS, Budget, message_of
 from hausd.policy.onchain import Step, behind, next_step
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
@@ -41,8 +36,7 @@ from hausd.wire.statements import Head
 log = structlog.get_logger("hausd.onchain")
 
 _LOOK_S = 1.0
-_SEND_S = 90.0
-"""A blockhash is good for a minute: by then the fate of a transaction is known."""
+_READ_S = 5.0
 _AGAIN_S = 2.0
 _AGAIN_MAX_S = 60.0
 
@@ -55,14 +49,13 @@ class _Trouble:
 
 
 class OnChain:
-    """``open`` owns the tasks. ``book`` is what rooms are given to look events up."""
+    """``open`` owns the tasks."""
 
-    def __init__(self, rooms: Rooms, chain: ChainClient, sender: Sender, every: int) -> None:
-        self.book = EventBook(chain, self._kept, self._read)
+    def __init__(self, rooms: Rooms, chain: ChainService, known: KnownEvents, every: int) -> None:
         self._rooms = rooms
-        self._sender = sender
+        self._chain = chain
+        self._known = known
         self._every = every
-        self._builder = Builder(chain.programs)
         self._busy: set[RoomId] = set()
         self._troubles: dict[RoomId, _Trouble] = {}
 
@@ -70,7 +63,8 @@ class OnChain:
     async def open(self) -> AsyncIterator[OnChain]:
         """Reads and tells until the context is left."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.book.run)
+            self._known.changed = self._read
+            nursery.start_soon(self._keep_reading)
             nursery.start_soon(self._keep_telling, nursery)
             yield self
             nursery.cancel_scope.cancel()
@@ -85,6 +79,13 @@ class OnChain:
     def _kept(self) -> list[RoomId]:
         rooms = (*self._rooms.origins(), *self._rooms.followed())
         return [room.id for room in rooms if open_room_authority(room.id) is None]
+
+    async def _keep_reading(self) -> None:
+        """The events of rooms that this node takes part in are read often."""
+        while True:
+            for room in self._kept():
+                self._known.want(room)
+            await trio.sleep(_READ_S)
 
     async def _read(self, event: RoomEvent) -> None:
         await self._rooms.event_changed(event)
@@ -125,31 +126,17 @@ class OnChain:
                 await room.close()
                 log.info("room-closed-with-its-event", room=room.id, event=event.state)
             else:
-                instruction = self._instruction(room, event, step)
-                await self._send(instruction, Keypair.from_seed(room.record.seed))
-                await self.book.look_up(room.id)
+                builder = Builder((await self._chain.client()).programs)
+                instruction = _instruction(builder, room, event, step)
+                await self._chain.act([instruction], Keypair.from_seed(room.record.seed))
+                await self._known.look_up(room.id)
             self._troubles.pop(room.id, None)
         except Problem as fault:
             self._note(room, step, fault.message)
-        except RpcError as fault:
-            self._note(room, step, f"the chain refuses it: {fault}")
         except OSError as fault:
             self._note(room, step, f"it can't be written down here ({fault.strerror})")
         finally:
             self._busy.discard(room.id)
-
-    async def _send(self, instruction: Instruction, payer: Keypair) -> None:
-        """Raises Problem, RpcError."""
-        tried = message_of(
-            payer.pubkey(), [instruction], Hash.default(), Budget(MAX_COMPUTE_UNITS, 0)
-        )
-        plan = await self._sender.plan(tried)
-        message = message_of(payer.pubkey(), [instruction], plan.blockhash, plan.budget)
-        signed = bytes(VersionedTransaction(message, [payer]))
-        with trio.move_on_after(_SEND_S):
-            await self._sender.deliver(signed, plan.last_valid_block_height)
-            return
-        raise Problem("chain-slow", "the chain does not say what became of it", status=504)
 
     def _note(self, room: OriginRoom, step: Step, because: str) -> None:
         trouble = self._troubles.setdefault(room.id, _Trouble())
@@ -160,15 +147,16 @@ class OnChain:
         trouble.again_at_s = trio.current_time() + trouble.wait_s
         trouble.wait_s = min(_AGAIN_MAX_S, 2 * trouble.wait_s)
 
-    def _instruction(self, room: OriginRoom, event: RoomEvent, step: Step) -> Instruction:
-        address = Pubkey.from_string(room.id)
-        signer = Keypair.from_seed(room.record.seed).pubkey()
-        standing = standing_of(room, event)
-        if step is Step.GO_LIVE:
-            return self._builder.go_live(signer, address)
-        if step is Step.TELL_RECORDING:
-            assert standing.recording is not None  # next_step saw one
-            return self._builder.set_recording(signer, address, standing.recording)
-        head = room.head
-        assert head is not None  # next_step saw one
-        return self._builder.checkpoint(signer, address, head.manifest, head.session, head.n)
+
+def _instruction(builder: Builder, room: OriginRoom, event: RoomEvent, step: Step) -> Instruction:
+    address = Pubkey.from_string(room.id)
+    signer = Keypair.from_seed(room.record.seed).pubkey()
+    standing = standing_of(room, event)
+    if step is Step.GO_LIVE:
+        return builder.go_live(signer, address)
+    if step is Step.TELL_RECORDING:
+        assert standing.recording is not None  # next_step saw one
+        return builder.set_recording(signer, address, standing.recording)
+    head = room.head
+    assert head is not None  # next_step saw one
+    return builder.checkpoint(signer, address, head.manifest, head.session, head.n)

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
+from solders.hash import Hash
+from solders.instruction import Instruction
+from solders.keypair import Keypair
 from solders.message import Message
 from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 
 from hausd.chain.answers import SignatureInfo
 from hausd.chain.calls import RpcError, words
@@ -50,7 +54,12 @@ from hausd.core.programs.accounts import (
 )
 from hausd.core.programs.addresses import EventPlaces, ticket_place, tip_place
 from hausd.core.programs.logs import events_of
-from hausd.core.programs.messages import MAX_TRANSACTION_BYTES
+from hausd.core.programs.messages import (
+    MAX_COMPUTE_UNITS,
+    MAX_TRANSACTION_BYTES,
+    Budget,
+    message_of,
+)
 
 MAX_SIZES = 16
 MAX_TIPS = 100
@@ -181,6 +190,21 @@ class ChainService:
             units=landed.units,
         )
 
+    async def act(self, instructions: Sequence[Instruction], payer: Keypair) -> Landed:
+        """Signs and sends what the node has to say itself; ends with its fate known."""
+        client = await self.client()
+        sender = self._sender(client)
+        widest = Budget(MAX_COMPUTE_UNITS, 0)
+        plan = await _call(
+            sender.plan(message_of(payer.pubkey(), instructions, Hash.default(), widest))
+        )
+        message = message_of(payer.pubkey(), instructions, plan.blockhash, plan.budget)
+        signed = bytes(VersionedTransaction(message, [payer]))
+        with trio.move_on_after(_DELIVER_S):
+            return await _call(sender.deliver(signed, plan.last_valid_block_height))
+        message_ = "the chain does not say yet what became of the transaction"
+        raise Problem("not-yet", message_, status=504)
+
     def _sender(self, client: ChainClient) -> Sender:
         return Sender(client, self._terms.max_priority_fee)
 
@@ -201,8 +225,8 @@ class ChainService:
 
     async def room_event(self, room: RoomId) -> RoomEvent:
         """An event as its room knows it. Problem ``no-such-event``."""
-        slot, event, sale, _, _ = await self._whole(room)
-        return room_event(event, sale, bytes(address(self._pool.genesis)), slot)
+        slot, event, sale, _, checkpoint = await self._whole(room)
+        return room_event(event, sale, checkpoint, bytes(address(self._pool.genesis)), slot)
 
     async def _whole(
         self, room: RoomId

@@ -14,7 +14,7 @@ from hausd.core.chain_shapes import (
     TierShape,
     TipperShape,
 )
-from hausd.core.events import EventState, RoomEvent
+from hausd.core.events import EventState, RoomCheckpoint, RoomEvent
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import PublicKey
 from hausd.core.programs.accounts import (
@@ -82,7 +82,11 @@ def event_shape(
 
 
 def room_event(
-    event: EventAccount, sale: SaleAccount | None, genesis: bytes, slot: int
+    event: EventAccount,
+    sale: SaleAccount | None,
+    checkpoint: CheckpointAccount | None,
+    genesis: bytes,
+    slot: int,
 ) -> RoomEvent:
     """An event as its room knows it. It is gated once tickets are sold at a price."""
     return RoomEvent(
@@ -90,7 +94,7 @@ def room_event(
         chain=genesis,
         slot=slot,
         state=event_state(event),
-        title=event.title,
+        title=" ".join("".join(c if c.isprintable() else " " for c in event.title).split()),
         artist=str(event.artist),
         authority=PublicKey(bytes(event.stream_authority)),
         authority_slot=event.authority_since,
@@ -98,7 +102,16 @@ def room_event(
         ends_ms=event.scheduled_end * 1000,
         gated=bool(sale and sale.tiers),
         premium=event.premium,
+        recording=event.recording,
+        checkpoint=_room_checkpoint(checkpoint),
     )
+
+
+def _room_checkpoint(account: CheckpointAccount | None) -> RoomCheckpoint | None:
+    if account is None or account.manifest is None:
+        return None
+    session = SessionId(account.session_counter, account.session_random)
+    return RoomCheckpoint(account.manifest, session, account.sequence, account.slot)
 
 
 def ticket_shape(ticket: TicketAccount, mint: str | None = None) -> TicketShape:

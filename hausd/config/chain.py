@@ -76,6 +76,16 @@ class ChainConfig(Section):
         ge=0.5,
         le=120,
     )
+    read_only: bool = option(
+        False, "The embedded chain answers questions and takes no transactions, nor airdrops."
+    )
+    checkpoint_every: int = option(
+        6,
+        "A manifest is written to the chain after so many segments, at a fee each.",
+        unit="segments",
+        ge=1,
+        le=10_000,
+    )
     insecure: bool = option(
         False, "Allows listening off loopback without TLS. hausd --insecure sets it as well."
     )

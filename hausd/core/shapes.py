@@ -112,7 +112,7 @@ class RoomNetworkShape(Shape):
     neighbours: int = 0
 
 
-class EventCheckpointShape(Shape):
+class RoomCheckpointShape(Shape):
     """The newest manifest on chain: head ``n`` of ``session``, written at ``slot``."""
 
     manifest: str
@@ -121,7 +121,7 @@ class EventCheckpointShape(Shape):
     slot: int
 
 
-class EventShape(Shape):
+class RoomEventShape(Shape):
     """A room's event, as the chain had it at ``slot``.
 
     ``artist`` is a wallet's address, ``authority`` the key that signs the stream. ``signs``:
@@ -139,7 +139,7 @@ class EventShape(Shape):
     gated: bool = False
     premium: bool = False
     signs: bool | None = None
-    checkpoint: EventCheckpointShape | None = None
+    checkpoint: RoomCheckpointShape | None = None
     behind: int | None = None
     proof: Literal["matches", "differs", "unseen"] | None = None
     recording: str | None = None
@@ -184,7 +184,7 @@ class RoomShape(Shape):
     worker: WorkerShape | None = None
     recording: RecordingShape | None = None
     network: RoomNetworkShape | None = None
-    event: EventShape | None = None
+    event: RoomEventShape | None = None
     published: PublishedShape | None = None
     """Of one room that is asked for on the admin socket, where the node takes part in the DHT."""
     notices: list[NoticeShape] = []

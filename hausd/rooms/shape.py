@@ -12,11 +12,11 @@ from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import (
-    EventCheckpointShape,
-    EventShape,
     PublisherShape,
     RecordingShape,
     RenditionShape,
+    RoomCheckpointShape,
+    RoomEventShape,
     RoomNetworkShape,
     RoomShape,
     WatchShape,
@@ -109,12 +109,12 @@ def _why(room: Room) -> Literal["followed", "watched", "auto"] | None:
             return "watched"
 
 
-def _event(room: Room, event: RoomEvent) -> EventShape:
+def _event(room: Room, event: RoomEvent) -> RoomEventShape:
     written = event.checkpoint
     origin = room if isinstance(room, OriginRoom) else None
     followed = room if isinstance(room, FollowedRoom) else None
     standing = standing_of(origin, event) if origin is not None else None
-    return EventShape(
+    return RoomEventShape(
         status=event.state.value,
         artist=event.artist,
         authority=str(Pubkey.from_bytes(event.authority.raw)),
@@ -124,7 +124,7 @@ def _event(room: Room, event: RoomEvent) -> EventShape:
         gated=event.gated,
         premium=event.premium,
         signs=standing.signs if standing is not None else None,
-        checkpoint=EventCheckpointShape(
+        checkpoint=RoomCheckpointShape(
             manifest=str(written.manifest),
             session=str(written.session),
             n=written.n,

@@ -121,6 +121,7 @@ def node(
     for each in (
         "http.listen=127.0.0.1:0",
         "rtmp.listen=127.0.0.1:0",
+        "chain.listen=127.0.0.1:0",
         "p2p.listen=/ip4/127.0.0.1/tcp/0",
     ):
         if each.partition("=")[0] not in given:

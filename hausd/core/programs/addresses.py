@@ -15,8 +15,14 @@ TOKEN_2022 = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
 ASSOCIATED_TOKEN = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
 COMPUTE_BUDGET = Pubkey.from_string("ComputeBudget111111111111111111111111111111")
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
-EMBEDDED_EVENT_FACTORY = Pubkey(hashlib.sha256(b"haus/1/event_factory").digest())
-"""Where EventFactory is on every embedded chain. Nobody has a key to it."""
+EMBEDDED = Programs(
+    *(
+        Pubkey(hashlib.sha256(b"haus/1/" + name).digest())
+        for name in (b"event_factory", b"ticket_factory", b"live_tipping")
+    )
+)
+"""Where the programs are on every embedded chain. Nobody has a key to them."""
+EMBEDDED_EVENT_FACTORY = EMBEDDED.event_factory
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,180 @@
+"""The node's own chain, where its configuration names no other: the programs are there from its
+beginning, set up as if their operator had."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import structlog
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+
+from hausd.chain.embedded.disk import Held, NotOurs
+from hausd.chain.embedded.server import open_embedded
+from hausd.config import Config
+from hausd.core.clock import Clock
+from hausd.core.programs.accounts import NOBODY, Programs
+from hausd.core.programs.addresses import EMBEDDED, config_place
+from hausd.core.programs.idl import idl
+
+log = structlog.get_logger("hausd.chain")
+
+_BACKLOG = 128
+_RENT_OF_A_BYTE = 6_960
+_ACCOUNT_BYTES = 128
+_FEE_BPS = 0
+
+
+class OwnChainFailed(Exception):
+    """The chain can't be opened; ``args[0]`` says why, ``hint`` what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class OwnChain:
+    """Where it answers."""
+
+    url: str
+    host: str
+    port: int
+
+
+@asynccontextmanager
+async def open_own_chain(
+    config: Config, home: Path, clock: Clock
+) -> AsyncIterator[OwnChain | None]:
+    """The embedded chain, running; None where it is off or another one is used.
+
+    Raises OwnChainFailed.
+    """
+    at = config.chain.listen
+    if not at or config.chain.rpc_url:
+        yield None
+        return
+    with ExitStack() as stack:
+        listeners = [stack.enter_context(_listening(at.host, at.port))]
+        host, port = listeners[0].getsockname()[:2]
+        if at.port:  # Solana's clients look for the WebSocket there
+            listeners.append(stack.enter_context(_listening(at.host, port + 1)))
+        folder = home / "chain"
+        try:
+            authority = _authority(folder)
+            opening = open_embedded(
+                folder / "chain.sqlite",
+                listeners,
+                clock,
+                os.urandom,
+                programs=_programs(),
+                genesis=[_platform(EMBEDDED, authority)],
+                read_only=config.chain.read_only,
+                tls=_tls(config),
+            )
+        except OSError as fault:
+            raise OwnChainFailed(
+                f"{folder} can't be used ({fault.strerror})", "mend that, or set chain.listen="
+            ) from fault
+        try:
+            async with opening as chain:
+                chain.port = port
+                scheme = "https" if _tls(config) is not None else "http"
+                shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 is read only
+                yield OwnChain(f"{scheme}://{shown}:{port}", shown, port)
+        except NotOurs as fault:
+            hint = "put it back from a backup, or move it away to begin a new chain"
+            raise OwnChainFailed(str(fault), hint) from fault
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = infos[0]
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        made.setblocking(False)
+    except OSError as fault:
+        made.close()
+        raise OwnChainFailed(
+            f"chain.listen: {host}:{port} can't be listened on ({fault.strerror})",
+            "another node or a Solana validator may use it: set chain.listen to another port, or "
+            "to nothing",
+        ) from fault
+    return made
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    """Off loopback the chain speaks TLS with the certificate of [http], unless told otherwise."""
+    at, http = config.chain.listen, config.http
+    if not at or at.loopback or config.chain.insecure or not http.tls_cert:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(str(http.tls_cert), str(http.tls_key))
+    return context
+
+
+def _programs() -> Mapping[Pubkey, bytes]:
+    """The programs' code, as it comes with this package."""
+    folder = files("hausd.chain.embedded") / "artifacts"
+    found = {}
+    for name, address in (
+        ("event_factory", EMBEDDED.event_factory),
+        ("ticket_factory", EMBEDDED.ticket_factory),
+        ("live_tipping", EMBEDDED.live_tipping),
+    ):
+        artifact = folder / f"{name}_v0.so"
+        if artifact.is_file():
+            found[address] = artifact.read_bytes()
+        else:
+            log.warning("program-missing", program=name)
+    return found
+
+
+def _authority(folder: Path) -> Pubkey:
+    """The platform's authority on this chain: a key file in Solana's form, made once."""
+    path = folder / "authority.json"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not path.exists():
+        made = json.dumps(list(bytes(Keypair()))).encode()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(made)
+            file.flush()
+            os.fsync(file.fileno())
+    try:
+        return Keypair.from_bytes(bytes(json.loads(path.read_bytes()))).pubkey()
+    except ValueError as fault:
+        raise OwnChainFailed(
+            f"{path} is no key file ({fault})", "put it back from a backup"
+        ) from None
+
+
+def _platform(programs: Programs, authority: Pubkey) -> Held:
+    """EventFactory's configuration, as ``initialize`` would have written it."""
+    form, place = idl("event_factory").accounts["Config"], config_place(programs)
+    data = form.discriminator + form.fields.write(
+        {
+            "version": 1,
+            "bump": place.bump,
+            "authority": authority,
+            "pending_authority": NOBODY,
+            "treasury": authority,
+            "fee_bps": _FEE_BPS,
+            "ticket_program": programs.ticket_factory,
+            "tipping_program": programs.live_tipping,
+        }
+    )
+    lamports = _RENT_OF_A_BYTE * (_ACCOUNT_BYTES + len(data))
+    return Held(bytes(place.address), bytes(programs.event_factory), lamports, data, False)
