@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hausctl import node, peers, pins, rooms, store
+from hausctl import events, node, peers, pins, rooms, store, tickets, tips
 
 _HELP = ["-h", "--help"]
 _ANYWHERE = (
@@ -34,6 +34,9 @@ def build(*, described: bool) -> typer.Typer:
         ("rooms", rooms.app, "Create, follow, look at, close and export rooms."),
         ("peers", peers.app, "Other nodes: who is connected, and connecting with them."),
         ("pins", pins.app, "What is never evicted."),
+        ("events", events.app, "Ticketed events on the chain: create, end, settle, pay out."),
+        ("tickets", tickets.app, "Buy, list, check and give back tickets."),
+        ("tips", tips.app, "Tip an event, and see who did."),
         ("store", store.app, "What is on disk."),
         ("config", node.config_app, "The running node's configuration."),
     ):

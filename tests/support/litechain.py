@@ -21,7 +21,10 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
+from hausd.core.programs.addresses import config_place
+from tests.support.chain_data import PROGRAMS, raw_account
 from tests.support.jsonserver import Reply, serve_json
+from tests.support.standin import StandIn
 
 VALID_BLOCKS = 150
 
@@ -56,6 +59,7 @@ class LiteChain:
     drops: int = 0
     """So many sent transactions are lost on their way."""
     bids: list[int] = field(default_factory=list)
+    programs: StandIn | None = None
 
     def __post_init__(self) -> None:
         self._base: list[tuple[Pubkey, Account]] = []
@@ -106,6 +110,13 @@ class LiteChain:
         name = str(transaction.signatures[0])
         if name in self.done:
             return name
+        if self.programs is not None and self.programs.concerns(transaction.message):
+            error, logs, units = self.programs.run(
+                self._svm, transaction.message, self.slot, keep=True
+            )
+            self.done[name] = Done(transaction, self.slot, error, logs, units)
+            self._note(transaction)
+            return name
         result = self._svm.send_transaction(transaction)
         failed = isinstance(result, FailedTransactionMetadata)
         meta = result.meta() if failed else result
@@ -113,11 +124,14 @@ class LiteChain:
         self.done[name] = Done(
             transaction, self.slot, err, meta.logs(), meta.compute_units_consumed()
         )
+        self._note(transaction)
+        return name
+
+    def _note(self, transaction: VersionedTransaction) -> None:
         for key in transaction.message.account_keys:
             account = self._svm.get_account(key)
             if account is not None:
                 self._owned.setdefault(account.owner, set()).add(key)
-        return name
 
     # -- JSON-RPC --
 
@@ -191,6 +205,11 @@ class LiteChain:
 
     def _simulateTransaction(self, text: str, options: dict[str, Any]) -> object:
         transaction = VersionedTransaction.from_bytes(base64.b64decode(text))
+        if self.programs is not None and self.programs.concerns(transaction.message):
+            error, logs, units = self.programs.run(
+                self._svm, transaction.message, self.slot, keep=False
+            )
+            return self._context({"err": error, "logs": logs, "unitsConsumed": units}, options)
         svm = self._svm.with_sigverify(False)
         result = svm.simulate_transaction(transaction)
         self._svm.with_sigverify(True)
@@ -277,3 +296,16 @@ async def serve_chain(chain: LiteChain) -> AsyncIterator[str]:
     """Serves a chain; gives its URL."""
     async with serve_json(chain.handle) as url:
         yield url
+
+
+def with_programs() -> LiteChain:
+    """A chain that has the stand-in programs set up."""
+    chain = LiteChain(programs=StandIn(PROGRAMS))
+    config = raw_account(
+        "event_factory",
+        "Config",
+        ticket_program=PROGRAMS.ticket_factory,
+        tipping_program=PROGRAMS.live_tipping,
+    )
+    chain.put(config_place(PROGRAMS).address, Account(10**9, config, PROGRAMS.event_factory))
+    return chain
