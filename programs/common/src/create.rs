@@ -1,0 +1,120 @@
+//! New accounts at derived addresses.
+
+use pinocchio::{
+    cpi::{Seed, Signer},
+    error::ProgramError,
+    AccountView, Address,
+};
+use pinocchio_system::instructions::{Allocate, Assign, CreateAccount, Transfer};
+
+use crate::{
+    error::Fault,
+    sys::{rent, require_derived},
+};
+
+/// Makes an account of `bytes` at the address of `seeds`, paid by `payer`.
+///
+/// Somebody may have sent lamports there before: then what is missing is added, and the account
+/// is made in steps, so that nobody can keep it from being made.
+#[inline(always)]
+pub fn create<const N: usize>(
+    payer: &AccountView,
+    account: &mut AccountView,
+    bytes: usize,
+    seeds: [&[u8]; N],
+    program: &Address,
+) -> Result<(), ProgramError> {
+    let new = New {
+        payer,
+        account,
+        bytes,
+        grown: bytes,
+        program,
+        owner: program,
+    };
+    create_for(new, seeds)
+}
+
+/// An account for an `owner` that may be another program than the one whose seeds give its
+/// address, with the rent of `grown` bytes, where the owner will make it larger.
+pub struct New<'a> {
+    pub payer: &'a AccountView,
+    pub account: &'a mut AccountView,
+    pub bytes: usize,
+    pub grown: usize,
+    pub program: &'a Address,
+    pub owner: &'a Address,
+}
+
+/// The same as `create`.
+#[inline(never)]
+pub fn create_for<const N: usize>(new: New, seeds: [&[u8]; N]) -> Result<(), ProgramError> {
+    let New {
+        payer,
+        account,
+        bytes,
+        grown,
+        program,
+        owner,
+    } = new;
+    require_derived(account.address(), seeds, program)?;
+    if account.data_len() != 0 || !account.owned_by(&pinocchio_system::ID) {
+        return Err(ProgramError::AccountAlreadyInitialized);
+    }
+    if !payer.is_signer() {
+        return Err(ProgramError::MissingRequiredSignature);
+    }
+    let wanted = rent(grown)?;
+    let seeds = seeds.map(Seed::from);
+    let signers = [Signer::from(&seeds)];
+    let space = bytes as u64;
+    let has = account.lamports();
+    if has == 0 {
+        return CreateAccount {
+            from: payer,
+            to: account,
+            lamports: wanted,
+            space,
+            owner,
+        }
+        .invoke_signed(&signers);
+    }
+    if has < wanted {
+        Transfer {
+            from: payer,
+            to: account,
+            lamports: wanted - has,
+        }
+        .invoke()?;
+    }
+    Allocate { account, space }.invoke_signed(&signers)?;
+    Assign { account, owner }.invoke_signed(&signers)
+}
+
+/// Takes lamports from who signs.
+pub fn pull(from: &AccountView, to: &AccountView, lamports: u64) -> Result<(), ProgramError> {
+    if !from.is_signer() {
+        return Err(ProgramError::MissingRequiredSignature);
+    }
+    Transfer { from, to, lamports }.invoke()
+}
+
+/// Pays lamports out of an account of this program, which keeps its rent.
+pub fn pay(
+    from: &mut AccountView,
+    to: &mut AccountView,
+    lamports: u64,
+) -> Result<(), ProgramError> {
+    if from.address() == to.address() {
+        return Err(Fault::WrongAccount.into());
+    }
+    let left = from.lamports().checked_sub(lamports);
+    match left {
+        Some(left) if left >= rent(from.data_len())? => {
+            from.set_lamports(left);
+            to.set_lamports(to.lamports() + lamports);
+            Ok(())
+        }
+        _ => Err(Fault::Insolvent.into()),
+    }
+}

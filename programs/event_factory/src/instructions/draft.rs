@@ -1,0 +1,77 @@
+//! What is arranged before an event opens: tiers, shares. Opening fixes both.
+
+use hausd_common::{account::require_address, load, load_mut, names, require, Reader};
+use pinocchio::{AccountView, Address, ProgramResult};
+
+use super::{log_status, nothing, require_artist, require_status, take, Pots};
+use crate::{
+    error::Refusal,
+    pots::{tell, Data, OPEN_SALE, OPEN_VAULT},
+    state::{status, Event, Share, BPS, MAX_SPLIT},
+};
+
+/// price, supply, per wallet, sale start and end, transferable, refundable until, name
+const TIER_BYTES: usize = 8 + 4 + 2 + 8 + 8 + 1 + 8 + 24;
+
+/// `[artist (s), event, sale (w), ticket_program]`; the tier, which TicketFactory checks
+pub fn add_tier(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
+    let [artist, event, sale, tickets] = take::<4>(accounts)?;
+    let mut data = Reader::new(data);
+    let tier = data.array::<TIER_BYTES>()?;
+    data.end()?;
+    let (ticket_program, seeds) = {
+        let event = load::<Event>(event, program)?;
+        require_artist(artist, &event)?;
+        require_status(&event, &[status::DRAFT])?;
+        (event.ticket_program, event.seeds())
+    };
+    require_address(tickets, &ticket_program)?;
+    let mut told = Data::of(names::instruction("add_tier"));
+    told.put(&tier);
+    tell(&ticket_program, sale, event, &told, &seeds)
+}
+
+/// `[artist (s), event (w)]`; `payees`: what is left goes to the artist
+pub fn set_split(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
+    let [artist, event] = take::<2>(accounts)?;
+    let mut data = Reader::new(data);
+    let mut event = load_mut::<Event>(event, program)?;
+    require_artist(artist, &event)?;
+    require_status(&event, &[status::DRAFT])?;
+    let length = data.u32()? as usize;
+    require(length <= MAX_SPLIT, Refusal::BadSplit)?;
+    let mut shares = [Share {
+        payee: Address::default(),
+        bps: 0,
+    }; MAX_SPLIT];
+    let mut sum = 0u64;
+    for share in &mut shares[..length] {
+        let (payee, bps) = (data.address()?, data.u16()?);
+        require(bps > 0 && payee != Address::default(), Refusal::BadSplit)?;
+        sum += u64::from(bps);
+        *share = Share { payee, bps };
+    }
+    data.end()?;
+    require(sum <= BPS, Refusal::BadSplit)?;
+    event.split = shares;
+    event.split_len = length as u8;
+    event.model = u8::from(length > 0);
+    Ok(())
+}
+
+/// `[artist (s), event (w), sale (w), vault (w), ticket_program, tipping_program]`
+pub fn open(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
+    let [artist, event, sale, vault, tickets, tips] = take::<6>(accounts)?;
+    nothing(data)?;
+    let pots = {
+        let mut event = load_mut::<Event>(event, program)?;
+        require_artist(artist, &event)?;
+        require_status(&event, &[status::DRAFT])?;
+        event.status = status::OPEN;
+        Pots::of(&event, tickets, tips)?
+    };
+    tell(&pots.ticket_program, sale, event, &Data::of(OPEN_SALE), &pots.seeds)?;
+    tell(&pots.tipping_program, vault, event, &Data::of(OPEN_VAULT), &pots.seeds)?;
+    log_status(event.address(), status::OPEN);
+    Ok(())
+}
