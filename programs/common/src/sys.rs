@@ -3,8 +3,12 @@
 use pinocchio::{error::ProgramError, Address};
 
 extern "C" {
-    fn sol_create_program_address(seeds: *const u8, n: u64, program: *const u8, out: *mut u8)
-        -> u64;
+    fn sol_create_program_address(
+        seeds: *const u8,
+        n: u64,
+        program: *const u8,
+        out: *mut u8,
+    ) -> u64;
     fn sol_get_sysvar(id: *const u8, out: *mut u8, offset: u64, length: u64) -> u64;
     fn sol_get_clock_sysvar(out: *mut u8) -> u64;
     fn sol_log_data(data: *const u8, n: u64);

@@ -1,0 +1,53 @@
+//! Gives back what was tipped to an event that was called off, and closes the record. Accounts:
+//! tipper (signs, written), vault (written), record (written), rent payer (written).
+
+use hausd_common::{
+    account::{bytes_of, close, require_address},
+    create::pay,
+    load, load_mut, names, require, require_signer,
+    sys::log_data,
+    Fault, Reader,
+};
+use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
+
+use crate::state::{TipRecord, Vault, REFUNDING};
+
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Refunded {
+    discriminator: [u8; 8],
+    vault: Address,
+    tipper: Address,
+    amount: u64,
+}
+
+pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
+    let [tipper, vault, record, rent_payer, ..] = accounts else {
+        return Err(ProgramError::NotEnoughAccountKeys);
+    };
+    Reader::new(data).end()?;
+    require_signer(tipper)?;
+    let amount = {
+        let found = load::<TipRecord>(record, program)?;
+        require(
+            found.vault == *vault.address() && found.tipper == *tipper.address(),
+            Fault::WrongAccount,
+        )?;
+        require_address(rent_payer, &found.rent_payer)?;
+        found.total
+    };
+    {
+        let mut vault = load_mut::<Vault>(vault, program)?;
+        require(vault.state == REFUNDING, Fault::WrongState)?;
+        vault.total -= amount;
+    }
+    pay(vault, tipper, amount)?;
+    close(record, rent_payer)?;
+    log_data(bytes_of(&Refunded {
+        discriminator: names::event("Refunded"),
+        vault: *vault.address(),
+        tipper: *tipper.address(),
+        amount,
+    }));
+    Ok(())
+}

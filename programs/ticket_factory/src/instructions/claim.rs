@@ -1,0 +1,48 @@
+//! Pays one payee of a settled sale; anyone may ask for it. Accounts: sale (written), payee
+//! (written). A payee whose account would be too small to be kept waits: it can be asked again.
+
+use hausd_common::{
+    account::{bytes_of, require_writable},
+    create::pay,
+    load_mut, names, require,
+    sys::{log_data, rent},
+    Fault, Reader,
+};
+use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
+
+use crate::state::{Sale, SETTLED};
+
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Claimed {
+    discriminator: [u8; 8],
+    pot: Address,
+    payee: Address,
+    amount: u64,
+}
+
+pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
+    let [sale, payee, ..] = accounts else {
+        return Err(ProgramError::NotEnoughAccountKeys);
+    };
+    let mut data = Reader::new(data);
+    let index = data.u8()?;
+    data.end()?;
+
+    require_writable(payee)?;
+    let amount = {
+        let mut sale = load_mut::<Sale>(sale, program)?;
+        require(sale.state == SETTLED, Fault::WrongState)?;
+        sale.payouts.take(index, payee.address())?
+    };
+    let kept = rent(payee.data_len())?;
+    require(payee.lamports() + amount >= kept, Fault::PayeeBelowRent)?;
+    pay(sale, payee, amount)?;
+    log_data(bytes_of(&Claimed {
+        discriminator: names::event("Claimed"),
+        pot: *sale.address(),
+        payee: *payee.address(),
+        amount,
+    }));
+    Ok(())
+}
