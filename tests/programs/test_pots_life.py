@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.pots import BUILD, FEE, PROGRAMS, TIER, Pots, payouts_data
+from tests.support.pots import BUILD, FEE, TIER, Pots, payouts_data
 
 
 def test_tips_reach_those_who_are_owed_them() -> None:
@@ -37,14 +37,12 @@ def test_tickets_are_bought_passed_on_given_back_and_paid_out() -> None:
     sent = BUILD.transfer(a.pubkey(), pots.event.address, b.pubkey(), 0, 1)
     pots.send(sent, by=a)
     before = pots.balance(b.pubkey())
-    rent = pots.rent(154)
     pots.refund(b)
     assert pots.balance(b.pubkey()) - before == TIER.price - FEE
-    assert pots.svm.get_account(sent.accounts[3].pubkey) is None
+    assert pots.balance(sent.accounts[3].pubkey) == 0
     assert pots.sale.proceeds == 3 * TIER.price
     assert pots.holds(pots.places.sale.address) == 3 * TIER.price
     assert pots.ticket(a).paid[0] == 3
-    assert rent > 0
 
     pots.sale_told("close_sale")
     pots.sale_told("settle", payouts_data([(pots.artist.pubkey(), 3 * TIER.price)]))
@@ -64,7 +62,6 @@ def test_a_show_that_is_called_off_gives_all_back() -> None:
     pots.vault_told("cancel_vault")
     pots.refund(a, 2)
     pots.refund(guest)
-    pots.send(BUILD.refund_tips(event, a.pubkey(), a.pubkey()), by=a)
+    pots.send(BUILD.refund_tips(a.pubkey(), event, a.pubkey()), by=a)
     assert pots.balance(a.pubkey()) == had - 5 * FEE
     assert pots.holds(pots.places.sale.address) == pots.holds(pots.places.vault.address) == 0
-    assert PROGRAMS.event_factory != PROGRAMS.ticket_factory

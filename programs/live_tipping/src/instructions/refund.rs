@@ -12,6 +12,8 @@ use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use crate::state::{TipRecord, Vault, REFUNDING};
 
+const EVENT: [u8; 8] = names::event("Refunded");
+
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Refunded {
@@ -44,7 +46,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     pay(vault, tipper, amount)?;
     close(record, rent_payer)?;
     log_data(bytes_of(&Refunded {
-        discriminator: names::event("Refunded"),
+        discriminator: EVENT,
         vault: *vault.address(),
         tipper: *tipper.address(),
         amount,

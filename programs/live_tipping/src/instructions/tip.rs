@@ -14,6 +14,8 @@ use crate::{
     state::{TipRecord, Vault, MAX_MESSAGE, MIN_TIP, OPEN},
 };
 
+const EVENT: [u8; 8] = names::event("Tipped");
+
 /// The head of what the log says; the message follows.
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
@@ -62,7 +64,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     }
     told(
         &Tipped {
-            discriminator: names::event("Tipped"),
+            discriminator: EVENT,
             vault: place,
             tipper: *tipper.address(),
             amount,

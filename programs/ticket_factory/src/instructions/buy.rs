@@ -16,6 +16,8 @@ use crate::{
     tickets::{hold, Place},
 };
 
+const EVENT: [u8; 8] = names::event("TicketsBought");
+
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct TicketsBought {
@@ -64,7 +66,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         TicketError::WalletLimit,
     )?;
     log_data(bytes_of(&TicketsBought {
-        discriminator: names::event("TicketsBought"),
+        discriminator: EVENT,
         event,
         holder: *holder.address(),
         tier: index,

@@ -12,6 +12,8 @@ use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use crate::state::{Sale, SETTLED};
 
+const EVENT: [u8; 8] = names::event("Claimed");
+
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct Claimed {
@@ -39,7 +41,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     require(payee.lamports() + amount >= kept, Fault::PayeeBelowRent)?;
     pay(sale, payee, amount)?;
     log_data(bytes_of(&Claimed {
-        discriminator: names::event("Claimed"),
+        discriminator: EVENT,
         pot: *sale.address(),
         payee: *payee.address(),
         amount,

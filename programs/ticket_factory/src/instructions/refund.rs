@@ -16,6 +16,8 @@ use crate::{
     state::{Sale, Ticket, CLOSED, REFUNDING, SELLING},
 };
 
+const EVENT: [u8; 8] = names::event("TicketsRefunded");
+
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct TicketsRefunded {
@@ -59,7 +61,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         close(ticket, rent_payer)?;
     }
     log_data(bytes_of(&TicketsRefunded {
-        discriminator: names::event("TicketsRefunded"),
+        discriminator: EVENT,
         event,
         holder: *holder.address(),
         tier: index,

@@ -15,6 +15,8 @@ use crate::{
     tickets::{hold, Place},
 };
 
+const EVENT: [u8; 8] = names::event("TicketsTransferred");
+
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct TicketsTransferred {
@@ -65,7 +67,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     target.add(index, taken.paid, taken.comp, taken.amount)?;
     target.acquired_slot = now()?.slot;
     log_data(bytes_of(&TicketsTransferred {
-        discriminator: names::event("TicketsTransferred"),
+        discriminator: EVENT,
         event,
         from: *holder.address(),
         to: *to.address(),
