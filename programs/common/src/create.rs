@@ -16,6 +16,7 @@ use crate::{
 ///
 /// Somebody may have sent lamports there before: then what is missing is added, and the account
 /// is made in steps, so that nobody can keep it from being made.
+#[inline(always)]
 pub fn create<const N: usize>(
     payer: &AccountView,
     account: &mut AccountView,
@@ -23,20 +24,39 @@ pub fn create<const N: usize>(
     seeds: [&[u8]; N],
     program: &Address,
 ) -> Result<(), ProgramError> {
-    create_for(payer, account, bytes, bytes, seeds, program, program)
+    let new = New {
+        payer,
+        account,
+        bytes,
+        grown: bytes,
+        program,
+        owner: program,
+    };
+    create_for(new, seeds)
 }
 
-/// The same for an `owner` that is another program, with the rent of `grown` bytes, since that
-/// program will make it larger.
-pub fn create_for<const N: usize>(
-    payer: &AccountView,
-    account: &mut AccountView,
-    bytes: usize,
-    grown: usize,
-    seeds: [&[u8]; N],
-    program: &Address,
-    owner: &Address,
-) -> Result<(), ProgramError> {
+/// An account for an `owner` that may be another program than the one whose seeds give its
+/// address, with the rent of `grown` bytes, where the owner will make it larger.
+pub struct New<'a> {
+    pub payer: &'a AccountView,
+    pub account: &'a mut AccountView,
+    pub bytes: usize,
+    pub grown: usize,
+    pub program: &'a Address,
+    pub owner: &'a Address,
+}
+
+/// The same as `create`.
+#[inline(never)]
+pub fn create_for<const N: usize>(new: New, seeds: [&[u8]; N]) -> Result<(), ProgramError> {
+    let New {
+        payer,
+        account,
+        bytes,
+        grown,
+        program,
+        owner,
+    } = new;
     require_derived(account.address(), seeds, program)?;
     if account.data_len() != 0 || !account.owned_by(&pinocchio_system::ID) {
         return Err(ProgramError::AccountAlreadyInitialized);

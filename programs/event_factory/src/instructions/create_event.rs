@@ -229,7 +229,7 @@ fn make_checkpoint(
 
 #[inline(never)]
 fn sale_data(artist: &Address, given: &Given) -> Data {
-    let mut data = Data::of(names::instruction("init_sale"));
+    let mut data = Data::of(const { names::instruction("init_sale") });
     data.put(&[given.sale_bump]);
     data.put(artist.as_array());
     data.put(&[0; 64]); // paid in SOL: neither mint nor token program
@@ -238,7 +238,7 @@ fn sale_data(artist: &Address, given: &Given) -> Data {
 
 #[inline(never)]
 fn vault_data(artist: &Address, given: &Given) -> Data {
-    let mut data = Data::of(names::instruction("init_vault"));
+    let mut data = Data::of(const { names::instruction("init_vault") });
     data.put(&[given.vault_bump]);
     data.put(artist.as_array());
     data.put(&[0; 64]);

@@ -26,7 +26,7 @@ pub fn add_tier(program: &Address, accounts: &mut [AccountView], data: &[u8]) ->
         (event.ticket_program, event.seeds())
     };
     require_address(tickets, &ticket_program)?;
-    let mut told = Data::of(names::instruction("add_tier"));
+    let mut told = Data::of(const { names::instruction("add_tier") });
     told.put(&tier);
     tell(&ticket_program, sale, event, &told, &seeds)
 }

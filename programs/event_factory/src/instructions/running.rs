@@ -48,7 +48,7 @@ pub fn set_schedule(program: &Address, accounts: &mut [AccountView], data: &[u8]
         (event.tipping_program, event.seeds(), latest)
     };
     require_address(tips, &tipping_program)?;
-    let mut told = Data::of(names::instruction("set_close"));
+    let mut told = Data::of(const { names::instruction("set_close") });
     told.put(&scheduled_end.to_le_bytes());
     told.put(&latest.to_le_bytes());
     tell(&tipping_program, vault, event, &told, &seeds)
