@@ -38,6 +38,7 @@ from hausd.core.programs.accounts import (
     read_account,
 )
 from hausd.core.programs.addresses import SYSTEM, EventPlaces, Pda, ticket_place, tip_place
+from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder
 
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
@@ -97,10 +98,16 @@ class Pots:
     slot: int = 100
 
     @classmethod
-    def of(cls, *, seed: bytes = b"an event", extension: int = 0, close_in: int = 3_600) -> Pots:
-        svm = LiteSVM().with_transaction_history(0)
-        for name, address in _ARTIFACTS.items():
-            svm.add_program_from_file(address, ARTIFACTS / f"{name}_v0.so")
+    def of(
+        cls,
+        *,
+        seed: bytes = b"an event",
+        extension: int = 0,
+        close_in: int = 3_600,
+        beside: Pots | None = None,
+    ) -> Pots:
+        """Both pots in their drafts; ``beside`` another event's, on its chain."""
+        svm = _chain() if beside is None else beside.svm
         event = Pda.of(PROGRAMS.event_factory, seed)
         artist = Keypair()
         svm.airdrop(artist.pubkey(), 10**12)
@@ -111,8 +118,11 @@ class Pots:
         return pots
 
     @classmethod
-    def opened(cls, *tiers: TicketTier, extension: int = 0, close_in: int = 3_600) -> Pots:
-        pots = cls.of(extension=extension, close_in=close_in)
+    def opened(
+        cls, *tiers: TicketTier, extension: int = 0, beside: Pots | None = None
+    ) -> Pots:
+        seed = b"an event" if beside is None else b"another!"
+        pots = cls.of(extension=extension, seed=seed, beside=beside)
         for tier in tiers or (TIER,):
             pots.sale_told("add_tier", tier_data(tier))
         pots.sale_told("open_sale")
@@ -271,10 +281,47 @@ class Pots:
             self.send(BUILD.open_record(who, event, who), by=tipper)
         return self.send(tip, by=tipper)
 
+    def record_opened(self, tipper: Keypair) -> None:
+        who = tipper.pubkey()
+        self.send(BUILD.open_record(who, self.event.address, who), by=tipper)
+
+    def close_record(self, tipper: Pubkey, rent_payer: Pubkey) -> Instruction:
+        vault = self.places.vault.address
+        accounts = {
+            "vault": vault,
+            "record": tip_place(PROGRAMS, vault, tipper).address,
+            "rent_payer": rent_payer,
+        }
+        return idl("live_tipping").build(PROGRAMS.live_tipping, "close_record", accounts, {})
+
+    def close_ticket(self, holder: Pubkey, rent_payer: Pubkey, *, signed: bool) -> Instruction:
+        accounts = {
+            "holder": holder,
+            "sale": self.places.sale.address,
+            "ticket": ticket_place(PROGRAMS, self.event.address, holder).address,
+            "rent_payer": rent_payer,
+        }
+        made = idl("ticket_factory").build(PROGRAMS.ticket_factory, "close_ticket", accounts, {})
+        first = AccountMeta(holder, signed, False)
+        return Instruction(made.program_id, bytes(made.data), [first, *made.accounts[1:]])
+
+    def verifying(self, holder: Pubkey, mask: int) -> Instruction:
+        place = ticket_place(PROGRAMS, self.event.address, holder)
+        accounts = {"ticket": place.address, "holder": holder}
+        form = idl("ticket_factory")
+        return form.build(PROGRAMS.ticket_factory, "verify", accounts, {"mask": mask})
+
     def refund(self, holder: Keypair, count: int = 1, tier: int = 0) -> TransactionMetadata:
         payer = self.ticket(holder).rent_payer
         who, event = holder.pubkey(), self.event.address
         return self.send(BUILD.refund_ticket(who, event, payer, tier, count), by=holder)
+
+
+def _chain() -> LiteSVM:
+    svm = LiteSVM().with_transaction_history(0)
+    for name, address in _ARTIFACTS.items():
+        svm.add_program_from_file(address, ARTIFACTS / f"{name}_v0.so")
+    return svm
 
 
 BUILD = Builder(PROGRAMS)
