@@ -277,7 +277,7 @@ def test_a_ticket_is_proved_by_one_account() -> None:
         if of is not None:
             first = type(made.accounts[0])(of, False, False)
             made = type(made)(made.program_id, bytes(made.data), [first, made.accounts[1]])
-        data = bytes(pots.send(made, by=nobody).return_data().data())
+        data = bytes(pots.send(made, by=nobody).return_data().data)
         return struct.unpack("<BBH", data.ljust(4, b"\0"))
 
     assert verified(a.pubkey(), 0) == (1, 2, 3)
