@@ -505,9 +505,7 @@ def test_only_who_may_upgrade_the_program_sets_it_up() -> None:
             "ticket_program": EMBEDDED.ticket_factory,
             "tipping_program": EMBEDDED.live_tipping,
         }
-        return idl("event_factory").build(
-            EMBEDDED.event_factory, "initialize", accounts, arguments
-        )
+        return idl("event_factory").build(EMBEDDED.event_factory, "initialize", accounts, arguments)
 
     # LiteSVM loads programs without their data accounts: none of these is the program's own.
     for who in (stranger, upgrader):

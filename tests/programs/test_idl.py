@@ -49,7 +49,9 @@ def test_errors_have_the_sources_numbers_and_sentences(name: str) -> None:
 def test_accounts_have_the_sources_fields_in_order(name: str) -> None:
     structs = {
         struct: [(a or c, b or d) for a, b, c, d in _FIELD.findall(body + "\n")]
-        for struct, body in _STRUCT.findall(source(name, "state.rs") + source("common", "payout.rs"))
+        for struct, body in _STRUCT.findall(
+            source(name, "state.rs") + source("common", "payout.rs")
+        )
     }
     idl = described(name)
     assert idl["accounts"]

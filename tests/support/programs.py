@@ -154,7 +154,9 @@ class Done:
 def _reason(error: object) -> int | str:
     if isinstance(error, TransactionErrorInstructionError):
         inner = error.err
-        return inner.code if isinstance(inner, InstructionErrorCustom) else str(inner).split(".")[-1]
+        return (
+            inner.code if isinstance(inner, InstructionErrorCustom) else str(inner).split(".")[-1]
+        )
     return str(error)
 
 
@@ -195,9 +197,7 @@ class Show:
     def opened(cls, chain: ProgramChain, *tiers: TicketTier, tip_extension: int = 0) -> Show:
         show = cls.draft(chain, tip_extension=tip_extension)
         for tier in tiers or (TIER,):
-            show.artists(
-                "add_tier", chain.build.add_tier(show.artist.pubkey(), show.address, tier)
-            )
+            show.artists("add_tier", chain.build.add_tier(show.artist.pubkey(), show.address, tier))
         show.artists("open", chain.build.open_event(show.artist.pubkey(), show.address))
         return show
 
@@ -230,9 +230,7 @@ class Show:
 
     def buy(self, buyer: Keypair, count: int = 1, tier: int = 0, price: int = TIER.price) -> Done:
         who = buyer.pubkey()
-        buy = self.chain.build.buy(
-            who, self.address, who, tier=tier, count=count, max_price=price
-        )
+        buy = self.chain.build.buy(who, self.address, who, tier=tier, count=count, max_price=price)
         return self.chain.send(buy, by=buyer)
 
     def end(self) -> None:

@@ -100,6 +100,7 @@ pub struct Checkpoint {
     pub session_random: u64,
     pub sequence: u64,
     pub slot: u64,
+    /// Of this authority's.
     pub count: u64,
 }
 

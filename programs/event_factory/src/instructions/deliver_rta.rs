@@ -12,7 +12,7 @@ use crate::{
     token,
 };
 
-/// `[cranker (s w), event (w), rta_mint (w), escrow (w), recipient, recipient_ata (w),
+/// `[cranker (s w), event (w), rta_mint, escrow (w), recipient, recipient_ata (w),
 /// token_2022, associated_token_program, system]`
 pub fn process(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
     let [cranker, event, mint, escrow, recipient, account, token_2022, _associated, system] =

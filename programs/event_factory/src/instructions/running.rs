@@ -74,6 +74,8 @@ pub fn set_stream_authority(
     let of = checkpoint.event;
     require_address(event, &of)?;
     checkpoint.authority = new;
+    // Another node counts its sessions from one: what comes first from it is accepted.
+    checkpoint.count = 0;
     Ok(())
 }
 
