@@ -12,9 +12,25 @@ from solders.pubkey import Pubkey
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
 from hausd.core.programs.accounts import EventStatus, PlatformConfig, Share
-from hausd.core.programs.addresses import EMBEDDED, SYSTEM, TOKEN, config_place
+from hausd.core.programs.addresses import (
+    EMBEDDED,
+    SYSTEM,
+    TOKEN,
+    EventPlaces,
+    Pda,
+    config_place,
+    event_place,
+)
 from hausd.core.programs.idl import idl
-from tests.support.programs import BUILT, NOW, TIER, ProgramChain, Refused, Show
+from hausd.core.programs.instructions import NewEvent
+from tests.support.programs import (
+    BUILT,
+    NOW,
+    TIER,
+    UPGRADEABLE_LOADER,
+    ProgramChain,
+    Show,
+)
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the programs are not built")
 SOL = 10**9
@@ -235,17 +251,12 @@ def test_nothing_is_done_out_of_its_time(name: str, status: EventStatus) -> None
 def test_event_is_made_once() -> None:
     scene = Scene()
     show = Show.draft(scene.chain)
-    from hausd.core.programs.instructions import NewEvent
-
     new = NewEvent("Again", NOW + 60, NOW + 7_200, 0, show.stream.pubkey(), OTHER)
     again = scene.build.create_event(show.artist.pubkey(), bytes(range(16)), new)
     assert scene.chain.why_not(again, by=show.artist) == "AccountAlreadyInitialized"
 
 
 def test_lamports_sent_ahead_keep_no_event_from_being_made() -> None:
-    from hausd.core.programs.addresses import EventPlaces, event_place
-    from hausd.core.programs.instructions import NewEvent
-
     chain = ProgramChain()
     artist, nonce = chain.person(), b"n" * 16
     event = event_place(EMBEDDED, artist.pubkey(), nonce).address
@@ -261,8 +272,6 @@ def test_lamports_sent_ahead_keep_no_event_from_being_made() -> None:
     "index", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], ids=lambda index: f"account {index}"
 )
 def test_event_is_made_of_its_own_accounts_alone(index: int) -> None:
-    from hausd.core.programs.instructions import NewEvent
-
     scene = Scene()
     artist, nonce = scene.chain.person(), b"m" * 16
     new = NewEvent("Mine", NOW + 60, NOW + 7_200, 0, artist.pubkey(), OTHER)
@@ -286,8 +295,6 @@ def test_event_is_made_of_its_own_accounts_alone(index: int) -> None:
     ],
 )
 def test_schedule_has_an_end_within_bounds(starts: int, ends: int, extension: int) -> None:
-    from hausd.core.programs.instructions import NewEvent
-
     chain = ProgramChain()
     artist = chain.person()
     new = NewEvent("When", starts, ends, extension, artist.pubkey(), OTHER)
@@ -477,48 +484,69 @@ def test_premium_is_the_platforms_word() -> None:
     assert show.event.premium
 
 
-LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+class Fresh:
+    """A deployment of EventFactory that nobody has set up, with somebody who may upgrade it."""
 
+    def __init__(self) -> None:
+        self.chain = ProgramChain()
+        self.upgrader, self.stranger = self.chain.person(), self.chain.person()
+        self.program = Pubkey(bytes([7]) * 32)
+        self.data = self.chain.deploy("event_factory", self.program, self.upgrader.pubkey())
+        self.config = Pda.of(self.program, b"config")
 
-def test_only_who_may_upgrade_the_program_sets_it_up() -> None:
-    """Else anybody could be the platform of somebody's fresh deployment."""
-    chain = ProgramChain()
-    place = config_place(EMBEDDED)
-    chain.svm.set_account(place.address, _nothing())
-    program_data = Keypair().pubkey()
-    upgrader, stranger = chain.person(), chain.person()
-    head = (3).to_bytes(4, "little") + bytes(8) + b"\1" + bytes(upgrader.pubkey())
-    chain.put(program_data, LOADER, head)
-
-    def initialize(by: Keypair) -> Instruction:
+    def initialize(self, by: Keypair, fee_bps: int = 100) -> Instruction:
         accounts = {
             "authority": by.pubkey(),
-            "config": place.address,
-            "program": EMBEDDED.event_factory,
-            "program_data": program_data,
+            "config": self.config.address,
+            "program": self.program,
+            "program_data": self.data,
             "system_program": SYSTEM,
         }
         arguments = {
-            "bump": place.bump,
-            "fee_bps": 0,
+            "bump": self.config.bump,
+            "fee_bps": fee_bps,
             "treasury": by.pubkey(),
             "ticket_program": EMBEDDED.ticket_factory,
             "tipping_program": EMBEDDED.live_tipping,
         }
-        return idl("event_factory").build(EMBEDDED.event_factory, "initialize", accounts, arguments)
-
-    # LiteSVM loads programs without their data accounts: none of these is the program's own.
-    for who in (stranger, upgrader):
-        assert chain.why_not(initialize(who), by=who) == CODES["Unauthorized"]
+        return idl("event_factory").build(self.program, "initialize", accounts, arguments)
 
 
-def _nothing() -> object:
-    from solders.account import Account
+def test_only_who_may_upgrade_the_program_sets_it_up_and_once() -> None:
+    """Else anybody could be the platform of somebody's fresh deployment."""
+    fresh = Fresh()
+    chain, stranger, upgrader = fresh.chain, fresh.stranger, fresh.upgrader
+    theirs = fresh.initialize(stranger)
+    assert chain.why_not(theirs, by=stranger) == CODES["Unauthorized"]
+    # data of another program, which the stranger may upgrade
+    own = chain.deploy("live_tipping", Pubkey(bytes([8]) * 32), stranger.pubkey())
+    assert chain.why_not(changed(theirs, 3, own), by=stranger) == CODES["Unauthorized"]
+    another = changed(changed(theirs, 3, own), 2, Pubkey(bytes([8]) * 32))
+    assert chain.why_not(another, by=stranger) == CODES["Unauthorized"]
+    # the same bytes, in an account of nobody's loader
+    forged = Keypair().pubkey()
+    chain.put(forged, stranger.pubkey(), chain.data(own))
+    assert chain.why_not(changed(theirs, 3, forged), by=stranger) == CODES["Unauthorized"]
+    unsigned = without_right(fresh.initialize(upgrader), 0, "signer")
+    assert chain.why_not(unsigned, by=stranger) == "MissingRequiredSignature"
+    high = fresh.initialize(upgrader, fee_bps=1_001)
+    assert chain.why_not(high, by=upgrader) == CODES["FeeTooHigh"]
 
-    return Account(0, b"", SYSTEM)
+    chain.send(fresh.initialize(upgrader), by=upgrader)
+    again = chain.why_not(fresh.initialize(upgrader), by=upgrader)
+    assert again == "AccountAlreadyInitialized"
 
 
-def test_config_is_made_once() -> None:
+def test_program_that_nobody_may_upgrade_is_nobodys_to_set_up() -> None:
+    fresh = Fresh()
+    final = bytearray(fresh.chain.data(fresh.data))
+    final[12] = 0
+    fresh.chain.put(fresh.data, UPGRADEABLE_LOADER, bytes(final))
+    refused = fresh.chain.why_not(fresh.initialize(fresh.upgrader), by=fresh.upgrader)
+    assert refused == CODES["Unauthorized"]
+
+
+def test_nobody_accepts_what_was_not_proposed() -> None:
     chain = ProgramChain()
-    with pytest.raises(Refused):
-        chain.send(platform(chain, "accept_authority", chain.authority), by=chain.authority)
+    accept = platform(chain, "accept_authority", chain.authority)
+    assert chain.why_not(accept, by=chain.authority) == CODES["Unauthorized"]

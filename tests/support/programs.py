@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ from hausd.core.programs.instructions import Builder, NewEvent
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 MANIFEST = CID.of(b"a manifest")
 NOW = 1_800_000_000
+UPGRADEABLE_LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 FEE = 5_000
 """Lamports of a transaction with one signature."""
 BUILT = all(
@@ -61,6 +63,7 @@ class ProgramChain:
     """A chain with the three programs and EventFactory's Config, as ``initialize`` leaves it."""
 
     def __init__(self, fee_bps: int = 0) -> None:
+        self._people = 0
         self.svm = LiteSVM().with_transaction_history(0)
         for name, address in zip(_NAMES, EMBEDDED, strict=True):
             self.svm.add_program_from_file(address, ARTIFACTS / f"{name}_v0.so")
@@ -96,7 +99,9 @@ class ProgramChain:
         self.svm.set_clock(Clock(self.slot, 0, clock.epoch, 0, time))
 
     def person(self, lamports: int = 100 * 10**9) -> Keypair:
-        made = Keypair()
+        """Somebody new, the same in every run."""
+        self._people += 1
+        made = Keypair.from_seed(hashlib.sha256(b"person %d" % self._people).digest())
         if lamports:
             self.svm.airdrop(made.pubkey(), lamports)
         return made
@@ -118,6 +123,17 @@ class ProgramChain:
         assert account is not None, f"there is no account {address}"
         program = program_of(kind, EMBEDDED)
         return read_account(kind, address, program, account.owner, bytes(account.data))
+
+    def deploy(self, name: str, address: Pubkey, upgrader: Pubkey) -> Pubkey:
+        """Puts a program there as the upgradeable loader does. Gives the address of its data."""
+        place = Pubkey.find_program_address([bytes(address)], UPGRADEABLE_LOADER)[0]
+        code = (ARTIFACTS / f"{name}_v0.so").read_bytes()
+        head = (3).to_bytes(4, "little") + bytes(8) + b"\1" + bytes(upgrader)
+        self.put(place, UPGRADEABLE_LOADER, head + code)
+        data = (2).to_bytes(4, "little") + bytes(place)
+        rent = self.svm.minimum_balance_for_rent_exemption(len(data))
+        self.svm.set_account(address, Account(rent, data, UPGRADEABLE_LOADER, True))
+        return place
 
     # -- transactions --
 
