@@ -118,9 +118,7 @@ class Pots:
         return pots
 
     @classmethod
-    def opened(
-        cls, *tiers: TicketTier, extension: int = 0, beside: Pots | None = None
-    ) -> Pots:
+    def opened(cls, *tiers: TicketTier, extension: int = 0, beside: Pots | None = None) -> Pots:
         seed = b"an event" if beside is None else b"another!"
         pots = cls.of(extension=extension, seed=seed, beside=beside)
         for tier in tiers or (TIER,):
@@ -212,9 +210,7 @@ class Pots:
     def relayed(self, called: Instruction, *signing: Pubkey) -> Instruction:
         """What calls ``called`` from the puppet: its event and ``signing`` sign."""
         signs = {self.event.address, *signing}
-        flags = bytes(
-            (each.pubkey in signs) + 2 * each.is_writable for each in called.accounts
-        )
+        flags = bytes((each.pubkey in signs) + 2 * each.is_writable for each in called.accounts)
         outer = [
             AccountMeta(each.pubkey, each.pubkey in signing, each.is_writable)
             for each in called.accounts
@@ -331,5 +327,7 @@ TIER = TicketTier("Standing", 10_000_000, 100, 0, 10, 0, 0, True, NOW + 1_800)
 def _reason(error: object) -> int | str:
     if isinstance(error, TransactionErrorInstructionError):
         inner = error.err
-        return inner.code if isinstance(inner, InstructionErrorCustom) else str(inner).split(".")[-1]
+        return (
+            inner.code if isinstance(inner, InstructionErrorCustom) else str(inner).split(".")[-1]
+        )
     return str(error)

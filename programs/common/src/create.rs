@@ -9,7 +9,7 @@ use pinocchio_system::instructions::{Allocate, Assign, CreateAccount, Transfer};
 
 use crate::{
     error::Fault,
-    sys::{rent, require_derived},
+    sys::rent,
 };
 
 /// Makes an account of `bytes` at the address of `seeds`, paid by `payer`.
@@ -29,20 +29,18 @@ pub fn create<const N: usize>(
         account,
         bytes,
         grown: bytes,
-        program,
         owner: program,
     };
     create_for(new, seeds)
 }
 
-/// An account for an `owner` that may be another program than the one whose seeds give its
-/// address, with the rent of `grown` bytes, where the owner will make it larger.
+/// An account for an `owner` that may be another program than this, whose seeds give its address,
+/// with the rent of `grown` bytes, where the owner will make it larger.
 pub struct New<'a> {
     pub payer: &'a AccountView,
     pub account: &'a mut AccountView,
     pub bytes: usize,
     pub grown: usize,
-    pub program: &'a Address,
     pub owner: &'a Address,
 }
 
@@ -54,10 +52,13 @@ pub fn create_for<const N: usize>(new: New, seeds: [&[u8]; N]) -> Result<(), Pro
         account,
         bytes,
         grown,
-        program,
         owner,
     } = new;
-    require_derived(account.address(), seeds, program)?;
+    // That the seeds give this address is checked by the runtime, when the account has to sign for
+    // its making: nobody else can sign for it, since a signature that it brings along is refused.
+    if account.is_signer() {
+        return Err(ProgramError::InvalidSeeds);
+    }
     if account.data_len() != 0 || !account.owned_by(&pinocchio_system::ID) {
         return Err(ProgramError::AccountAlreadyInitialized);
     }

@@ -1,14 +1,8 @@
 //! What the chain itself knows: time, rent, derived addresses, the log.
 
-use pinocchio::{error::ProgramError, Address};
+use pinocchio::error::ProgramError;
 
 extern "C" {
-    fn sol_create_program_address(
-        seeds: *const u8,
-        n: u64,
-        program: *const u8,
-        out: *mut u8,
-    ) -> u64;
     fn sol_get_sysvar(id: *const u8, out: *mut u8, offset: u64, length: u64) -> u64;
     fn sol_get_clock_sysvar(out: *mut u8) -> u64;
     fn sol_log_data(data: *const u8, n: u64);
@@ -79,29 +73,6 @@ pub fn now() -> Result<Now, ProgramError> {
         slot: sysvar[0],
         time: sysvar[4] as i64,
     })
-}
-
-/// Fails unless `wanted` is the address that the seeds, the bump among them, give.
-pub fn require_derived<const N: usize>(
-    wanted: &Address,
-    seeds: [&[u8]; N],
-    program: &Address,
-) -> Result<(), ProgramError> {
-    let seeds = seeds.map(Slice::of);
-    let mut out = [0u8; 32];
-    // SAFETY: `seeds` is an array of N slices, `out` has room for an address.
-    let failed = unsafe {
-        sol_create_program_address(
-            seeds.as_ptr().cast(),
-            N as u64,
-            program.as_array().as_ptr(),
-            out.as_mut_ptr(),
-        )
-    };
-    if failed != 0 || out != *wanted.as_array() {
-        return Err(ProgramError::InvalidSeeds);
-    }
-    Ok(())
 }
 
 /// Writes one `Program data:` line.

@@ -72,7 +72,6 @@ pub struct Rta<'a> {
     pub event: &'a AccountView,
     pub mint: &'a mut AccountView,
     pub escrow: &'a mut AccountView,
-    pub program: &'a Address,
     pub seeds: &'a EventSeeds,
 }
 
@@ -83,7 +82,6 @@ pub fn make_mint(rta: &mut Rta, bump: u8, texts: &[&[u8]; 2]) -> ProgramResult {
     let Rta {
         payer,
         event,
-        program,
         seeds,
         ..
     } = *rta;
@@ -95,7 +93,6 @@ pub fn make_mint(rta: &mut Rta, bump: u8, texts: &[&[u8]; 2]) -> ProgramResult {
         account: mint,
         bytes: MINT_BYTES,
         grown,
-        program,
         owner: &TOKEN_2022,
     };
     create_for(new, [b"rta", event_address.as_array(), &[bump]])?;
@@ -142,7 +139,6 @@ pub fn mint_into_escrow(rta: &mut Rta, bump: u8) -> ProgramResult {
     let Rta {
         payer,
         event,
-        program,
         seeds,
         ..
     } = *rta;
@@ -153,7 +149,6 @@ pub fn mint_into_escrow(rta: &mut Rta, bump: u8) -> ProgramResult {
         account: escrow,
         bytes: ACCOUNT_BYTES,
         grown: ACCOUNT_BYTES,
-        program,
         owner: &TOKEN_2022,
     };
     create_for(new, [b"escrow", event_address.as_array(), &[bump]])?;

@@ -127,7 +127,6 @@ fn run(input: Input) -> ProgramResult {
         event,
         mint: rta_mint,
         escrow,
-        program,
         seeds: &seeds,
     };
     token::make_mint(&mut rta, given.rta_bump, &[given.title, given.uri])?;
