@@ -22,7 +22,7 @@ from hausd.core.programs.addresses import (
     event_place,
 )
 from hausd.core.programs.idl import idl
-from hausd.core.programs.instructions import NewEvent
+from hausd.core.programs.instructions import NewEvent, Payment
 from tests.support.programs import (
     BUILT,
     NOW,
@@ -254,6 +254,16 @@ def test_event_is_made_once() -> None:
     new = NewEvent("Again", NOW + 60, NOW + 7_200, 0, show.stream.pubkey(), OTHER)
     again = scene.build.create_event(show.artist.pubkey(), bytes(range(16)), new)
     assert scene.chain.why_not(again, by=show.artist) == "AccountAlreadyInitialized"
+
+
+def test_mint_is_refused_rather_than_passed_over() -> None:
+    """Who names a token must not get an event that is paid in SOL."""
+    chain = ProgramChain()
+    artist, mint = chain.person(), Keypair().pubkey()
+    payment = Payment(mint, TOKEN)
+    new = NewEvent("Tokens", NOW + 60, NOW + 7_200, 0, artist.pubkey(), OTHER, payment)
+    create = chain.build.create_event(artist.pubkey(), b"t" * 16, new)
+    assert chain.why_not(create, by=artist) == CODES["MintRefused"]
 
 
 def test_lamports_sent_ahead_keep_no_event_from_being_made() -> None:
