@@ -6,9 +6,11 @@ import struct
 from dataclasses import replace
 
 import pytest
+from solders.account import Account
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from hausd.core.programs.addresses import SYSTEM
 from hausd.core.programs.logs import events_of
 from tests.support.pots import (
     BUILD,
@@ -169,7 +171,7 @@ def test_a_payee_too_poor_to_be_kept_waits_and_loses_nothing() -> None:
     claim = BUILD.claim_tips(pots.event.address, poor, 0)
     stranger = pots.person()
     assert pots.why_not(claim, by=stranger) == 6107
-    pots.svm.airdrop(poor, pots.rent(0) - 5_000)
+    pots.svm.set_account(poor, Account(pots.rent(0) - 5_000, b"", SYSTEM))
     pots.send(claim, by=stranger)
     assert pots.balance(poor) == pots.rent(0)
     assert pots.holds(pots.places.vault.address) == 0

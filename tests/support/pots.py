@@ -40,6 +40,7 @@ from hausd.core.programs.accounts import (
 from hausd.core.programs.addresses import SYSTEM, EventPlaces, Pda, ticket_place, tip_place
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder
+from tests.support.programs import SBPF
 
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 NOW = 1_800_000_000
@@ -316,7 +317,7 @@ class Pots:
 def _chain() -> LiteSVM:
     svm = LiteSVM().with_transaction_history(0)
     for name, address in _ARTIFACTS.items():
-        svm.add_program_from_file(address, ARTIFACTS / f"{name}_v0.so")
+        svm.add_program_from_file(address, ARTIFACTS / f"{name}_{SBPF}.so")
     return svm
 
 

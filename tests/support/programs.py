@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,8 @@ from hausd.core.programs.addresses import EMBEDDED, EventPlaces, config_place, e
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder, NewEvent
 
+SBPF = os.environ.get("HAUSD_SBPF", "v0")
+"""The instruction set that is tried; v3 needs a newer runtime: ``scripts/programs test``."""
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 MANIFEST = CID.of(b"a manifest")
 NOW = 1_800_000_000
@@ -44,7 +47,7 @@ UPGRADEABLE_LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e1111111111111111111
 FEE = 5_000
 """Lamports of a transaction with one signature."""
 BUILT = all(
-    (ARTIFACTS / f"{name}_v0.so").is_file()
+    (ARTIFACTS / f"{name}_{SBPF}.so").is_file()
     for name in ("event_factory", "ticket_factory", "live_tipping")
 )
 _NAMES = ("event_factory", "ticket_factory", "live_tipping")
@@ -66,7 +69,7 @@ class ProgramChain:
         self._people = 0
         self.svm = LiteSVM().with_transaction_history(0)
         for name, address in zip(_NAMES, EMBEDDED, strict=True):
-            self.svm.add_program_from_file(address, ARTIFACTS / f"{name}_v0.so")
+            self.svm.add_program_from_file(address, ARTIFACTS / f"{name}_{SBPF}.so")
         self.build = Builder(EMBEDDED)
         self.authority = self.person()
         self.treasury = self.person()
@@ -127,7 +130,7 @@ class ProgramChain:
     def deploy(self, name: str, address: Pubkey, upgrader: Pubkey) -> Pubkey:
         """Puts a program there as the upgradeable loader does. Gives the address of its data."""
         place = Pubkey.find_program_address([bytes(address)], UPGRADEABLE_LOADER)[0]
-        code = (ARTIFACTS / f"{name}_v0.so").read_bytes()
+        code = (ARTIFACTS / f"{name}_{SBPF}.so").read_bytes()
         head = (3).to_bytes(4, "little") + bytes(8) + b"\1" + bytes(upgrader)
         self.put(place, UPGRADEABLE_LOADER, head + code)
         data = (2).to_bytes(4, "little") + bytes(place)
