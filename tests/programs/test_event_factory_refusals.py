@@ -419,6 +419,30 @@ def test_rta_is_delivered_once() -> None:
     assert not scene.chain.data(scene.show.places.escrow.address)
 
 
+def test_rta_goes_to_nobody_but_whom_it_belongs_to() -> None:
+    """A stranger's own account, made and named as the winner's would be."""
+    scene = Scene()
+    scene.reach(EventStatus.FINALIZED)
+    stranger = scene.stranger
+    stolen = scene.build.deliver_rta(stranger.pubkey(), scene.show.address, stranger.pubkey())
+    assert scene.chain.why_not(stolen, by=stranger) == CODES["WrongAccount"]
+
+
+def test_event_has_a_title() -> None:
+    chain = ProgramChain()
+    artist = chain.person()
+    new = NewEvent("", NOW + 60, NOW + 7_200, 0, artist.pubkey(), OTHER)
+    create = chain.build.create_event(artist.pubkey(), b"t" * 16, new)
+    assert chain.why_not(create, by=artist) == CODES["BadText"]
+
+
+def test_share_is_somebodys_and_not_nothing() -> None:
+    scene = Scene()
+    for share in (Share(SYSTEM, 100), Share(scene.stranger.pubkey(), 0)):
+        split = scene.build.set_split(scene.artist.pubkey(), scene.show.address, [share])
+        assert scene.chain.why_not(split, by=scene.artist) == CODES["BadSplit"]
+
+
 def test_recipient_that_refuses_blocks_nothing_but_itself() -> None:
     """Its token account is in the way; the winner names another, and all else went on before."""
     scene = Scene()
