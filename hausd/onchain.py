@@ -124,7 +124,7 @@ class OnChain:
         try:
             if step is Step.CLOSE_ROOM:
                 await room.close()
-                log.info("room-closed-with-its-event", room=room.id, event=event.state)
+                log.info("room-closed-with-its-event", room=room.id, state=event.state)
             else:
                 builder = Builder((await self._chain.client()).programs)
                 instruction = _instruction(builder, room, event, step)

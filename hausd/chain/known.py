@@ -85,7 +85,7 @@ class KnownEvents:
                 if problem.code == "no-such-event":
                     self._missing[room] = trio.current_time() + MISSING_S
                     _bound(self._missing)
-                log.info("event-not-read", event=room, because=problem.message)
+                log.info("event-not-read", room=room, because=problem.message)
             finally:
                 self._waiting.discard(room)
 
