@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import trio
@@ -105,7 +106,7 @@ class NodeEvents:
 
 @asynccontextmanager
 async def open_events(
-    config: Config, own: OwnChain | None, clock: Clock
+    config: Config, home: Path, own: OwnChain | None, clock: Clock
 ) -> AsyncIterator[NodeEvents]:
     """The chain of this configuration, or the node's ``own``, if it has one."""
     terms = chain_terms(config, own)
@@ -115,6 +116,7 @@ async def open_events(
     async with open_chain(terms, clock, NodeChain) as chain, trio.open_nursery() as nursery:
         known = KnownEvents(chain)
         nursery.start_soon(known.run)
+        nursery.start_soon(chain.keep_index, home / "chain" / "index.sqlite")
         try:
             yield NodeEvents(chain, known, config.chain.checkpoint_every)
         finally:

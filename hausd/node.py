@@ -162,7 +162,8 @@ async def _run(
                 own_chain = await stack.enter_async_context(opening_chain)
             except OwnChainFailed as fault:
                 raise NodeFailed(str(fault), fault.hint) from fault
-            events = await stack.enter_async_context(open_events(config, own_chain, SystemClock()))
+            opening_events = open_events(config, home.path, own_chain, SystemClock())
+            events = await stack.enter_async_context(opening_events)
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from msgspec import Meta, Struct
 
 U64 = Annotated[int, Meta(ge=0)]
-Slot = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Slot = Annotated[int, Meta(ge=0, le=2**45)]
+"""Half a million years of slots."""
+Time = Annotated[int, Meta(ge=0, le=2**40)]
 Address = Annotated[str, Meta(min_length=32, max_length=44, pattern="^[1-9A-HJ-NP-Za-km-z]*$")]
 SignatureText = Annotated[
     str, Meta(min_length=64, max_length=88, pattern="^[1-9A-HJ-NP-Za-km-z]*$")
@@ -68,7 +70,7 @@ class SignatureInfo(Struct, rename="camel"):
     signature: SignatureText
     slot: Slot
     err: Any = None
-    block_time: int | None = None
+    block_time: Time | None = None
     confirmation_status: Commitment | None = None
 
 
@@ -83,4 +85,4 @@ class TransactionRecord(Struct, rename="camel"):
     slot: Slot
     transaction: tuple[str, Literal["base64"]]
     meta: TransactionMeta | None = None
-    block_time: int | None = None
+    block_time: Time | None = None

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
+import structlog
 import trio
 from solders.hash import Hash
 from solders.instruction import Instruction
@@ -20,12 +23,13 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from hausd.chain.answers import SignatureInfo
-from hausd.chain.calls import RpcError, words
+from hausd.chain.calls import RpcError
 from hausd.chain.client import Account, ChainClient
+from hausd.chain.indexer import Indexer, Indexing, keep_index, read_entries
 from hausd.chain.pool import Pool, open_pool
 from hausd.chain.sending import BadTransaction, Landed, Sender
-from hausd.chain.shapes import event_shape, moment, room_event, ticket_shape, tipper_shape
+from hausd.chain.shapes import event_shape, room_event, ticket_shape, tip_shape, tipper_shape
+from hausd.chain.subscriptions import websocket_url
 from hausd.core.chain_shapes import (
     ChainShape,
     EndpointShape,
@@ -53,7 +57,6 @@ from hausd.core.programs.accounts import (
     VaultAccount,
 )
 from hausd.core.programs.addresses import EventPlaces, ticket_place, tip_place
-from hausd.core.programs.logs import events_of
 from hausd.core.programs.messages import (
     MAX_COMPUTE_UNITS,
     MAX_TRANSACTION_BYTES,
@@ -63,12 +66,14 @@ from hausd.core.programs.messages import (
 
 MAX_SIZES = 16
 MAX_TIPS = 100
+_AGAIN_S = 5.0
 _DELIVER_S = 180.0
 """Longer than a blockhash is good (150 blocks of 0.4 s)."""
 _ARTIST_AT = 8 + 1 + 1 + 1 + 1
 """Where an event's account has its artist: behind discriminator, version, bump, status, premium."""
 _TICKET_EVENT_AT, _TICKET_HOLDER_AT = 10, 42
 T = TypeVar("T")
+log = structlog.get_logger("hausd.chain")
 S = TypeVar("S", bound="ChainService")
 
 
@@ -92,6 +97,7 @@ class ChainService:
         self._pool = pool
         self._client: ChainClient | None = None
         self._platform: PlatformConfig | None = None
+        self._indexer: Indexer | None = None
         self._opening = trio.Lock()
 
     # -- the chain --
@@ -182,6 +188,8 @@ class ChainService:
             hint = "ask for the same transaction again: it is never paid twice"
             message = "the chain does not say yet what became of the transaction"
             raise Problem("not-yet", message, hint, 504)
+        if self._indexer is not None:
+            self._indexer.wake()
         return SentShape(
             signature=landed.signature,
             slot=landed.slot,
@@ -278,39 +286,38 @@ class ChainService:
         return tipper_shape(found, event, None) if found else None
 
     async def tips(self, room: RoomId, limit: int) -> list[TipShape]:
-        """The newest tips, from the transactions that name the vault."""
+        """The newest tips: by the index, or from the chain itself while that is behind what was
+        sent from here."""
         client = await self.client()
         event = address(room)
         vault = EventPlaces.of(client.programs, event).vault.address
-        infos = await _call(client.signatures_for(vault, limit=min(limit, MAX_TIPS)))
-        found: list[TipShape] = []
-        for info in infos:
-            if info.err is None:
-                found += await _call(self._tips_in(client, room, vault, info))
-        return found
+        limit = min(limit, MAX_TIPS)
+        if self._indexer is not None and self._indexer.slot >= client.least_slot:
+            entries = await self._indexer.entries(account=str(vault), kind="Tipped", limit=limit)
+        else:
+            entries = await _call(read_entries(client, vault, limit))
+        return [tip_shape(entry, room) for entry in entries if entry.kind == "Tipped"]
 
-    async def _tips_in(
-        self, client: ChainClient, room: RoomId, vault: Pubkey, info: SignatureInfo
-    ) -> list[TipShape]:
-        record = await client.transaction(info.signature)
-        if record is None or record.meta is None or record.meta.err is not None:
-            return []  # a fork took it back meanwhile
-        return [
-            TipShape(
-                event=room,
-                tipper=str(each.fields["tipper"]),
-                amount=str(each.fields["amount"]),
-                total=str(each.fields["total"]),
-                leader=each.fields["leader"],
-                message=words(each.fields["message"]),
-                time=moment(record.block_time) if record.block_time else None,
-                signature=info.signature,
-                slot=record.slot,
-                finalized=info.confirmation_status == "finalized",
-            )
-            for each in events_of(client.programs, record.meta.log_messages or ())
-            if each.name == "Tipped" and each.fields["vault"] == vault
-        ]
+    async def keep_index(self, path: Path) -> None:
+        """Keeps the index in this file, from when the chain answers until cancelled. Where it
+        can't be kept, that is logged, and the chain is asked instead."""
+        while True:
+            try:
+                client = await self.client()
+                break
+            except Problem:
+                await trio.sleep(_AGAIN_S)
+        chain = f"{self._pool.genesis} {client.programs.event_factory}"
+        socket = websocket_url(self._terms.urls[0], same_port=self._terms.embedded)
+        terms = Indexing(path, chain, socket)
+        try:
+            await keep_index(terms, client, self._indexed)
+        except* (sqlite3.Error, OSError) as faults:
+            self._indexer = None
+            log.error("index-not-kept", because=str(faults.exceptions[0]))
+
+    def _indexed(self, indexer: Indexer) -> None:
+        self._indexer = indexer
 
 
 def address(untrusted: str) -> Pubkey:

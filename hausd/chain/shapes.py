@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 from solders.pubkey import Pubkey
 
+from hausd.chain.calls import words
+from hausd.chain.index import Entry
 from hausd.core.chain_shapes import (
     CheckpointShape,
     EventShape,
@@ -13,6 +15,7 @@ from hausd.core.chain_shapes import (
     TicketShape,
     TierShape,
     TipperShape,
+    TipShape,
 )
 from hausd.core.events import EventState, RoomCheckpoint, RoomEvent
 from hausd.core.ids import RoomId, SessionId
@@ -135,6 +138,23 @@ def tipper_shape(record: TipRecordAccount, event: Pubkey, mint: str | None) -> T
         total=str(record.total),
         count=record.count,
         mint=mint,
+    )
+
+
+def tip_shape(entry: Entry, event: RoomId) -> TipShape:
+    """A ``Tipped`` entry."""
+    fields = entry.fields
+    return TipShape(
+        event=event,
+        tipper=entry.who,
+        amount=str(fields["amount"]),
+        total=str(fields["total"]),
+        leader=bool(fields["leader"]),
+        message=words(str(fields["message"])),
+        time=moment(entry.time_s) if entry.time_s else None,
+        signature=entry.signature,
+        slot=entry.slot,
+        finalized=entry.final,
     )
 
 

@@ -102,11 +102,11 @@ class LiteChain:
         self.done = {}
         self._svm = self._fresh()
         for each in kept:
-            self._run(each.transaction)
+            self.run(each.transaction)
 
     # -- running --
 
-    def _run(self, transaction: VersionedTransaction) -> str:
+    def run(self, transaction: VersionedTransaction) -> str:
         name = str(transaction.signatures[0])
         if name in self.done:
             return name
@@ -226,7 +226,7 @@ class LiteChain:
         if self.drops > 0:
             self.drops -= 1
         elif self.slot - self.height_behind <= last:
-            self._run(transaction)
+            self.run(transaction)
         return name
 
     def _getSignatureStatuses(self, names: list[str], options: dict[str, Any]) -> object:

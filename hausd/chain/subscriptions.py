@@ -1,0 +1,127 @@
+"""What is new on chain, as it happens: a subscription that begins anew wherever it broke off.
+
+It only tells that something happened to a program, and at which slot; what, is read and checked by
+whoever is told. So nothing is lost in a gap: each new beginning tells as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+import structlog
+import trio
+import trio_websocket
+from solders.pubkey import Pubkey
+
+from hausd.chain.metrics import RESUMED
+from hausd.telemetry import count_swallowed
+
+PING_S = 15.0
+SILENT_S = 10.0
+"""A server that does not answer a ping within this time is gone."""
+CONNECT_S = 10.0
+MAX_MESSAGE_BYTES = 256 * 1024
+_AGAIN_S, _AGAIN_MOST_S = 1.0, 60.0
+log = structlog.get_logger("hausd.chain")
+
+
+class _Answer(msgspec.Struct):
+    id: int | None = None
+    result: int | bool | None = None
+    error: object = None
+    method: str = ""
+
+
+class Broken(Exception):
+    """A subscription ended; ``args[0]`` says why."""
+
+
+def websocket_url(rpc_url: str, *, same_port: bool = False) -> str:
+    """Where an endpoint's subscriptions are: with a port named, on the next one.
+
+    Source: Solana's clients; an endpoint without a port has both on one. ``same_port``: so has
+    this one (the embedded chain).
+    """
+    parts = urlsplit(rpc_url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    if parts.port is None or same_port:
+        return urlunsplit((scheme, parts.netloc, parts.path, parts.query, ""))
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return urlunsplit((scheme, f"{host}:{parts.port + 1}", parts.path, parts.query, ""))
+
+
+async def tell_of(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
+    """Calls ``tell`` whenever the program was named in a transaction, and at each beginning.
+
+    Goes on until cancelled; pauses grow while the endpoint does not answer.
+    """
+    wait_s = _AGAIN_S
+    while True:
+        began_s = trio.current_time()
+        why = ""
+        try:
+            await _subscribed(url, program, tell)
+        except Exception as fault:  # noqa: BLE001 the door to a server that may send anything
+            why = _why(fault)
+            count_swallowed("chain.subscription", fault)
+        if trio.current_time() - began_s > _AGAIN_MOST_S:
+            wait_s = _AGAIN_S
+        RESUMED.inc()
+        log.info("subscription-broken", because=why, again_in_s=wait_s)
+        await trio.sleep(wait_s)
+        wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+
+
+def _why(fault: BaseException) -> str:
+    while isinstance(fault, BaseExceptionGroup):
+        fault = fault.exceptions[0]
+    return str(fault) if isinstance(fault, Broken) else type(fault).__name__
+
+
+async def _subscribed(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
+    """One subscription, to its end. Raises Broken, and what the library makes of foreign bytes."""
+    connecting = trio_websocket.open_websocket_url(
+        url, disconnect_timeout=1.0, max_message_size=MAX_MESSAGE_BYTES
+    )
+    with trio.CancelScope(deadline=trio.current_time() + CONNECT_S) as opening:
+        async with connecting as socket, trio.open_nursery() as nursery:
+            await _begin(socket, program)
+            opening.deadline = math.inf
+            nursery.start_soon(_keep_alive, socket)
+            tell()  # whatever happened before is read now
+            while True:
+                if (await _message(socket)).method == "logsNotification":
+                    tell()
+    if opening.cancelled_caught:
+        raise Broken("the endpoint does not answer")
+
+
+async def _begin(socket: trio_websocket.WebSocketConnection, program: Pubkey) -> None:
+    asked = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "logsSubscribe",
+        "params": [{"mentions": [str(program)]}, {"commitment": "confirmed"}],
+    }
+    await socket.send_message(msgspec.json.encode(asked).decode())
+    answer = await _message(socket)
+    if answer.id != 1 or type(answer.result) is not int:
+        raise Broken("the endpoint does not subscribe")
+
+
+async def _message(socket: trio_websocket.WebSocketConnection) -> _Answer:
+    untrusted = await socket.get_message()
+    try:
+        return msgspec.json.decode(untrusted, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Broken("the endpoint sends what is no JSON-RPC") from None
+
+
+async def _keep_alive(socket: trio_websocket.WebSocketConnection) -> None:
+    while True:
+        await trio.sleep(PING_S)
+        with trio.fail_after(SILENT_S):
+            await socket.ping()
