@@ -44,7 +44,7 @@ SignerOption = Annotated[
     typer.Option(
         "--signer",
         metavar="COMMAND",
-        help="A program that signs instead: see docs/chain.md.",
+        help="A program that signs instead: see docs/wallets.md.",
     ),
 ]
 

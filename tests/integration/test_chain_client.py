@@ -61,7 +61,7 @@ async def setting(endpoints: int = 1, genesis: str = "") -> AsyncIterator[Settin
         url = await stack.enter_async_context(serve_chain(chain))
         proxies = [await stack.enter_async_context(proxied(url)) for _ in range(endpoints)]
         urls = [proxy.url for proxy in proxies]
-        pool = await stack.enter_async_context(open_pool(urls, SystemClock(), 5.0, genesis))
+        pool = await stack.enter_async_context(open_pool(urls, SystemClock(), 20.0, genesis))
         client = ChainClient(pool, PROGRAMS)
         yield Setting(chain, proxies, pool, client, Sender(client, 100_000))
 

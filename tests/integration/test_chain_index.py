@@ -82,7 +82,7 @@ async def setting(path: Path) -> AsyncIterator[Setting]:
     async with (
         serve_chain(chain) as url,
         proxied(url) as proxy,
-        open_pool([proxy.url], SystemClock(), 5.0) as pool,
+        open_pool([proxy.url], SystemClock(), 60.0) as pool,
     ):
         client = ChainClient(pool, PROGRAMS)
         index = Index(path, chain.genesis)
