@@ -24,8 +24,9 @@ app = typer.Typer(rich_markup_mode=None)
 _DEFAULT_LENGTH = timedelta(hours=4)
 _SHARE = 100
 _RTA_SYMBOL_BYTES = 3
-_ESCROW_BYTES = 170
-"""A Token-2022 account with its ImmutableOwner extension."""
+_ESCROW_BYTES = 165
+_WINNERS_BYTES = 170
+"""An associated token account of Token-2022: with its ImmutableOwner extension."""
 
 
 @app.command()
@@ -316,7 +317,7 @@ def finalize(
     who, at = cashier.wallet.address, address(id_)
     winner = address(now.rta_recipient or now.highest_tipper or now.artist)
     deliver = cashier.builder.deliver_rta(who, at, winner)
-    rents = [Rent("The winner's token account", _ESCROW_BYTES)]
+    rents = [Rent("The winner's token account", _WINNERS_BYTES)]
     if now.status == "finalized":
         if not now.rta_owner:
             cashier.pay("Giving the RTA", [deliver], rents=rents)

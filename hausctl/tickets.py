@@ -13,6 +13,7 @@ from hausctl.events import payment_of
 from hausctl.money import money
 from hausctl.paying import Cashier, Cost, DryOption, Rent, YesOption, address
 from hausctl.wallet import KeypairOption, SignerOption, wallet
+from hausctl.words import count as amount
 
 if TYPE_CHECKING:
     from hausd.core.chain_shapes import EventShape, TicketShape
@@ -88,7 +89,7 @@ def _tickets(here: Here, event: str, holder: str) -> Any:
 def _answer(here: Here, tickets: Any, sent: Any) -> None:
     value = {**(tickets[0] if tickets else {}), "transaction": sent}
     count = tickets[0]["count"] if tickets else 0
-    here.answer(value, f"{count} tickets now; transaction {sent['signature']}")
+    here.answer(value, f"{amount(count, 'ticket', 'tickets')} now; transaction {sent['signature']}")
 
 
 @app.command("list")
@@ -130,7 +131,9 @@ def verify(
     count = found[0]["count"] if found else 0
     here.answer(
         {"event": id_, "holder": holder, "valid": count > 0, "count": count},
-        f"{holder} has {count} tickets." if count else f"{holder} has no ticket.",
+        f"{holder} has {amount(count, 'ticket', 'tickets')}."
+        if count
+        else f"{holder} has no ticket.",
     )
     if not count:
         raise typer.Exit(1)
@@ -158,5 +161,5 @@ def refund(
     payer = address(found[0]["rent_payer"])
     payment = payment_of(_event(here, id_))
     back = cashier.builder.refund_ticket(holder, address(id_), payer, tier, count, payment)
-    sent = cashier.pay(f"Giving back {count} tickets", [back])
+    sent = cashier.pay(f"Giving back {amount(count, 'ticket', 'tickets')}", [back])
     _answer(here, _tickets(here, id_, str(holder)), sent)

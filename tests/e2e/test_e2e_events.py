@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import httpx
 import pytest
 from solders.keypair import Keypair
 
+from hausctl.money import lamports
 from tests.support.node import Node, node
 
 _ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
@@ -112,6 +115,27 @@ def test_an_event_from_its_creation_to_its_payout(tmp_path: Path) -> None:
             for each in held["value"]
         ]
         assert amounts == ["1"]
+
+
+def test_what_it_says_to_cost_is_what_it_costs(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        create = ("events", "create", "Grüße an alle", "--ticket-price", "0.25")
+        assert _shown(here, *create, "--keypair", artist_file) == 10 * SOL - here.balance(artist)
+        (event,) = here.ctl("events", "list")
+        for command in (("tips", "send", event["id"], "0.5"), ("tickets", "buy", event["id"])):
+            for _ in range(2):  # the first time with a deposit
+                before = here.balance(fan)
+                shown = _shown(here, *command, "--keypair", fan_file)
+                assert shown == before - here.balance(fan)
+
+
+def _shown(here: Stage, *arguments: str) -> int:
+    """What a command says that its transactions cost, in lamports."""
+    program = [sys.executable, "-m", "hausctl", "--home", str(here.node.home), *arguments]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=120, check=True)
+    return sum(lamports(each) for each in re.findall(r"In all ([0-9.]+) SOL", done.stderr))
 
 
 def test_a_dry_run_signs_nothing(tmp_path: Path) -> None:
