@@ -297,6 +297,8 @@ class Control:
             found += self.retrieval.checks()
         if self.remote is not None:
             found += await self.remote.checks()
+        if self.chain is not None:
+            found += await self.chain.checks()
         return found
 
     def _check_sandbox(self, status: StatusShape) -> CheckShape:

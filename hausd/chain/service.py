@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import structlog
 import trio
@@ -63,6 +63,7 @@ from hausd.core.programs.messages import (
     Budget,
     message_of,
 )
+from hausd.core.shapes import CheckShape
 
 MAX_SIZES = 16
 MAX_TIPS = 100
@@ -151,6 +152,20 @@ class ChainService:
             )
             for name, standing, trouble in self._pool.standings
         ]
+
+    async def checks(self) -> list[CheckShape]:
+        """Whether the chain answers, and each endpoint's trouble."""
+        try:
+            shape = await self.chain()
+        except Problem as problem:
+            return [
+                CheckShape(name="chain", state="fail", found=problem.message, mend=problem.hint)
+            ]
+        found = [f"slot {shape.slot:,} by {len(shape.endpoints)} endpoints"]
+        found += [f"{each.name}: {each.trouble}" for each in shape.endpoints if each.trouble]
+        state: Literal["ok", "warn"] = "warn" if len(found) > 1 else "ok"
+        mend = "look at chain.rpc_url and chain.more_rpc_urls" if state == "warn" else ""
+        return [CheckShape(name="chain", state=state, found="; ".join(found), mend=mend)]
 
     # -- transactions --
 
