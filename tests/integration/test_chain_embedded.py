@@ -297,3 +297,18 @@ async def test_a_subscriber_that_does_not_read_is_let_go(tmp_path: Path) -> None
         with trio.fail_after(20):
             while one.chain.subscriptions._subscribers:
                 await trio.sleep(0.01)
+
+
+async def test_who_sends_waits_for_no_transaction_that_came_later(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain.sqlite") as one, trio.open_nursery() as nursery:
+        answered: list[int] = []
+
+        async def send(number: int) -> None:
+            to = str(Keypair().pubkey())
+            assert "result" in await call(one, "requestAirdrop", to, SOL)
+            answered.append(number)
+
+        for number in range(100):
+            nursery.start_soon(send, number)
+            await trio.sleep(0.002)
+        assert answered, "a chain that is never idle answers nobody"

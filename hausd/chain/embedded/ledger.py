@@ -7,9 +7,6 @@ are ours, since its own are the same on every chain. What was executed is *proce
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,11 +26,9 @@ from solders.transaction_metadata import FailedTransactionMetadata
 
 from hausd.chain.embedded.disk import Disk, Entry, Held
 from hausd.chain.embedded.records import meta_of, token_of
+from hausd.chain.embedded.slots import SLOTS_PER_EPOCH, Time
 from hausd.core.clock import Clock
 
-SLOT_MS = 400
-BLOCKHASH_SLOTS = 150
-SLOTS_PER_EPOCH = 432_000
 LAMPORTS_PER_SIGNATURE = 5_000
 _FAUCET_LAMPORTS = 500_000_000 * 10**9
 _SYSTEM = bytes(32)
@@ -83,23 +78,18 @@ class Ledger:
     ) -> None:
         """``programs``: code by address; ``genesis``: accounts that a new chain begins with."""
         self._disk = disk
-        self._clock = clock
         if disk.word("genesis") is None:
             _begin(disk, clock.now_ms(), random_bytes, genesis)
         self.genesis = Hash(_word(disk, "genesis"))
-        self._secret = _word(disk, "secret")
         self._faucet = Keypair.from_seed(_word(disk, "faucet"))
         self._number, newest_slot, newest_s = disk.newest()
         began_ms = int.from_bytes(_word(disk, "began"), "big")
-        self._zero_ms = began_ms
-        # a clock that was put back must not bring slots again
-        self._least_slot = newest_slot
-        self._least_s = newest_s
-        self._hashes: OrderedDict[bytes, int] = OrderedDict()
-        self._newest_hash_slot = -1
+        self.time = Time(clock, began_ms, _word(disk, "secret"), newest_slot, newest_s)
+        self._set_slot = -1
+        self.written = self._number
+        """The newest transaction that is on disk."""
         self._pending = _Pending()
         self._writing: _Pending | None = None
-        self._statuses: OrderedDict[bytes, Entry] = OrderedDict()
         self.broken = ""
         self._svm = LiteSVM().with_blockhash_check(False).with_sigverify(False)
         self._svm = self._svm.with_transaction_history(0)
@@ -110,43 +100,10 @@ class Ledger:
             if held.address not in self._programs:
                 self._svm.set_account(Pubkey(held.address), account_of(held))
 
-    # -- time --
-
     @property
     def slot(self) -> int:
         """The slot of now."""
-        by_clock = (self._clock.now_ms() - self._zero_ms) // SLOT_MS
-        self._least_slot = max(self._least_slot, by_clock)
-        return self._least_slot
-
-    @property
-    def time_s(self) -> int:
-        """The chain's time, seconds since 1970; never goes back."""
-        self._least_s = max(self._least_s, self._clock.now_ms() // 1000)
-        return self._least_s
-
-    def blockhash(self) -> tuple[Hash, int]:
-        """The newest blockhash, and the last slot at which it is good."""
-        slot = self._hashes_to_now()
-        return Hash(self._hash_at(slot)), slot + BLOCKHASH_SLOTS
-
-    def knows(self, blockhash: bytes) -> bool:
-        """Whether a transaction with this blockhash may be executed now."""
-        self._hashes_to_now()
-        return blockhash in self._hashes
-
-    def _hashes_to_now(self) -> int:
-        slot = self.slot
-        first = max(self._newest_hash_slot + 1, slot - BLOCKHASH_SLOTS)
-        for each in range(first, slot + 1):
-            self._hashes[self._hash_at(each)] = each
-        self._newest_hash_slot = slot
-        while len(self._hashes) > BLOCKHASH_SLOTS + 1:
-            self._hashes.popitem(last=False)
-        return slot
-
-    def _hash_at(self, slot: int) -> bytes:
-        return hmac.digest(self._secret, slot.to_bytes(8, "big"), hashlib.sha256)
+        return self.time.slot
 
     # -- accounts --
 
@@ -190,7 +147,7 @@ class Ledger:
         if self.broken:
             raise Broken(self.broken)
         signature = bytes(tx.signatures[0])
-        if not self.knows(bytes(tx.message.recent_blockhash)):
+        if not self.time.knows(bytes(tx.message.recent_blockhash)):
             raise Refused("BlockhashNotFound", words="Blockhash not found")
         if not all(tx.verify_with_results()):
             raise Refused(
@@ -241,7 +198,7 @@ class Ledger:
             TransferParams(from_pubkey=self._faucet.pubkey(), to_pubkey=to, lamports=lamports)
         )
         message = Message([set_compute_unit_limit(limit), give], self._faucet.pubkey())
-        signed = Transaction([self._faucet], message, self.blockhash()[0])
+        signed = Transaction([self._faucet], message, self.time.blockhash()[0])
         raw = bytes(signed)
         return self.execute(VersionedTransaction.from_bytes(raw), raw)
 
@@ -278,11 +235,7 @@ class Ledger:
         if slot > self.slot:
             return None
         entries = self._disk.in_slot(slot)
-        return entries[0].time if entries else (self._zero_ms + slot * SLOT_MS) // 1000
-
-    def blockhash_of(self, slot: int) -> Hash:
-        """The blockhash of a slot."""
-        return Hash(self._hash_at(slot))
+        return entries[0].time if entries else self.time.began_s(slot)
 
     def keys_of(self, tx: VersionedTransaction) -> list[Pubkey]:
         """All accounts of a transaction: its own, then those that it looks up (writable first)."""
@@ -301,10 +254,13 @@ class Ledger:
         return [*keys, *looked_up[0], *looked_up[1]]
 
     def _set_time(self) -> tuple[int, int]:
-        slot, time_s = self.slot, self.time_s
+        slot, time_s = self.slot, self.time.seconds
         epoch = slot // SLOTS_PER_EPOCH
-        began_s = self._zero_ms // 1000 + epoch * SLOTS_PER_EPOCH * SLOT_MS // 1000
+        began_s = self.time.began_s(epoch * SLOTS_PER_EPOCH)
         self._svm.set_clock(ClockSysvar(slot, began_s, epoch, epoch + 1, time_s))
+        if slot != self._set_slot:
+            self._svm.set_slot_hashes(self.time.recent())
+            self._set_slot = slot
         return slot, time_s
 
     def _note(
@@ -327,11 +283,6 @@ class Ledger:
         """Whether something is to be written."""
         return bool(self._pending.entries)
 
-    @property
-    def writes(self) -> bool:
-        """Whether something is being written."""
-        return self._writing is not None
-
     def take(self) -> Callable[[], None]:
         """What ``write`` in a thread is to write; then call ``wrote`` or ``failed``."""
         batch = self._writing = self._pending
@@ -344,6 +295,7 @@ class Ledger:
         """The batch is on disk."""
         batch, self._writing = self._writing, None
         assert batch is not None  # take() comes first
+        self.written = max([self.written, *(entry.number for entry in batch.entries)])
         return Changed(
             tuple(batch.entries),
             tuple(held for held in batch.accounts.values() if held is not None),

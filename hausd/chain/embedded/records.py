@@ -113,7 +113,8 @@ def account_form(
         "data": given,
         "owner": str(account.owner),
         "executable": account.executable,
-        "rentEpoch": account.rent_epoch,
+        # nobody pays rent any more, and so says every account of a cluster
+        "rentEpoch": 2**64 - 1,
         "space": len(data),
     }
 

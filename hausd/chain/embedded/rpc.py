@@ -18,7 +18,7 @@ from hausd.chain.embedded.rpc_history import HistoryMethods
 from hausd.chain.embedded.rpc_sending import SendingMethods
 
 _SENDING = ("sendTransaction", "requestAirdrop")
-_METHODS = (
+METHODS = (
     "getAccountInfo", "getMultipleAccounts", "getBalance", "getProgramAccounts",
     "getTokenAccountsByOwner", "getTokenAccountBalance", "getTokenSupply",
     "getMinimumBalanceForRentExemption", "sendTransaction", "simulateTransaction",
@@ -46,7 +46,7 @@ class Rpc(AccountMethods, SendingMethods, HistoryMethods, ChainMethods):
         super().__init__(ledger, random_bytes, sent, read_only=read_only)
         self._settled = settled
         self._methods: dict[str, Callable[[Any], Any]] = {
-            name: getattr(self, f"_{_snake(name)}") for name in _METHODS
+            name: getattr(self, f"_{_snake(name)}") for name in METHODS
         }
 
     async def call(self, method: str, untrusted: object) -> Any:

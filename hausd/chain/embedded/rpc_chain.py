@@ -10,12 +10,10 @@ from typing import Any
 from solders.message import from_bytes_versioned
 
 from hausd.chain.embedded import questions as ask
-from hausd.chain.embedded.ledger import (
-    LAMPORTS_PER_SIGNATURE,
-    SLOTS_PER_EPOCH,
-)
+from hausd.chain.embedded.ledger import LAMPORTS_PER_SIGNATURE
 from hausd.chain.embedded.methods import VERSION, Methods
 from hausd.chain.embedded.questions import Params, RpcFault
+from hausd.chain.embedded.slots import SLOTS_PER_EPOCH
 
 _IDENTITY = "HausdEmbedded1111111111111111111111111111111"
 _SUPPLY = 500_000_000 * 10**9
@@ -26,13 +24,13 @@ class ChainMethods(Methods):
 
     def _get_latest_blockhash(self, untrusted: object) -> Any:
         params = Params(untrusted, 0)
-        blockhash, last = self._ledger.blockhash()
+        blockhash, last = self._ledger.time.blockhash()
         return self._valued({"blockhash": str(blockhash), "lastValidBlockHeight": last}, params)
 
     def _is_blockhash_valid(self, untrusted: object) -> Any:
         params = Params(untrusted, 1)
         given = ask.address(params.at(0, "a blockhash"))  # of the same form
-        return self._valued(self._ledger.knows(bytes(given)), params)
+        return self._valued(self._ledger.time.knows(bytes(given)), params)
 
     def _get_fee_for_message(self, untrusted: object) -> Any:
         params = Params(untrusted, 1)
@@ -43,7 +41,7 @@ class ChainMethods(Methods):
             raise RpcFault(
                 ask.INVALID_PARAMS, f"failed to deserialize: {str(fault)[:200]}"
             ) from None
-        known = self._ledger.knows(bytes(message.recent_blockhash))
+        known = self._ledger.time.knows(bytes(message.recent_blockhash))
         fee = LAMPORTS_PER_SIGNATURE * message.header.num_required_signatures
         return self._valued(fee if known else None, params)
 

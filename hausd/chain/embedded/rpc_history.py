@@ -116,8 +116,8 @@ class HistoryMethods(Methods):
             )
         detail = params.option("transactionDetails", str, "full")
         form: dict[str, Any] = {
-            "blockhash": str(self._ledger.blockhash_of(slot)),
-            "previousBlockhash": str(self._ledger.blockhash_of(max(0, slot - 1))),
+            "blockhash": str(self._ledger.time.hash_of(slot)),
+            "previousBlockhash": str(self._ledger.time.hash_of(max(0, slot - 1))),
             "parentSlot": max(0, slot - 1),
             "blockHeight": slot,
             "blockTime": entries[0].time,

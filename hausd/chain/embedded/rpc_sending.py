@@ -64,7 +64,7 @@ class SendingMethods(Methods):
         return str(tx.signatures[0])
 
     def _preflight(self, tx: VersionedTransaction) -> None:
-        known = self._ledger.knows(bytes(tx.message.recent_blockhash))
+        known = self._ledger.time.knows(bytes(tx.message.recent_blockhash))
         if not known or self._ledger.status(bytes(tx.signatures[0])) is not None:
             return  # execution says so
         if not all(tx.verify_with_results()):
@@ -98,9 +98,9 @@ class SendingMethods(Methods):
             raise RpcFault(ask.SIGNATURE_FAILURE, "Transaction signature verification failure")
         replacement = None
         if replace:
-            blockhash, last = self._ledger.blockhash()
+            blockhash, last = self._ledger.time.blockhash()
             replacement = {"blockhash": str(blockhash), "lastValidBlockHeight": last}
-        elif not self._ledger.knows(bytes(tx.message.recent_blockhash)):
+        elif not self._ledger.time.knows(bytes(tx.message.recent_blockhash)):
             return self._valued(_simulated("BlockhashNotFound", [], 0), params)
         error, logs, units, outcome = self._ledger.simulate(tx)
         form = _simulated(error, logs, units)
@@ -145,13 +145,18 @@ class SendingMethods(Methods):
 
     def _transaction(self, params: Params) -> tuple[VersionedTransaction, bytes]:
         raw = ask.transaction_bytes(params.at(0, "a transaction"), params.encoding("base58"))
-        try:
-            tx = VersionedTransaction.from_bytes(raw)
-            tx.sanitize()
-        except Exception as fault:  # noqa: BLE001 - whatever the decoder of foreign bytes raises
-            words = f"failed to deserialize solana_transaction: {str(fault)[:200]}"
-            raise RpcFault(ask.INVALID_PARAMS, words) from None
-        return tx, raw
+        return transaction_of(raw), raw
+
+
+def transaction_of(untrusted: bytes) -> VersionedTransaction:
+    """A transaction that is whole in itself. Raises RpcFault."""
+    try:
+        tx = VersionedTransaction.from_bytes(untrusted)
+        tx.sanitize()
+    except Exception as fault:  # noqa: BLE001 - whatever the decoder of foreign bytes raises
+        words = f"failed to deserialize solana_transaction: {str(fault)[:200]}"
+        raise RpcFault(ask.INVALID_PARAMS, words) from None
+    return tx
 
 
 def _simulated(error: object, logs: list[str], units: int) -> dict[str, Any]:

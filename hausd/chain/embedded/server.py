@@ -115,7 +115,9 @@ class EmbeddedChain:
         self._due.set()
 
     async def _settled(self) -> None:
-        while self.ledger.waits or self.ledger.writes:
+        # of what others send meanwhile, nothing is waited for
+        number = self.ledger.count
+        while self.ledger.written < number:
             if self.ledger.broken:
                 return
             await self._done.wait()
