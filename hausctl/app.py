@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hausctl import events, node, peers, pins, rooms, store, tickets, tips
+from hausctl import events, keys, node, peers, pins, rooms, store, tickets, tips
 
 _HELP = ["-h", "--help"]
 _ANYWHERE = (
@@ -37,6 +37,7 @@ def build(*, described: bool) -> typer.Typer:
         ("events", events.app, "Ticketed events on the chain: create, end, settle, pay out."),
         ("tickets", tickets.app, "Buy, list, check and give back tickets."),
         ("tips", tips.app, "Tip an event, and see who did."),
+        ("keys", keys.app, "Wallets in files: make one, fill one on the node's own chain."),
         ("store", store.app, "What is on disk."),
         ("config", node.config_app, "The running node's configuration."),
     ):

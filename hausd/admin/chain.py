@@ -12,6 +12,7 @@ from pydantic import Field
 from hausd.admin.chain_ports import ChainPort
 from hausd.admin.streams import Work
 from hausd.core.chain_shapes import (
+    AirdropShape,
     ChainShape,
     EventShape,
     NewEventShape,
@@ -26,6 +27,7 @@ from hausd.core.programs.accounts import MAX_TITLE_BYTES
 from hausd.core.shapes import Shape
 from hausd.telemetry import Progress
 
+_MAX_AIRDROP = 1_000 * 10**9
 _MAX_BASE64 = 4096
 _MAX_TIME_S = 2**40
 _MAX_DESCRIPTION = 4_000
@@ -68,6 +70,13 @@ class Transaction(Shape):
     resumed: bool = False
 
 
+class Airdrop(Shape):
+    """Lamports to give to an address."""
+
+    to: str
+    lamports: Annotated[int, Field(ge=1, le=_MAX_AIRDROP)]
+
+
 class NewEvent(Shape):
     """What a room and its metadata are made of. Times are seconds since 1970."""
 
@@ -96,6 +105,11 @@ async def _send(chain: Chain, signed: Transaction) -> Response:
         )
 
     return Work("chain-send", work)
+
+
+@chain_routes.post("/chain/airdrop", status_code=HTTPStatus.CREATED)
+async def _airdrop(chain: Chain, wanted: Airdrop) -> AirdropShape:
+    return await chain.airdrop(wanted.to, wanted.lamports)
 
 
 @chain_routes.get("/events")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hausd.core.chain_shapes import (
+    AirdropShape,
     ChainShape,
     EventShape,
     NewEventShape,
@@ -30,6 +31,9 @@ class ChainPort(Protocol):
         self, untrusted_transaction: str, last_valid_block_height: int, *, resumed: bool
     ) -> SentShape:
         """Sends a signed transaction (base64) until its fate is known."""
+
+    async def airdrop(self, to: str, lamports: int) -> AirdropShape:
+        """Gives from the embedded chain's faucet."""
 
     async def events(self, artist: str) -> Sequence[EventShape]:
         """Events, newest first; with their pots only when asked for one by one."""

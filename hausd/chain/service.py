@@ -31,6 +31,7 @@ from hausd.chain.sending import BadTransaction, Landed, Sender
 from hausd.chain.shapes import event_shape, room_event, ticket_shape, tip_shape, tipper_shape
 from hausd.chain.subscriptions import websocket_url
 from hausd.core.chain_shapes import (
+    AirdropShape,
     ChainShape,
     EndpointShape,
     EventShape,
@@ -227,6 +228,19 @@ class ChainService:
             return await _call(sender.deliver(signed, plan.last_valid_block_height))
         message_ = "the chain does not say yet what became of the transaction"
         raise Problem("not-yet", message_, status=504)
+
+    async def airdrop(self, to: str, lamports: int) -> AirdropShape:
+        """Gives from the faucet, which only the embedded chain has. Problem ``no-faucet``."""
+        if not self._terms.embedded:
+            hint = "on devnet and testnet, https://faucet.solana.com gives"
+            raise Problem("no-faucet", "this chain is not the node's own: it gives nothing", hint)
+        at = address(to)
+        client = ChainClient(self._pool, Programs(self._terms.event_factory, NOBODY, NOBODY))
+        signature = await _call(self._pool.call("requestAirdrop", [str(at), lamports], str))
+        balance = await _call(client.balance(at))
+        return AirdropShape(
+            address=str(at), lamports=str(lamports), balance=str(balance), signature=signature
+        )
 
     def _sender(self, client: ChainClient) -> Sender:
         return Sender(client, self._terms.max_priority_fee)

@@ -49,6 +49,15 @@ class PlanShape(Shape):
     rents: list[str]
 
 
+class AirdropShape(Shape):
+    """What an embedded chain's faucet gave. Amounts in lamports; ``balance`` is after it."""
+
+    address: str
+    lamports: str
+    balance: str
+    signature: str
+
+
 class SentShape(Shape):
     """A transaction that succeeded. ``fee`` is None where no endpoint told."""
 
