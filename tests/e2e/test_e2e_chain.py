@@ -6,13 +6,28 @@ import json
 from pathlib import Path
 
 import pytest
+import trio
+from anchorpy import Idl, Program, Provider, Wallet
 from solana.rpc.api import Client
+from solana.rpc.async_api import AsyncClient
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from support.node import node
 
+from hausd.core.programs.addresses import EMBEDDED, config_place
+
 pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
 SOL = 10**9
+
+
+async def fee_bps(url: str) -> int:
+    idl = Idl.from_json((ROOT / "programs/idl/event_factory.json").read_text())
+    async with AsyncClient(url) as client:
+        provider = Provider(client, Wallet(Keypair()))
+        program = Program(idl, EMBEDDED.event_factory, provider)
+        config = await program.account["Config"].fetch(config_place(EMBEDDED).address)
+    return int(config.fee_bps)
 
 
 def test_a_wallet_is_made_filled_and_kept_by_the_nodes_own_chain(tmp_path: Path) -> None:
@@ -29,6 +44,7 @@ def test_a_wallet_is_made_filled_and_kept_by_the_nodes_own_chain(tmp_path: Path)
         assert (given["lamports"], given["balance"]) == (str(5 * SOL // 2),) * 2
         chain = Client(one.words["chain"])
         assert chain.get_balance(Pubkey.from_string(made["address"])).value == 5 * SOL // 2
+        assert trio.run(fee_bps, one.words["chain"]) == 0, "anchorpy reads what genesis wrote"
         one.ctl("keys", "airdrop", "1001", "--keypair", str(file), code=2)
         genesis = chain.get_genesis_hash().value
     with node(tmp_path / "home", "chain.listen=127.0.0.1:0") as one:

@@ -312,3 +312,13 @@ async def test_who_sends_waits_for_no_transaction_that_came_later(tmp_path: Path
             nursery.start_soon(send, number)
             await trio.sleep(0.002)
         assert answered, "a chain that is never idle answers nobody"
+
+
+async def test_the_faucet_gives_on_its_own_machine_only(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain.sqlite") as one:
+        wanted = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop", "params": [str(SYSTEM), 1]}
+        # there is no other machine here: what its address is told to be
+        for who, gives in (("192.0.2.7", False), ("", False), ("::ffff:127.0.0.1", True)):
+            answer = await one.chain._one(wanted, who)
+            assert answer is not None
+            assert ("result" in answer) == gives, (who, answer)

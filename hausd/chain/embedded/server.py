@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import sqlite3
@@ -155,11 +156,11 @@ class EmbeddedChain:
         if isinstance(untrusted, list):
             if not untrusted or len(untrusted) > _MAX_BATCH:
                 return _json(_error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request")))
-            answers = [await self._one(one) for one in untrusted]
+            answers = [await self._one(one, who) for one in untrusted]
             return _json([one for one in answers if one is not None])
-        return _json(await self._one(untrusted))
+        return _json(await self._one(untrusted, who))
 
-    async def _one(self, untrusted: object) -> dict[str, Any] | None:
+    async def _one(self, untrusted: object, who: str) -> dict[str, Any] | None:
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more}:
                 number = more.get("id")
@@ -169,6 +170,9 @@ class EmbeddedChain:
         if number is not None and not isinstance(number, int | str | float):
             return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
         try:
+            if method == "requestAirdrop" and not _is_here(who):
+                words = "this chain's faucet gives on its own machine only"
+                raise RpcFault(ask.METHOD_NOT_FOUND, words)
             result = await self.rpc.call(method, more.get("params"))
         except RpcFault as fault:
             EMBEDDED_CALLS.labels("refused").inc()
@@ -229,9 +233,11 @@ class EmbeddedChain:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 subscriber.push(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
                 continue
-            subscriber.push(await self._heard(untrusted, subscriber))
+            subscriber.push(await self._heard(untrusted, subscriber, who))
 
-    async def _heard(self, untrusted: object, subscriber: Subscriber) -> dict[str, Any] | None:
+    async def _heard(
+        self, untrusted: object, subscriber: Subscriber, who: str
+    ) -> dict[str, Any] | None:
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more} if method.endswith("ubscribe"):
                 number = more.get("id")
@@ -240,7 +246,7 @@ class EmbeddedChain:
                 except RpcFault as fault:
                     return _error(number, fault)
                 return {"jsonrpc": "2.0", "result": result, "id": number}
-        return await self._one(untrusted)
+        return await self._one(untrusted, who)
 
     async def _push(
         self, socket_: WebSocket, subscriber: Subscriber, scope: trio.CancelScope
@@ -250,6 +256,15 @@ class EmbeddedChain:
         # too slow, and everything after this would be late
         await socket_.close(1008)
         scope.cancel()
+
+
+def _is_here(who: str) -> bool:
+    try:
+        address = ipaddress.ip_address(who)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
 
 
 def _error(number: object, fault: RpcFault) -> dict[str, Any]:
