@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from solders.transaction_status import TransactionConfirmationStatus
 from support.chain import SOL, HandClock, Running, running_chain
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
-from hausd.chain.embedded.disk import NotOurs
+from hausd.chain.embedded.disk import Disk, NotOurs
 from hausd.chain.embedded.subscriptions import MAX_WAITING
 
 TESTS = Path(__file__).parents[1]
@@ -322,3 +323,36 @@ async def test_the_faucet_gives_on_its_own_machine_only(tmp_path: Path) -> None:
             answer = await one.chain._one(wanted, who)
             assert answer is not None
             assert ("result" in answer) == gives, (who, answer)
+
+
+async def test_nothing_is_shown_as_confirmed_before_it_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_chain(tmp_path / "chain.sqlite") as one, trio.open_nursery() as nursery:
+        may_write, write = threading.Event(), Disk.write
+
+        def write_late(disk: Disk, *given: Any) -> None:
+            assert may_write.wait(20)
+            write(disk, *given)
+
+        monkeypatch.setattr(Disk, "write", write_late)
+        to = str(Keypair().pubkey())
+        shown: list[int] = []
+
+        async def look() -> None:
+            shown.append((await call(one, "getBalance", to))["result"]["value"])
+
+        nursery.start_soon(call, one, "requestAirdrop", to, SOL)
+        hasty = {"commitment": "processed"}
+        with trio.fail_after(20):
+            while (await call(one, "getBalance", to, hasty))["result"]["value"] != SOL:
+                await trio.sleep(0.01)
+        nursery.start_soon(look)
+        for _ in range(10):  # long enough for an answer
+            await call(one, "getBalance", to, hasty)
+        assert shown == []
+        may_write.set()
+        with trio.fail_after(20):
+            while not shown:
+                await trio.sleep(0.01)
+        assert shown == [SOL]

@@ -56,16 +56,22 @@ class Rpc(AccountMethods, SendingMethods, HistoryMethods, ChainMethods):
             raise RpcFault(ask.METHOD_NOT_FOUND, "Method not found")
         try:
             result = answer(untrusted)
-            if method in _SENDING:
-                # what is acknowledged is on disk
+            if method in _SENDING or not _is_hasty(untrusted):
+                # what is acknowledged or shown as done is on disk
                 await self._settled()
-                if self._ledger.broken:
+                if method in _SENDING and self._ledger.broken:
                     raise RpcFault(ask.NODE_UNHEALTHY, self._ledger.broken)
         except BadEncoding as fault:
             raise RpcFault(ask.INVALID_REQUEST, str(fault)) from None
         except Broken as fault:
             raise RpcFault(ask.NODE_UNHEALTHY, f"Node is unhealthy: {fault}") from None
         return result
+
+
+def _is_hasty(untrusted: object) -> bool:
+    """Whether a call asks for what was executed, be it on disk or not: ``processed``."""
+    given = untrusted if isinstance(untrusted, list) else []
+    return any(isinstance(one, dict) and one.get("commitment") == "processed" for one in given)
 
 
 def _snake(name: str) -> str:
