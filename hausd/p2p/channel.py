@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import trio
 from noise.exceptions import NoiseInvalidMessage, NoiseMaxNonceError
 
 from hausd.wire.noise import Cipher
 
 MAX_PLAINTEXT_BYTES = 65535 - 16
+_LENGTH_BYTES = 2
 _RECEIVE_BYTES = 256 * 1024
 
 
@@ -24,29 +27,27 @@ class SecureChannel:
     def __init__(self, stream: trio.abc.Stream, cipher: Cipher) -> None:
         self._stream = stream
         self._cipher = cipher
-        self._buffer = bytearray()
-        self._pushed_back = b""
+        self._begun = bytearray()
+        """A message that came in part, with its length."""
+        self._plain: deque[bytes] = deque()
 
     async def receive(self) -> bytes:
-        """Plain bytes of all messages that are here, at least one; empty at the end."""
-        if self._pushed_back:
-            plain, self._pushed_back = self._pushed_back, b""
-            return plain
-        plain = self._decrypted()
-        while not plain:
+        """The plain bytes of the next message that has any; empty at the end."""
+        while True:
+            while self._plain:
+                if plain := self._plain.popleft():
+                    return plain
             try:
                 received = await self._stream.receive_some(_RECEIVE_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise ChannelBroken("the connection broke") from error
             if not received:
                 return b""
-            self._buffer += received
-            plain = self._decrypted()
-        return plain
+            self._open(bytes(received))
 
     def push_back(self, plain: bytes) -> None:
         """Bytes that the next ``receive`` gives once more."""
-        self._pushed_back = plain
+        self._plain.appendleft(plain)
 
     async def send(self, *plains: bytes) -> None:
         """Sends bytes, each of these a message; a cancelled send leaves the connection of no use.
@@ -66,18 +67,34 @@ class SecureChannel:
     async def aclose(self) -> None:
         await trio.aclose_forcefully(self._stream)
 
-    def _decrypted(self) -> bytes:
-        buffer, at = self._buffer, 0
-        plain: list[bytes] = []
-        while len(buffer) - at >= 2:
-            end = at + 2 + int.from_bytes(buffer[at : at + 2], "big")
-            if len(buffer) < end:
-                break
-            try:
-                plain.append(self._cipher.decrypt(bytes(buffer[at + 2 : end])))
-            except (NoiseInvalidMessage, NoiseMaxNonceError) as error:
-                raise ChannelBroken("a message that the peer did not seal") from error
-            at = end
-        if at:
-            del buffer[:at]
-        return plain[0] if len(plain) == 1 else b"".join(plain)
+    def _open(self, received: bytes) -> None:
+        """Takes what came. Nothing is copied but what is decrypted, and a message cut in two."""
+        view = memoryview(received)
+        while view:
+            missing = _missing(self._begun or view)
+            if self._begun:
+                self._begun += view[:missing]
+                view = view[missing:]
+                if not _missing(self._begun):
+                    self._decrypt(bytes(memoryview(self._begun)[_LENGTH_BYTES:]))
+                    self._begun = bytearray()
+            elif missing > 0:
+                self._begun += view
+                return
+            else:
+                end = len(view) + missing
+                self._decrypt(bytes(view[_LENGTH_BYTES:end]))
+                view = view[end:]
+
+    def _decrypt(self, sealed: bytes) -> None:
+        try:
+            self._plain.append(self._cipher.decrypt(sealed))
+        except (NoiseInvalidMessage, NoiseMaxNonceError) as error:
+            raise ChannelBroken("a message that the peer did not seal") from error
+
+
+def _missing(message: bytearray | memoryview) -> int:
+    """Bytes that a message lacks; below 0 where more has come than it."""
+    if len(message) < _LENGTH_BYTES:
+        return _LENGTH_BYTES - len(message)
+    return _LENGTH_BYTES + int.from_bytes(message[:_LENGTH_BYTES], "big") - len(message)

@@ -118,7 +118,7 @@ class Yamux:
         self._streams: dict[int, _Half] = {}
         self._inbound = 0
         self._control: deque[bytes] = deque()
-        self._buffer = bytearray()
+        self._header_begun = b""
         self._body_of = self._body_left = self._body_flags = 0
         """The data frame that is coming in: its stream, what is missing of it, its end's flags."""
         self.refused = 0
@@ -128,10 +128,11 @@ class Yamux:
 
     def receive(self, untrusted: bytes) -> list[Event]:
         """Takes bytes from the connection; raises YamuxError."""
-        self._buffer += untrusted
-        buffer, events, at = self._buffer, list[Event](), 0
+        # bodies are handed on at once, so that at most a header waits
+        buffer = memoryview(self._header_begun + untrusted if self._header_begun else untrusted)
+        events, at = list[Event](), 0
         while True:
-            if self._body_left and (data := bytes(memoryview(buffer)[at : at + self._body_left])):
+            if self._body_left and (data := bytes(buffer[at : at + self._body_left])):
                 at += len(data)
                 self._body_left -= len(data)
                 self._data(self._body_of, data, events)
@@ -145,8 +146,7 @@ class Yamux:
             version, kind, flags, stream, length = _HEADER.unpack_from(buffer, at)
             self._header(version, kind, flags, stream, length, events)
             at += HEADER_BYTES
-        if at:
-            del buffer[:at]
+        self._header_begun = bytes(buffer[at:])
         return events
 
     def _header(
