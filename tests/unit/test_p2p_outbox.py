@@ -13,7 +13,11 @@ from hausd.p2p.exchange.outbox import Outbox
 class Slow:
     """A stream whose peer reads a piece a second."""
 
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
     async def send_all(self, data: bytes) -> None:
+        self.sent.append(bytes(data))
         await trio.sleep(1)
 
 
@@ -24,7 +28,7 @@ def clock() -> MockClock:
 
 async def test_who_fills_an_outbox_waits_until_it_is_below_its_bound(clock: MockClock) -> None:
     outbox = Outbox()
-    outbox.write(*[b"piece"] * 10)
+    outbox.write(*[bytes(10_000)] * 10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outbox.run, Slow())
         began_s = trio.current_time()
@@ -33,6 +37,18 @@ async def test_who_fills_an_outbox_waits_until_it_is_below_its_bound(clock: Mock
         await outbox.below(5)
         assert trio.current_time() - began_s == pytest.approx(5)
         nursery.cancel_scope.cancel()
+
+
+async def test_small_pieces_go_together_and_in_order(clock: MockClock) -> None:
+    outbox, stream = Outbox(), Slow()
+    pieces = [b"a", b"b", bytes(10_000), b"c", bytes(8_000), bytes(8_000), b"d"]
+    outbox.write(*pieces)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(outbox.run, stream)
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert b"".join(stream.sent) == b"".join(pieces)
+    assert [len(one) for one in stream.sent] == [2, 10_000, 8_001, 8_001]
 
 
 def test_a_peer_may_ask_so_often_and_has_to_wait_then() -> None:

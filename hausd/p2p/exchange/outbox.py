@@ -8,6 +8,8 @@ import trio
 
 from hausd.core.peers import PeerStream
 
+_TOGETHER_BYTES = 8 * 1024
+
 
 class Outbox:
     """Pieces in order. Whoever takes requests that are answered here waits for ``below`` first:
@@ -29,11 +31,20 @@ class Outbox:
         while len(self._pieces) >= pieces:
             await self._sent.wait()
 
+    def _next(self) -> bytes | memoryview:
+        """A large piece, or as many small ones as there are: each alone costs some turns."""
+        first = self._pieces.popleft()
+        small, size = [first], len(first)
+        while self._pieces and size + len(self._pieces[0]) <= _TOGETHER_BYTES:
+            small.append(self._pieces.popleft())
+            size += len(small[-1])
+        return first if len(small) == 1 else b"".join(small)
+
     async def run(self, stream: PeerStream) -> None:
         """Sends what is queued until cancelled. Raises StreamBroken."""
         while True:
             while self._pieces:
-                await stream.send_all(self._pieces.popleft())
+                await stream.send_all(self._next())
                 self._sent.set()
                 self._sent = trio.Event()
             self._wake = trio.Event()
