@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from fractions import Fraction
+
+import msgspec
 
 from hausd.media.ladder import LadderFailed
 from hausd.media.run import Outcome, Plan, Run, slowest_frame_ms
@@ -38,8 +41,7 @@ _OBSERVED_FRAMES = 9
 _MOST_NOTICES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct, frozen=True, gc=False):
     """A frame that waits for its run to begin."""
 
     video: bool
@@ -154,8 +156,7 @@ class Pipeline:
         before, self._video_ms = self._video_ms, ms
         if before is not None and (self._run is None or self._run.plan.video is not None):
             rate = video.source.frame_rate
-            most_ms = max(_HOLE_MS, 3000 // rate) if rate else _HOLE_MS
-            if not -_BACK_MS <= ms - before <= most_ms:
+            if _is_jump(ms - before, rate):
                 self._break("jump")
             elif self._audio_is_lost(ms):
                 self._restart = self._restart or "audio-lost"
@@ -383,6 +384,13 @@ class Pipeline:
             return
         self._told[code, text] = None
         self._emit(Notice(code, text), b"")
+
+
+def _is_jump(step_ms: int, rate: Fraction | None) -> bool:
+    """Whether frames so far apart are not of one stretch: a second, or three frames if longer."""
+    if -_BACK_MS <= step_ms <= _HOLE_MS:
+        return False
+    return step_ms < 0 or not rate or step_ms > 3000 // rate
 
 
 def _next_base(end_ms: int) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import msgspec
+
 VIDEO_TIMESCALE = 90_000
 """Ticks a second of every video rendition."""
 
@@ -29,8 +31,7 @@ class SourceVideo:
     frame_rate: Fraction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CodedVideo:
+class CodedVideo(msgspec.Struct, frozen=True, gc=False):
     """One access unit of the source, in decoding order.
 
     ``keyframe`` is the source's; ``force_key`` says that a live GOP is cut at this ``pts``, so

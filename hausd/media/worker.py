@@ -58,10 +58,15 @@ class Outbox:
 
 def serve(way: socket.socket) -> None:
     """Works off what comes over the socket, until its end."""
-    decoder = ToWorkerDecoder()
-    config = _first(decoder, way)
+    frames = _frames(way)
+    config = next(frames, None)
     if config is None:
         return
+    if not isinstance(config, WorkerConfig):
+        raise WorkerProtocolError("the first frame to a worker is its configuration")
+    # A receive timeout of the kernel's: Python's own would cost a poll before every read.
+    seconds = int(_STATS_EVERY_S).to_bytes(8, sys.byteorder) + bytes(8)
+    way.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
     outbox = Outbox(way)
     # Opened before the sandbox forbids it; read again and again.
     statm = _open_statm()
@@ -73,34 +78,22 @@ def serve(way: socket.socket) -> None:
     # Everything made so far stays for good: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    for frame in _frames(decoder, way):
+    for frame in frames:
         if isinstance(frame, Tag):
             pipeline.push(frame)
         elif isinstance(frame, End):
             pipeline.finish()
             outbox.put(meter.stats(), b"")
             return
-        if meter.due():
+        elif frame is None and meter.due():
             outbox.put(meter.stats(), b"")
 
 
-def _first(decoder: ToWorkerDecoder, way: socket.socket) -> WorkerConfig | None:
-    while data := way.recv(_READ_BYTES):
-        for frame in decoder.feed(data):
-            if not isinstance(frame, WorkerConfig):
-                raise WorkerProtocolError("the first frame to a worker is its configuration")
-            return frame
-    return None
-
-
-def _frames(decoder: ToWorkerDecoder, way: socket.socket) -> Iterator[ToWorker | None]:
-    """What the node sends; None once a second while it sends nothing."""
-    yield from decoder.feed(b"")
+def _frames(way: socket.socket) -> Iterator[ToWorker | None]:
+    """What the node sends; None after each read, and where the socket has a timeout then too."""
+    decoder = ToWorkerDecoder()
     buffer = bytearray(_READ_BYTES)
     view = memoryview(buffer)
-    # A receive timeout of the kernel's: Python's own would cost a poll before every read.
-    seconds = int(_STATS_EVERY_S).to_bytes(8, sys.byteorder) + bytes(8)
-    way.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
     while True:
         try:
             got = way.recv_into(buffer)
@@ -110,6 +103,7 @@ def _frames(decoder: ToWorkerDecoder, way: socket.socket) -> Iterator[ToWorker |
         if not got:
             return
         yield from decoder.feed(view[:got])
+        yield None
 
 
 class _Meter:

@@ -108,7 +108,7 @@ class FrameClock:
         self._breaks: deque[int] = deque(maxlen=_BREAKS)
         self._frames = 0
         self._skips = 0
-        self._rate = rate
+        self._set_rate(rate)
         self._anchor_ms = 0
         self._anchor_ticks = 0
         self._index = -1
@@ -157,21 +157,22 @@ class FrameClock:
                 return self._tick(index)
         return stamp_ms * self._timescale // 1000
 
+    def _set_rate(self, rate: Fraction | None) -> None:
+        """``_up`` frames take ``_down`` seconds: whole numbers, for they are asked for with every
+        frame, and a Fraction answers slowly."""
+        self._rate = rate
+        self._up, self._down = (1, 1) if rate is None else (rate.numerator, rate.denominator)
+
     def _tick(self, index: int) -> int:
-        assert self._rate is not None
-        rate = self._rate
-        return self._anchor_ticks + index * self._timescale * rate.denominator // rate.numerator
+        return self._anchor_ticks + index * self._timescale * self._down // self._up
 
     def _nearest(self, stamp_ms: int) -> int:
-        assert self._rate is not None
-        unit = 1000 * self._rate.denominator
-        return (2 * (stamp_ms - self._anchor_ms) * self._rate.numerator + unit) // (2 * unit)
+        unit = 1000 * self._down
+        return (2 * (stamp_ms - self._anchor_ms) * self._up + unit) // (2 * unit)
 
     def _on_grid(self, stamp_ms: int, index: int) -> bool:
-        assert self._rate is not None
-        off = (stamp_ms - self._anchor_ms) * self._rate.numerator
-        off -= index * 1000 * self._rate.denominator
-        return 10 * abs(off) <= _SNAP_TENTHS_MS * self._rate.numerator
+        off = (stamp_ms - self._anchor_ms) * self._up - index * 1000 * self._down
+        return 10 * abs(off) <= _SNAP_TENTHS_MS * self._up
 
     def _anchor(self, stamp_ms: int) -> None:
         self._anchor_ms = stamp_ms
@@ -185,14 +186,14 @@ class FrameClock:
         if better is not None:
             if better != self._rate:
                 self._breaks.clear()
-            self._rate = better
+            self._set_rate(better)
         else:
             self._breaks.append(self._frames)
             if (
                 len(self._breaks) == _BREAKS
                 and self._breaks[-1] - self._breaks[0] < _BREAKS_WITHIN_FRAMES
             ):
-                self._rate = None
+                self._set_rate(None)
             # What came before a hole says nothing about the grid after it.
             self._history.clear()
             self._history.append(stamp_ms)
@@ -207,7 +208,7 @@ class FrameClock:
         return True
 
     def _look_for_rate(self) -> None:
-        self._rate = observed_rate(list(self._history)[-_RETRY_FRAMES:])
+        self._set_rate(observed_rate(list(self._history)[-_RETRY_FRAMES:]))
         self._breaks.clear()
         self._anchored = False
 

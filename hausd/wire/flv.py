@@ -11,11 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from hausd.wire import amf
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+# What there is one of for every frame is a struct: a frozen dataclass takes ten times as long to
+# make (measured: 1.9 us against 0.2).
+class Tag(msgspec.Struct, frozen=True, gc=False):
     """One FLV tag: type 8 (audio), 9 (video) or 18 (script data), timestamp and body."""
 
     type: int
@@ -31,8 +34,7 @@ class VideoConfig:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class VideoFrame:
+class VideoFrame(msgspec.Struct, frozen=True, gc=False):
     """An access unit: length-prefixed NAL units, or an AV1 temporal unit.
 
     ``timestamp_ms`` is the decode time; ``composition_ms`` is added for presentation.
@@ -52,8 +54,7 @@ class AudioConfig:
     record: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFrame:
+class AudioFrame(msgspec.Struct, frozen=True, gc=False):
     """One coded audio frame."""
 
     timestamp_ms: int
@@ -88,9 +89,9 @@ def parse(tag: Tag) -> tuple[Unit, ...]:
     """
     try:
         if tag.type == _VIDEO:
-            return tuple(_video(tag))
+            return _video(tag)
         if tag.type == _AUDIO:
-            return tuple(_audio(tag))
+            return _audio(tag)
         return tuple(_script(tag))
     except IndexError:
         return (Unsupported(f"a damaged {_NAMES.get(tag.type, 'unknown')} tag"),)
@@ -124,8 +125,7 @@ def is_header(tag: Tag) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Unwrapped:
+class Unwrapped(msgspec.Struct, frozen=True, gc=False):
     """A time on the stream's own line: ``ms`` never wraps.
 
     ``jump_ms`` is 0, or how far this timestamp is from where the stream was: too far to be the
@@ -156,7 +156,9 @@ class Unwrapper:
         """Places a raw timestamp (0 to 2**32 - 1, milliseconds)."""
         if self._latest_raw is None:
             self._latest_raw = timestamp_ms
-        step = _signed(timestamp_ms - self._latest_raw, _FLV_WRAP)
+        step = timestamp_ms - self._latest_raw
+        if not -self._back_ms <= step <= self._ahead_ms:
+            step = _signed(step, _FLV_WRAP)
         if not -self._back_ms <= step <= self._ahead_ms:
             jump_ms = _signed(timestamp_ms - self._latest_raw, _RTMP_WRAP)
             self._latest_raw = timestamp_ms
@@ -232,31 +234,37 @@ def _signed(number: int, wrap: int) -> int:
     return (number + wrap // 2) % wrap - wrap // 2
 
 
-def _video(tag: Tag) -> Iterator[Unit]:
+def _video(tag: Tag) -> tuple[Unit, ...]:
     data = tag.data
     if not data:
-        return
+        return ()
     if data[0] & _EX_VIDEO:
-        frame_type = data[0] >> 4 & 0x7
-        if frame_type == _COMMAND:
-            return
-        keyframe = frame_type in _KEYFRAMES
-        for packet_type, fourcc, start, end in _tracks(data, _VIDEO_MULTITRACK, "video"):
-            if isinstance(fourcc, Unsupported):
-                yield fourcc
-            else:
-                yield from _ex_video(tag, keyframe, packet_type, fourcc, start, end)
-        return
+        return tuple(_enhanced_video(tag))
     frame_type, codec_id = data[0] >> 4, data[0] & 0x0F
     codec = _LEGACY_VIDEO.get(codec_id)
     if codec is None:
-        yield Unsupported(f"{_VIDEO_NAMES.get(codec_id, f'codec {codec_id}')} video")
-    elif frame_type != _COMMAND:
-        packet_type = data[1]
-        if packet_type == 0:
-            yield _video_config(codec, data[5:])
-        elif packet_type == 1 and len(data) > 5:
-            yield VideoFrame(tag.timestamp_ms, _int24(data, 2), frame_type in _KEYFRAMES, data[5:])
+        return (Unsupported(f"{_VIDEO_NAMES.get(codec_id, f'codec {codec_id}')} video"),)
+    if frame_type == _COMMAND:
+        return ()
+    packet_type = data[1]
+    if packet_type == 0:
+        return (_video_config(codec, data[5:]),)
+    if packet_type == 1 and len(data) > 5:
+        keyframe = frame_type in _KEYFRAMES
+        return (VideoFrame(tag.timestamp_ms, _int24(data, 2), keyframe, data[5:]),)
+    return ()
+
+
+def _enhanced_video(tag: Tag) -> Iterator[Unit]:
+    frame_type = tag.data[0] >> 4 & 0x7
+    if frame_type == _COMMAND:
+        return
+    keyframe = frame_type in _KEYFRAMES
+    for packet_type, fourcc, start, end in _tracks(tag.data, _VIDEO_MULTITRACK, "video"):
+        if isinstance(fourcc, Unsupported):
+            yield fourcc
+        else:
+            yield from _ex_video(tag, keyframe, packet_type, fourcc, start, end)
 
 
 def _ex_video(
@@ -285,29 +293,31 @@ def _video_config(codec: Literal["h264", "hevc", "av1"], record: bytes) -> Unit:
     return VideoConfig(codec, record)
 
 
-def _audio(tag: Tag) -> Iterator[Unit]:
+def _audio(tag: Tag) -> tuple[Unit, ...]:
     data = tag.data
     if not data:
-        return
+        return ()
     sound_format = data[0] >> 4
     if sound_format == _EX_AUDIO:
-        for packet_type, fourcc, start, end in _tracks(data, _AUDIO_MULTITRACK, "audio"):
-            if isinstance(fourcc, Unsupported):
-                yield fourcc
-            else:
-                yield from _ex_audio(tag, packet_type, fourcc, start, end)
-    elif sound_format == _LEGACY_AAC:
+        return tuple(_enhanced_audio(tag))
+    if sound_format == _LEGACY_AAC:
         packet_type = data[1]
         if packet_type == 0:
-            yield _audio_config("aac", data[2:])
-        elif packet_type == 1 and len(data) > 2:
-            yield AudioFrame(tag.timestamp_ms, data[2:])
-    elif sound_format in _LEGACY_MP3:
-        if len(data) > 1:
-            yield _MP3_CONFIG
-            yield AudioFrame(tag.timestamp_ms, data[1:])
-    else:
-        yield Unsupported(f"{_AUDIO_NAMES.get(sound_format, f'format {sound_format}')} audio")
+            return (_audio_config("aac", data[2:]),)
+        if packet_type == 1 and len(data) > 2:
+            return (AudioFrame(tag.timestamp_ms, data[2:]),)
+        return ()
+    if sound_format in _LEGACY_MP3:
+        return (_MP3_CONFIG, AudioFrame(tag.timestamp_ms, data[1:])) if len(data) > 1 else ()
+    return (Unsupported(f"{_AUDIO_NAMES.get(sound_format, f'format {sound_format}')} audio"),)
+
+
+def _enhanced_audio(tag: Tag) -> Iterator[Unit]:
+    for packet_type, fourcc, start, end in _tracks(tag.data, _AUDIO_MULTITRACK, "audio"):
+        if isinstance(fourcc, Unsupported):
+            yield fourcc
+        else:
+            yield from _ex_audio(tag, packet_type, fourcc, start, end)
 
 
 def _ex_audio(tag: Tag, packet_type: int, fourcc: bytes, start: int, end: int) -> Iterator[Unit]:

@@ -9,7 +9,7 @@ untrusted: bounded in size, and validated against the types below.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -222,41 +222,64 @@ def encode_message(message: FromWorker, body_bytes: int) -> bytes:
 
 
 class _Frames:
-    """Cuts a byte stream into frames; bounded by MAX_HEAD_BYTES and MAX_BODY_BYTES."""
+    """Cuts a byte stream into frames; bounded by MAX_HEAD_BYTES and MAX_BODY_BYTES.
+
+    What is fed is read where it lies; only of a frame that is cut short something is kept.
+    """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._at = 0
-
-    def feed(self, untrusted: bytes | memoryview) -> None:
-        if self._at:
-            del self._buffer[: self._at]
-            self._at = 0
-        self._buffer += untrusted
+        self._begun = bytearray()
+        """Of a frame that is not whole yet."""
+        self._lacks = 0
+        """What is missing of it at least."""
 
     def pending_bytes(self) -> int:
         """Bytes of a frame that has begun and is not whole yet."""
-        return len(self._buffer) - self._at
+        return len(self._begun)
 
-    def frames(self) -> Iterator[tuple[int, int, bytes, bytes]]:
+    def feed(self, untrusted: bytes | memoryview) -> Iterator[tuple[int, int, bytes, bytes]]:
         """Kind, number, head and body of every whole frame."""
-        while len(self._buffer) - self._at >= HEADER.size:
-            kind, number, head_bytes, body_bytes = HEADER.unpack_from(self._buffer, self._at)
+        view = memoryview(untrusted)
+        at = 0
+        while self._begun:
+            taken = view[at : at + self._lacks]
+            at += len(taken)
+            self._begun += taken
+            self._lacks -= len(taken)
+            if self._lacks:
+                return
+            begun, self._begun = self._begun, bytearray()
+            with memoryview(begun) as seen:
+                past = yield from self._cut(seen, 0)
+            if not past:
+                self._begun = begun
+        at = yield from self._cut(view, at)
+        self._begun += view[at:]
+
+    def _cut(
+        self, view: memoryview, at: int
+    ) -> Generator[tuple[int, int, bytes, bytes], None, int]:
+        """The whole frames in ``view`` from ``at`` on; gives where they end."""
+        end = len(view)
+        while at < end:
+            if end - at < HEADER.size:
+                self._lacks = HEADER.size - (end - at)
+                return at
+            kind, number, head_bytes, body_bytes = HEADER.unpack_from(view, at)
             if head_bytes > MAX_HEAD_BYTES or body_bytes > MAX_BODY_BYTES:
                 raise WorkerProtocolError(
                     f"a frame of {head_bytes} + {body_bytes} bytes is over the limit of "
                     f"{MAX_HEAD_BYTES} + {MAX_BODY_BYTES}"
                 )
-            body_at = self._at + HEADER.size + head_bytes
-            end = body_at + body_bytes
-            if len(self._buffer) < end:
-                return
-            view = memoryview(self._buffer)
-            head = bytes(view[self._at + HEADER.size : body_at])
-            body = bytes(view[body_at:end])
-            view.release()
-            self._at = end
-            yield kind, number, head, body
+            body_at = at + HEADER.size + head_bytes
+            past = body_at + body_bytes
+            if past > end:
+                self._lacks = past - end
+                return at
+            head = bytes(view[at + HEADER.size : body_at]) if head_bytes else b""
+            yield kind, number, head, bytes(view[body_at:past])
+            at = past
+        return at
 
 
 class ToWorkerDecoder:
@@ -267,8 +290,7 @@ class ToWorkerDecoder:
 
     def feed(self, data: bytes | memoryview) -> Iterator[ToWorker]:
         """Takes bytes, gives every whole frame; raises WorkerProtocolError."""
-        self._frames.feed(data)
-        for kind, number, head, body in self._frames.frames():
+        for kind, number, head, body in self._frames.feed(data):
             if kind in _TAG_TYPES:
                 yield Tag(kind, number, body)
             elif kind == _END:
@@ -293,8 +315,7 @@ class FromWorkerDecoder:
 
     def feed(self, untrusted: bytes | memoryview) -> Iterator[tuple[FromWorker, bytes]]:
         """Takes bytes, gives every whole message with its body; raises WorkerProtocolError."""
-        self._frames.feed(untrusted)
-        for kind, number, head, body in self._frames.frames():
+        for kind, number, head, body in self._frames.feed(untrusted):
             if kind != _MESSAGE or number:
                 raise WorkerProtocolError(f"no frame from a worker has kind {kind}")
             try:

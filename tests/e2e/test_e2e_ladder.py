@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import av
 import m3u8
 import pytest
 import trio
+from msgspec.structs import replace
 from support.hls_watch import Watched, watch
 from support.media import flv_stream
 from support.node import Node, node

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 from support.laddercheck import Taken, read_source
 
 from hausd.core.live import FileRange
@@ -68,7 +69,7 @@ def test_coded_video(damage: list[tuple[int, int, bytes]], record: bytes, cut: i
         source = replace(source, record=damaged(source.record, cut * 7, record))
     units = list(units)
     for place, at, new in damage:
-        units[place] = replace(units[place], data=damaged(units[place].data, at, new))
+        units[place] = changed(units[place], data=damaged(units[place].data, at, new))
     taken = Taken()
     drawn = Images(0, lambda made, jpeg: None)
     with Ladder(source, (RUNG,), taken) as ladder:

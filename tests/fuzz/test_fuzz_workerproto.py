@@ -98,6 +98,10 @@ def test_tags_reach_the_worker_as_they_were(rows: list[tuple[int, int, bytes]], 
     sent += b"".join(encode_tag_header(tag) + tag.data for tag in tags) + encode_end()
     decoder = ToWorkerDecoder()
     found = []
+    buffer = bytearray(step)
     for at in range(0, len(sent), step):
-        found += decoder.feed(sent[at : at + step])
+        got = sent[at : at + step]
+        buffer[: len(got)] = got
+        found += decoder.feed(memoryview(buffer)[: len(got)])
+    # The buffer is filled again and again: nothing may be left in it.
     assert found == [config, *tags, End()]

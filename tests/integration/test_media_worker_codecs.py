@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.media import Collected, Made, Track, decode, flv_stream, shifted, through_pipeline
 
 from hausd.media.pipeline import Pipeline

@@ -9,11 +9,12 @@ import subprocess
 import time
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from msgspec.structs import replace
 
 from hausd.media.pipeline import Pipeline
 from hausd.wire import amf

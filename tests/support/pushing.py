@@ -6,10 +6,10 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from itertools import count
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from support.rtmp import RtmpClient
 
 from hausd.wire.flv import Tag

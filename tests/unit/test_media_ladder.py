@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import pytest
+from msgspec.structs import replace as changed
 from support.avcheck import read_frame_number
 from support.laddercheck import Taken, decode, push_all, read_source
 
@@ -80,7 +81,7 @@ def test_keyframes_are_where_they_were_asked_for_and_nowhere_else(
     source, units = small
     times = sorted(unit.pts for unit in units)
     asked = {times[0], times[17], times[18], times[95]}
-    units = [replace(unit, force_key=unit.pts in asked) for unit in units]
+    units = [changed(unit, force_key=unit.pts in asked) for unit in units]
     taken = through(source, units)
     for rung in RUNGS:
         assert keys(taken.frames[rung.name]) == sorted(asked)
@@ -93,8 +94,8 @@ def test_a_key_that_was_lost_is_made_of_the_next_frame(
     times = sorted(unit.pts for unit in units)
     # B-frames may be lost without harm to others.
     lost = next(unit.pts for unit in units[5:] if unit.pts < max(u.pts for u in units[:5]))
-    units = [replace(unit, force_key=unit.pts in (times[0], lost)) for unit in units]
-    units = [replace(u, data=b"\0\0\0\1\x0c") if u.pts == lost else u for u in units]
+    units = [changed(unit, force_key=unit.pts in (times[0], lost)) for unit in units]
+    units = [changed(u, data=b"\0\0\0\1\x0c") if u.pts == lost else u for u in units]
     taken = through(source, units)
     assert keys(taken.frames["90p"]) == [times[0], times[times.index(lost) + 1]]
 
@@ -110,7 +111,7 @@ def test_frames_of_varying_length_keep_their_times_and_rate(
         stretched[pts] = at
         at += (1500, 3000, 9000)[place % 3]
     units = [
-        replace(
+        changed(
             unit,
             pts=stretched[unit.pts],
             dts=place * 4500 - 30_000,
@@ -135,7 +136,7 @@ def test_frames_to_be_skipped_only_prime_the_decoder(
     source, units = small
     times = sorted(unit.pts for unit in units)
     first = times[20]
-    units = [replace(u, skip=u.pts < first, force_key=u.pts == first) for u in units]
+    units = [changed(u, skip=u.pts < first, force_key=u.pts == first) for u in units]
     taken = through(source, units)
     frames = taken.frames["120p"]
     assert [frame.pts for frame in frames] == times[20:]
@@ -146,7 +147,7 @@ def test_frames_to_be_skipped_only_prime_the_decoder(
 def test_priming_is_no_reason_to_drop(small: tuple[SourceVideo, list[CodedVideo]]) -> None:
     source, units = small
     long = [
-        replace(unit, pts=unit.pts * 4, dts=unit.dts * 4, skip=place < 100, force_key=place == 100)
+        changed(unit, pts=unit.pts * 4, dts=unit.dts * 4, skip=place < 100, force_key=place == 100)
         for place, unit in enumerate(units)
     ]
     taken = Taken()
@@ -162,7 +163,7 @@ def test_captions_survive_scaling(small: tuple[SourceVideo, list[CodedVideo]]) -
     pairs = bytes.fromhex("fc9420fc94adfcc8e5")  # three pairs of CEA-608 in CEA-708's wrapping
     user_data = b"\xb5\x00\x31GA94\x03" + bytes((0x40 | 3, 0xFF)) + pairs + b"\xff"
     sei = b"\x06\x04" + bytes((len(user_data),)) + user_data + b"\x80"
-    with_captions = [replace(unit, data=len(sei).to_bytes(4) + sei + unit.data) for unit in units]
+    with_captions = [changed(unit, data=len(sei).to_bytes(4) + sei + unit.data) for unit in units]
     taken = through(source, with_captions, (*RUNGS, source_rung(320, 180, None)))
     for name in ("120p", "90p", SOURCE):
         for frame in taken.frames[name]:
@@ -219,7 +220,7 @@ def test_an_encoder_that_is_too_slow_is_shed_and_the_others_keep_up(
         began_s, later = time.monotonic(), 0
         while not taken.stopped and later < 20 * 90_000:
             for unit in units:
-                moved = replace(unit, pts=unit.pts + later, dts=unit.dts + later)
+                moved = changed(unit, pts=unit.pts + later, dts=unit.dts + later)
                 early_s = moved.dts / 90_000 - (time.monotonic() - began_s)
                 time.sleep(max(early_s, 0))
                 ladder.push(moved)
@@ -255,7 +256,7 @@ def test_the_encoded_source_is_made_cheaper_and_better_again_never_dropped(
     script = {2: Shed(faster, ""), 4: Shed(fastest, ""), 6: Shed(fewer, ""), 8: Restore(fewer)}
     shedder = Scripted(dict(script))
     taken = Taken()
-    units = [*units, *(replace(u, pts=u.pts + 360_000, dts=u.dts + 360_000) for u in units)]
+    units = [*units, *(changed(u, pts=u.pts + 360_000, dts=u.dts + 360_000) for u in units)]
     with Ladder(source, (source_rung(320, 180, Fraction(30)),), taken, shedder=shedder) as ladder:
         for unit in units:
             if unit.keyframe:
@@ -291,7 +292,7 @@ def test_push_never_waits_and_what_waits_is_bounded(
             later = 0
             for _ in range(10):
                 for unit in units:
-                    ladder.push(replace(unit, pts=unit.pts + later, dts=unit.dts + later))
+                    ladder.push(changed(unit, pts=unit.pts + later, dts=unit.dts + later))
                 later += 4 * 90_000
             stats = ladder.stats()
             assert stats.frames_in == 1200
@@ -317,13 +318,13 @@ def test_after_dropping_it_goes_on_at_a_keyframe(
         later = 0
         for _ in range(3):
             for unit in units:
-                ladder.push(replace(unit, pts=unit.pts + later, dts=unit.dts + later))
+                ladder.push(changed(unit, pts=unit.pts + later, dts=unit.dts + later))
             later += 4 * 90_000
         held.set()
         while ladder.stats().behind_ms > 100:
             time.sleep(0.01)
         for unit in units:
-            ladder.push(replace(unit, pts=unit.pts + later, dts=unit.dts + later))
+            ladder.push(changed(unit, pts=unit.pts + later, dts=unit.dts + later))
         assert ladder.flush(30)
         dropped = ladder.stats().frames_dropped
     frames = taken.frames["90p"]
@@ -373,7 +374,7 @@ def test_broken_frames_are_counted_and_the_rest_is_encoded(
 ) -> None:
     source, units = small
     broken = [
-        replace(unit, data=b"\0\0\xff\xff" + bytes(40)) if 10 <= place < 20 else unit
+        changed(unit, data=b"\0\0\xff\xff" + bytes(40)) if 10 <= place < 20 else unit
         for place, unit in enumerate(units)
     ]
     taken = Taken()
