@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-WRITTEN_BYTES = Counter("hausd_store_written_bytes", "Bytes of blocks written", ["kind"])
-WRITTEN_BLOCKS = Counter("hausd_store_written_blocks", "Blocks written", ["kind"])
+_BYTES = Counter("hausd_store_written_bytes", "Bytes of blocks written", ["kind"])
+_BLOCKS = Counter("hausd_store_written_blocks", "Blocks written", ["kind"])
+MEDIA_BYTES, SMALL_BYTES = _BYTES.labels("media"), _BYTES.labels("small")
+MEDIA_BLOCKS, SMALL_BLOCKS = _BLOCKS.labels("media"), _BLOCKS.labels("small")
 OVERHEAD_BYTES = Counter(
     "hausd_store_overhead_bytes", "Bytes written beside blocks: trailers, journal, heads"
 )

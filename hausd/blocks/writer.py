@@ -227,8 +227,8 @@ class Writer:
         state.catalog.grow(volume, stage.end, _digests(stage.table))
         state.catalog.rooms[volume.room].last_use_ms = now_ms
         state.dirtied(state.path(volume))
-        metrics.WRITTEN_BYTES.labels("media").inc(stage.end - stage.start)
-        metrics.WRITTEN_BLOCKS.labels("media").inc(len(stage.table))
+        metrics.MEDIA_BYTES.inc(stage.end - stage.start)
+        metrics.MEDIA_BLOCKS.inc(len(stage.table))
         if stage.close is not None and stage.whole is not None:
             volume.table, volume.closed_ms, volume.content = None, now_ms, volume.size
             volume.span = span_of(stage.close.record)
@@ -322,8 +322,8 @@ class Writer:
         state.catalog.grow(pack, pack.size + written, _digests(packing.table))
         state.dirtied(state.path(pack))
         heads = packs.HEAD_BYTES * len(packing.table)
-        metrics.WRITTEN_BYTES.labels("small").inc(written - heads)
-        metrics.WRITTEN_BLOCKS.labels("small").inc(len(packing.table))
+        metrics.SMALL_BYTES.inc(written - heads)
+        metrics.SMALL_BLOCKS.inc(len(packing.table))
         metrics.OVERHEAD_BYTES.inc(heads)
 
 

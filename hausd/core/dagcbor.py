@@ -25,6 +25,8 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and maps; the forms of hausd need 6."""
 
 _LINK_TAG = 42
+_ATOMS = frozenset((str, bytes, bool, type(None)))
+"""What is said as it is."""
 _MAX_INT = 2**64 - 1
 _MIN_INT = -(2**64)
 
@@ -84,7 +86,7 @@ def _plain(value: object, depth: int) -> object:
     Exact types are compared because cbor2 gives subclasses and its own types other encodings.
     """
     kind = type(value)
-    if kind is str or kind is bytes or kind is bool or value is None:
+    if kind in _ATOMS:
         return value
     if isinstance(value, int):
         if not _MIN_INT <= value <= _MAX_INT:
@@ -95,12 +97,15 @@ def _plain(value: object, depth: int) -> object:
     if depth >= MAX_DEPTH:
         raise DagCborError(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, (list, tuple)):
-        return [_plain(item, depth + 1) for item in value]
+        return [item if type(item) in _ATOMS else _plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise DagCborError(f"a map's key is text, not {type(key).__name__}")
-        return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {
+            str(key): item if type(item) in _ATOMS else _plain(item, depth + 1)
+            for key, item in value.items()
+        }
     if isinstance(value, str):
         return str(value)
     raise DagCborError(f"DAG-CBOR here has no {kind.__name__}")

@@ -8,7 +8,8 @@ node that other implementations write, within bounds, with links of a CIDv1 over
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from hausd.core.cid import CID, CIDError
 
@@ -26,8 +27,7 @@ class DagPbError(ValueError):
     """The bytes are not a DAG-PB node that hausd reads; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """A child: its CID, its name ("" within files), and all bytes of blocks from it down."""
 
     cid: CID
@@ -35,8 +35,7 @@ class Link:
     tsize: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One DAG-PB node."""
 
     links: tuple[Link, ...]
@@ -48,14 +47,13 @@ def encode(node: Node) -> bytes:
     out = bytearray()
     for link in node.links:
         name = link.name.encode()
-        body = b"".join(
-            (
-                *(b"\x0a", varint(36), bytes(link.cid)),
-                *(b"\x12", varint(len(name)), name),
-                *(b"\x18", varint(link.tsize)),
-            )
+        body = b"\x0a\x24%b\x12%b%b\x18%b" % (
+            bytes(link.cid),
+            varint(len(name)),
+            name,
+            varint(link.tsize),
         )
-        out += b"\x12" + varint(len(body)) + body
+        out += b"\x12%b%b" % (varint(len(body)), body)
     out += b"\x0a" + varint(len(node.data)) + node.data
     if len(out) > MAX_NODE_BYTES:
         raise DagPbError(f"a node of {len(node.links)} links is larger than a block may be")
@@ -103,6 +101,8 @@ def fields(untrusted: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 def varint(number: int) -> bytes:
     """An unsigned integer as LEB128, at its shortest."""
+    if number < 0x80:
+        return bytes((number,))
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
 from hausd.core.media import Rendition
@@ -51,8 +53,7 @@ class Media:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
-class LivePart:
+class LivePart(msgspec.Struct, frozen=True):
     """A part as the live playlist lists it; ``duration`` in the rendition's ticks.
 
     A ``gap`` is not to be had here: it never came.

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
+import msgspec
+
 from hausd.core import dagpb
 from hausd.core.cid import CID, Codec
 from hausd.core.media import LEAF_BYTES
@@ -56,8 +58,7 @@ class _Kind(IntEnum):
 _UNREAD_KINDS = {3: "metadata", 4: "symbolic link", 5: "sharded directory"}
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(msgspec.Struct, frozen=True):
     """Something that a file or directory may hold.
 
     ``size`` is its content in bytes (of a directory: 0), ``tsize`` all blocks from it down.
@@ -68,8 +69,7 @@ class Child:
     tsize: int
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(msgspec.Struct, frozen=True):
     """A file or directory. ``block`` is its node's bytes, None where it is a raw leaf itself."""
 
     child: Child

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+import msgspec
 from av.video.frame import VideoFrame
 
 from hausd.media.encoder import Encoder, Look
@@ -35,8 +36,7 @@ class Recipe:
     every: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
+class _Picture(msgspec.Struct, frozen=True):
     frame: VideoFrame
     pts: int
     duration: int

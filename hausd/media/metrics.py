@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
+from hausd.core.media import Kind
+
 WORKERS = Gauge("hausd_media_workers", "Media worker processes, the warm spare included")
 STARTED = Counter("hausd_media_workers_started", "Media worker processes that were started")
 CRASHED = Counter(
     "hausd_media_worker_crashes", "Media workers that died of themselves, by how", ["how"]
 )
-PARTS = Counter("hausd_media_parts", "Parts that media workers made", ["kind"])
+_PARTS = Counter("hausd_media_parts", "Parts that media workers made", ["kind"])
+PARTS = {kind: _PARTS.labels(kind.value) for kind in Kind}
 PART_BYTES = Counter("hausd_media_part_bytes", "Bytes of the parts that media workers made")
 NOTICES = Counter("hausd_media_notices", "Notices of media workers to the artist", ["code"])
 RUNS = Counter("hausd_media_runs", "Runs of media (stretches between discontinuities)", ["reason"])

@@ -45,7 +45,7 @@ log = structlog.get_logger("hausd.media")
 
 HANG_S = 10.0
 """A worker that neither reads nor writes for so long, while it should, is killed."""
-_READ_BYTES = 1024 * 1024
+_READ_BYTES = 256 * 1024
 _SOCKET_BYTES = 4 * 1024 * 1024
 _IOV_MOST = 512
 _STDERR_BYTES = 2048
@@ -65,6 +65,7 @@ class Worker:
         self._way = trio.socket.from_stdlib_socket(way)
         self._hang_s = hang_s
         self._decoder = FromWorkerDecoder()
+        self._read = memoryview(bytearray(_READ_BYTES))
         self._sending = trio.Lock()
         self._closing = threading.Lock()
         """Held where a thread uses the socket: it must not be closed, and its number not taken by
@@ -152,17 +153,18 @@ class Worker:
                     await self._hung()
                 sent = 0
 
-    async def _receive(self) -> bytes:
+    async def _receive(self) -> memoryview:
+        """What the worker said, up to the next call; empty at the end."""
         self._silent_since = trio.current_time()
         try:
             while True:
                 finished = self._finished
                 with trio.move_on_after(self._hang_s):
-                    return await self._way.recv(_READ_BYTES)
+                    return self._read[: await self._way.recv_into(self._read)]
                 if finished:
                     await self._hung()
         except OSError:
-            return b""
+            return self._read[:0]
         finally:
             self._silent_since = math.inf
 
@@ -189,7 +191,7 @@ class Worker:
         match message:
             case PartMade():
                 kind = Kind.AUDIO if message.rendition == "audio" else Kind.VIDEO
-                metrics.PARTS.labels(kind=kind.value).inc()
+                metrics.PARTS[kind].inc()
                 metrics.PART_BYTES.inc(len(body))
             case WorkerStats():
                 metrics.CPU_SECONDS.inc(max(message.cpu_s - self._cpu_s, 0))

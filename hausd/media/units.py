@@ -63,8 +63,7 @@ class EncodedTrack:
     frame_rate: Fraction | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedFrame:
+class EncodedFrame(msgspec.Struct, frozen=True, gc=False):
     """One encoded access unit, length-prefixed; ``duration`` as of the source frame it shows."""
 
     rendition: str

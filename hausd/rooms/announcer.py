@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
+
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.ids import RoomId, SessionId
@@ -49,8 +51,7 @@ class PlaylistTerms:
     window_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PartPlaced:
+class PartPlaced(msgspec.Struct, frozen=True):
     """A part in the room's time: number ``index`` of its GOP, in archive segment ``segment``."""
 
     rendition: Rendition

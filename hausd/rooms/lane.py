@@ -301,9 +301,9 @@ class Lane:
         self.tape.append(cut, stored, part.duration)
         if part.ends_gop:
             self._close_gop()
-        kind = live.rendition.kind.value
-        PARTS.labels(kind).inc()
-        PART_BYTES.labels(kind).inc(part.size)
+        kind = live.rendition.kind
+        PARTS[kind].inc()
+        PART_BYTES[kind].inc(part.size)
         if first:
             self.on_change()
 

@@ -8,9 +8,11 @@ stream.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+import msgspec
 import trio
+from msgspec.structs import replace as changed
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
@@ -69,8 +71,7 @@ class _Segment:
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """Where a live segment stands in the room's time: same in every rendition."""
 
     msn: int
@@ -304,7 +305,7 @@ class LiveTrack:
             segment.frozen = None
             segment.duration = round(segment.duration * new / old)
             segment.shown = [
-                replace(part, duration=round(part.duration * new / old)) for part in segment.shown
+                changed(part, duration=round(part.duration * new / old)) for part in segment.shown
             ]
 
     def _open(self, span: Span) -> _Segment:

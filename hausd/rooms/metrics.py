@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge
 
+from hausd.core.media import Kind
+
 ROOMS = Gauge("hausd_rooms", "Rooms by state", ["state"])
 RUNS = Counter(
     "hausd_room_runs", "Runs begun (each after the first is a discontinuity)", ["reason"]
 )
-PARTS = Counter("hausd_room_parts", "Parts made", ["kind"])
-PART_BYTES = Counter("hausd_room_part_bytes", "Bytes of parts made", ["kind"])
+_PARTS = Counter("hausd_room_parts", "Parts made", ["kind"])
+_PART_BYTES = Counter("hausd_room_part_bytes", "Bytes of parts made", ["kind"])
+PARTS = {kind: _PARTS.labels(kind.value) for kind in Kind}
+PART_BYTES = {kind: _PART_BYTES.labels(kind.value) for kind in Kind}
 WORKER_CRASHES = Counter("hausd_room_worker_crashes", "Media workers that died and were replaced")
 TAKEOVERS = Counter(
     "hausd_room_takeovers",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
+
+from msgspec.structs import replace as changed
 
 from hausd.core.cid import CID
 from hausd.core.ids import RoomId, SessionId
@@ -205,9 +207,9 @@ class Origin:
             self._recorder.append(track.open.key, cut, part)
         if message.ends_gop:
             self._close_gop(track)
-        kind = track.live.rendition.kind.value
-        PARTS.labels(kind).inc()
-        PART_BYTES.labels(kind).inc(len(data))
+        kind = track.live.rendition.kind
+        PARTS[kind].inc()
+        PART_BYTES[kind].inc(len(data))
         self._announcer.part(
             PartPlaced(
                 track.live.rendition,
@@ -258,7 +260,7 @@ class Origin:
             self._gap(track, msn, span)
 
     def _gap(self, track: _Track, msn: int, like: Span) -> None:
-        seconds, span = float(self._target_s), replace(like, msn=msn)
+        seconds, span = float(self._target_s), changed(like, msn=msn)
         for other in self.tracks.values():
             found, there = other.live.duration_of(msn), other.live.span_of(msn)
             if found is not None and there is not None and other is not track:

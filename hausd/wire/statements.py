@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import msgspec
+
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import Value
 from hausd.core.forms import (
@@ -60,8 +62,7 @@ class Track:
     average_bps: int
 
 
-@dataclass(frozen=True, slots=True)
-class TickPart:
+class TickPart(msgspec.Struct, frozen=True):
     """A part: number ``index`` of its GOP in its rendition.
 
     ``program_time_ms`` is the part's own program date-time. ``leaves`` are raw blocks of

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -151,6 +152,9 @@ async def _record(source: Path, folder: Path) -> Taken:
             while not stint.pid:
                 await trio.sleep(0.01)
             await _idle(stint.pid)
+            # As a node does once it is ready.
+            gc.collect()
+            gc.freeze()
             own, worker = _own_s(), processes.cpu(stint.pid).all_s
             began_s = time.monotonic()
             for batch in tags:
