@@ -55,11 +55,13 @@ def measure(folder: Path, *, seconds: float, rounds: int, paced: bool) -> list[R
     ours: list[_Run] = []
     typed: list[tuple[float, float]] = []
     single: list[tuple[float, float]] = []
+    plain: list[tuple[float, float]] = []
     start = _ffmpeg(source, folder, single=False, paced=False, seconds=0)
     for _ in range(rounds):
         ours.append(trio.run(_ours, source, paced))
         typed.append(_ffmpeg(source, folder, single=False, paced=paced))
         single.append(_ffmpeg(source, folder, single=True, paced=paced))
+        plain.append(_ffmpeg(source, folder, single=False, paced=paced, plain=True))
     shed = sum(run.shed for run in ours)
     fed = "at 1x" if paced else "as fast as it goes"
     note = f"{seconds:g} s of media {fed}; start of ours apart: {_median_start(ours):.2f} s"
@@ -76,6 +78,13 @@ def measure(folder: Path, *, seconds: float, rounds: int, paced: bool) -> list[R
             cpu_s,
             [one[0] - start[0] for one in single],
             "ffmpeg, one thread for each decoder, filter and encoder",
+        ),
+        Row(
+            "  the same",
+            "CPU s",
+            cpu_s,
+            [one[0] - start[0] for one in plain],
+            "ffmpeg as it comes: bicubic scaling, AAC for each rendition",
         ),
     ]
     if not paced:
@@ -173,15 +182,26 @@ class _Feed:
 
 
 def _ffmpeg(
-    source: Path, folder: Path, *, single: bool, paced: bool, seconds: float | None = None
+    source: Path,
+    folder: Path,
+    *,
+    single: bool,
+    paced: bool,
+    seconds: float | None = None,
+    plain: bool = False,
 ) -> tuple[float, float]:
-    """CPU and wall seconds of ffmpeg at the same work, into fragments on disk."""
+    """CPU and wall seconds of ffmpeg at the same work, into fragments on disk.
+
+    ``plain``: scaled as ffmpeg does unasked, and with a sound of its own for each rendition.
+    """
     out = folder / "ffmpeg-ladder"
     out.mkdir()
     rungs = rungs_for(_SOURCE.width, _SOURCE.height, LADDER)
+    flags = "bicubic" if plain else "area"
     split = "".join(f"[i{n}]" for n in range(len(rungs)))
     scales = ";".join(
-        f"[i{n}]scale={rung.width}:{rung.height}:flags=area[o{n}]" for n, rung in enumerate(rungs)
+        f"[i{n}]scale={rung.width}:{rung.height}:flags={flags}[o{n}]"
+        for n, rung in enumerate(rungs)
     )
     gop = str(_SOURCE.gop_frames)
     one = ("1",) if single else ()
@@ -200,11 +220,16 @@ def _ffmpeg(
         command += [f"-bufsize{at}", str(rate * 3 // 2), f"-g{at}", gop, f"-keyint_min{at}", gop]
         command += [f"-sc_threshold{at}", "0", f"-forced-idr{at}", "1"]
         command += [word for each in one for word in (f"-threads{at}", each)]
-    command += ["-map", "0:a", "-c:a", "copy"]
+    if plain:
+        command += ["-map", "0:a"] * (len(rungs) + 1) + ["-c:a", "aac", "-b:a", "128k"]
+        command += ["-c:a:0", "copy"]
+        streams = " ".join(f"v:{n},a:{n}" for n in range(len(rungs) + 1))
+    else:
+        command += ["-map", "0:a", "-c:a", "copy"]
+        streams = " ".join(f"v:{n},agroup:a" for n in range(len(rungs) + 1)) + " a:0,agroup:a"
     command += ["-t", f"{seconds or 0.001}"] if seconds is not None else []
-    streams = " ".join(f"v:{n},agroup:a" for n in range(len(rungs) + 1))
     command += ["-f", "hls", "-hls_segment_type", "fmp4", "-hls_time", "2", "-hls_list_size", "0"]
-    command += ["-var_stream_map", f"{streams} a:0,agroup:a", "-master_pl_name", "index.m3u8"]
+    command += ["-var_stream_map", streams, "-master_pl_name", "index.m3u8"]
     command += ["-hls_segment_filename", f"{out}/%v-%d.m4s", f"{out}/%v.m3u8"]
     try:
         return run_for_cpu(command)

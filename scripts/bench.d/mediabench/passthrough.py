@@ -32,7 +32,7 @@ from hausd.telemetry.logs import set_up_logs
 from hausd.telemetry.ring import LogRing
 from hausd.wire.flv import Tag
 from hausd.wire.worker import WorkerConfig
-from mediabench import processes
+from mediabench import floor, processes
 from mediabench.inputs import PART, Made, make, read_tags, run_for_cpu
 from mediabench.report import Row
 
@@ -58,7 +58,9 @@ def measure(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
     ours: list[Taken] = []
     peers: dict[int, list[float]] = {10: [], 2: []}
     starts = []
+    floors = []
     for n in range(rounds):
+        floors.append(floor.measure(source, folder / "floor"))
         ours.append(_ours(source, folder / f"ours-{n}"))
         for segment_s, found in peers.items():
             start_s = _ffmpeg(source, folder, segment_s, nothing=True)
@@ -83,6 +85,15 @@ def measure(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             [one.room_s + one.worker_s + one.start_s for one in ours],
             [one + start_s for one in peers[10]],
             f"{peer}, 10 s",
+        ),
+        Row(
+            "  the bytes' own way in ours",
+            "CPU s",
+            [sum(one.values()) for one in floors],
+            peers[10],
+            f"{peer}, 10 s",
+            None,
+            ", ".join(f"{name} {seconds:.3f} s" for name, seconds in floors[-1].items()),
         ),
     ]
 
