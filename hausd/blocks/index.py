@@ -64,6 +64,10 @@ class Index:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
             self._prepare()
+        except UnicodeDecodeError as fault:
+            self._db.close()
+            # what SQLite says of a damaged schema quotes it, and need not be text
+            raise sqlite3.DatabaseError("its schema is damaged") from fault
         except BaseException:
             self._db.close()
             raise

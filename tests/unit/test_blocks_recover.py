@@ -35,7 +35,7 @@ async def all_there(store: Store, made: list[Segment]) -> None:
     assert await store.block(CID.of(b"small")) == b"small"
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "page", "schema"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "page", "schema", "no text"])
 async def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path, damage: str) -> None:
     made = await filled(tmp_path)
     index = tmp_path / "index.sqlite"
@@ -49,6 +49,10 @@ async def test_a_lost_index_is_made_again_from_the_files(tmp_path: Path, damage:
         case "page":
             data = bytearray(index.read_bytes())
             data[4096:] = b"\xff" * (len(data) - 4096)
+            index.write_bytes(data)
+        case "no text":  # nor is what SQLite then says of it
+            data = bytearray(index.read_bytes())
+            data[data.index(b"CREATE TABLE") + 2] |= 0x80
             index.write_bytes(data)
         case "schema":
             with closing(sqlite3.connect(index)) as db:

@@ -85,7 +85,7 @@ class Disk:
                 self.put_words({"version": bytes([_VERSION])})
             elif version != bytes([_VERSION]):
                 raise NotOurs(f"{path} was written by another hausd (version {version[0]})")
-        except sqlite3.DatabaseError as fault:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as fault:
             self.close()
             raise NotOurs(f"{path} is no chain, or damaged ({fault})") from fault
         except NotOurs:
