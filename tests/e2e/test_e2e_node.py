@@ -34,7 +34,7 @@ def hausd(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_first_start_makes_what_is_missing_and_keeps_keys_private(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with node(home) as one:
-        assert set(one.words) == {"rtmp", "http", "admin", "peer"}
+        assert set(one.words) == {"rtmp", "http", "admin", "peer", "chain"}
         assert one.get("/healthz").status_code == 200
         assert one.get("/readyz").status_code == 200
         rooms = one.ctl("rooms", "list")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from hausd.core.cid import CID, Codec
 from hausd.core.ids import RoomId, SessionId, open_room_id

@@ -151,7 +151,7 @@ class StudioRoom:
         self.touch()
 
     def run_gops(self, count: int = 1, *, parts: int | None = None) -> None:
-        """Makes so many GOPs in all renditions; the last only to its ``parts``-th video part."""
+        """Makes so many GOPs in all renditions; the last only to its ``parts``-th part, never its end."""
         for number in range(count):
             self._make_gop(parts if number == count - 1 else None)
 
@@ -209,13 +209,15 @@ class StudioRoom:
                 if item is None:
                     continue
                 line, frames, last = item
-                if (
-                    only_parts is not None
-                    and len(line.live.playlist().segments)
-                    and (line.live.playlist().edge() >= (self._msn, only_parts))
+                if only_parts is not None and (
+                    last  # it would end the GOP
+                    or (
+                        line.live.playlist().segments
+                        and line.live.playlist().edge() >= (self._msn, only_parts)
+                    )
                 ):
                     continue
-                self._add(line, self._own_span(line, frames), frames, last and only_parts is None)
+                self._add(line, self._own_span(line, frames), frames, last)
         if only_parts is None:
             self._gops += 1
             self._msn += 1
