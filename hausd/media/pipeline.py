@@ -20,6 +20,7 @@ from hausd.media.units import VIDEO_TIMESCALE
 from hausd.policy.cut import part_target_ms
 from hausd.policy.gops import KeyframeGaps
 from hausd.wire import flv, nal
+from hausd.wire.unwrap import Unwrapper
 from hausd.wire.worker import FromWorker, Notice, WorkerConfig
 
 WAIT_MS = 1000
@@ -64,7 +65,7 @@ class Pipeline:
     def __init__(self, config: WorkerConfig, emit: Callable[[FromWorker, bytes], None]) -> None:
         self._config = config
         self._emit = emit
-        self._unwrapper = flv.Unwrapper()
+        self._unwrapper = Unwrapper()
         self._source = Source(config.audio_bps, self._tell)
         self._run: Run | None = None
         self._next_run = config.first_run

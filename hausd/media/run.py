@@ -24,8 +24,10 @@ from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
 from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
 from hausd.policy.ladder import SOURCE, rungs_for, source_rung
 from hausd.policy.timeline import FrameClock
+from hausd.wire.av1 import av1_sample
 from hausd.wire.fmp4_init import video_init
-from hausd.wire.nal import PictureFormat, av1_sample, avcc_parameter_sets, has_captions
+from hausd.wire.nal import avcc_parameter_sets, has_captions
+from hausd.wire.picture import PictureFormat
 from hausd.wire.worker import FromWorker, RunEnded, RunStarted, TrackStarted, WorkerConfig
 
 _MOST_KEPT_BYTES = 32 * 1024 * 1024

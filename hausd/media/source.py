@@ -10,8 +10,9 @@ from hausd.media.run import VideoTrack
 from hausd.media.sound import AudioTrack
 from hausd.media.units import SourceVideo
 from hausd.policy.timeline import observed_rate, standard_rate
-from hausd.wire import flv, nal
+from hausd.wire import av1, flv, nal
 from hausd.wire.audio import AudioFormat, Mp3Format, read_aac, read_mp3, read_opus
+from hausd.wire.bits import BadRecord
 
 
 class Source:
@@ -72,7 +73,7 @@ class Source:
                 self.sound = read_aac(config.record)
             elif config.codec == "opus":
                 self.sound = read_opus(config.record)
-        except nal.BadRecord as error:
+        except BadRecord as error:
             self._tell("unsupported", f"The encoder's audio can't be read: {error}.")
 
     def look_at_keyframe(self, data: bytes) -> None:
@@ -80,7 +81,7 @@ class Source:
         config = self._video_config
         if self.video is not None or config is None or config.codec != "av1":
             return
-        header = nal.av1_sequence_obu(data)
+        header = av1.av1_sequence_obu(data)
         if header is not None:
             self._read_video(replace(config, record=config.record[:4] + header))
 
@@ -91,7 +92,7 @@ class Source:
             return
         try:
             self._mp3 = read_mp3(data)
-        except nal.BadRecord:
+        except BadRecord:
             return
         self.sound = self._transcoder(self._mp3).sound
 
@@ -136,8 +137,8 @@ class Source:
                 case "hevc":
                     picture = nal.read_hvcc(config.record)
                 case "av1":
-                    picture = nal.read_av1c(config.record)
-        except nal.BadRecord as error:
+                    picture = av1.read_av1c(config.record)
+        except BadRecord as error:
             self._tell("unsupported", f"The encoder's video can't be read: {error}.")
             return
         stated = self._metadata.get("framerate")

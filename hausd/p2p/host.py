@@ -36,10 +36,11 @@ from hausd.core.peers import (
 )
 from hausd.p2p import metrics
 from hausd.p2p.book import PeerBook
+from hausd.p2p.connection import Connection
 from hausd.p2p.gossip import Gossip
 from hausd.p2p.identify import Identify
 from hausd.p2p.mdns import local_peers
-from hausd.p2p.network import Connection, Network, Watcher
+from hausd.p2p.network import Network, Watcher
 from hausd.p2p.noise import Noise
 from hausd.p2p.pubsub import Pubsub, Topic
 from hausd.p2p.redial import Redial

@@ -19,7 +19,8 @@ from hausd.core.peers import (
     ProtocolRefused,
     StreamBroken,
 )
-from hausd.p2p.network import Connection, Network
+from hausd.p2p.connection import Connection
+from hausd.p2p.network import Network
 from hausd.policy.reach import may_dial
 from hausd.wire import identify as codec
 from hausd.wire.multistream import lengthened

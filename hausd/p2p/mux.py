@@ -12,161 +12,18 @@ from collections.abc import Callable
 
 import trio
 
-from hausd.core.peers import PeerId, PeerUnreachable, StreamBroken
+from hausd.core.peers import PeerId, PeerUnreachable
 from hausd.p2p.channel import MAX_PLAINTEXT_BYTES, ChannelBroken, SecureChannel
+from hausd.p2p.muxstream import MuxStream
 from hausd.p2p.rate import Bucket
 from hausd.wire import yamux
 
 LINGER_S = 60.0
 """A stream that was closed here waits so long for the peer's end."""
-_GATHER_BYTES = 4096
 _FRAMES_AT_ONCE = 4
 """Of one stream, and in one write: fewer turns of the loop for bulk, and 256 KiB before others."""
 _MANY_EVENTS, _EVENTS_PER_S = 1000, 50_000
 _GO_AWAY_PROTOCOL_ERROR = 1
-
-
-class MuxStream:
-    """One stream. Its halves close separately; see ``core.peers.PeerStream``."""
-
-    def __init__(self, mux: Mux, number: int) -> None:
-        self._mux = mux
-        self._number = number
-        self._unread: deque[bytes | bytearray] = deque()
-        self._ended = False
-        self._closed = False
-        self._sent_eof = False
-        self._fault = ""
-        self._readable = trio.Event()
-        self._writable = trio.Event()
-        self._sending = trio.Lock()
-        self._reading = False
-        self.closed_s: float | None = None
-        """When it was closed here."""
-
-    @property
-    def peer(self) -> PeerId:
-        return self._mux.peer
-
-    @property
-    def mux(self) -> Mux:
-        return self._mux
-
-    async def receive_some(self, max_bytes: int = 65536) -> bytes:
-        """At least one byte, at most ``max_bytes``; empty when the peer sends no more."""
-        if max_bytes < 1:
-            raise ValueError("max_bytes is at least 1")
-        if self._reading:
-            raise trio.BusyResourceError("another task reads this stream")
-        self._reading = True
-        waited = False
-        try:
-            await trio.lowlevel.checkpoint()
-            while not self._unread:
-                if self._fault:
-                    raise StreamBroken(self._fault)
-                if self._ended or self._closed:
-                    return b""
-                waited = True
-                self._readable = trio.Event()
-                await self._readable.wait()
-        finally:
-            self._reading = False
-        if self._fault:
-            raise StreamBroken(self._fault)
-        data = bytes(self._unread.popleft())
-        if len(data) > max_bytes:
-            self._unread.appendleft(data[max_bytes:])
-            data = data[:max_bytes]
-        # who had to wait for bytes gets a wider window: the network is the narrow place
-        self._mux.consumed(self._number, len(data), widen=waited)
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends it all, waiting for the peer to read."""
-        rest = memoryview(data).cast("B")
-        async with self._sending:
-            if self._sent_eof or self._closed:
-                raise trio.ClosedResourceError("this stream's end was sent")
-            while rest:
-                room = self._mux.room(self._number)
-                if self._fault:
-                    raise StreamBroken(self._fault)
-                if not room:
-                    self._writable = trio.Event()
-                    await self._writable.wait()
-                    continue
-                rest = rest[await self._mux.send_data(self._number, rest) :]
-        if self._fault:
-            raise StreamBroken(self._fault)
-
-    async def send_eof(self) -> None:
-        """Says that nothing more will be sent; receiving goes on."""
-        async with self._sending:
-            self._end()
-
-    async def aclose(self) -> None:
-        """Sends no more and reads no more; what was sent still arrives."""
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        if self._closed:
-            return
-        if self._sending.locked():
-            self.reset()  # a task is in the midst of sending: there is no whole end to tell
-            return
-        self._end()
-        self._closed = True
-        self.closed_s = trio.current_time()
-        unread = sum(map(len, self._unread))
-        self._unread.clear()
-        self._readable.set()
-        if self._ended:
-            self._mux.forget(self._number)
-        else:
-            # what else comes is read and dropped, so the peer's end finds us
-            self._mux.consumed(self._number, unread)
-
-    def reset(self) -> None:
-        """Gives the stream up at once, both ways."""
-        if not self._fault:
-            self._mux.reset(self._number)
-            self.broke("it was reset here")
-
-    # -- told by the connection --
-
-    def received(self, data: bytes) -> None:
-        if self._closed:
-            self._mux.consumed(self._number, len(data))
-            return
-        last = self._unread[-1] if self._unread else None
-        if isinstance(last, bytearray) and len(last) < _GATHER_BYTES:
-            last += data
-        else:
-            # bytes that come one by one are gathered: each alone would cost 50 times its size
-            self._unread.append(data if len(data) >= _GATHER_BYTES else bytearray(data))
-        self._readable.set()
-
-    def ended(self) -> None:
-        self._ended = True
-        self._readable.set()
-        if self._closed:
-            self._mux.forget(self._number)
-
-    def widened(self) -> None:
-        self._writable.set()
-
-    def broke(self, fault: str) -> None:
-        """Nothing more comes; unread bytes are dropped, as after a reset of TCP."""
-        self._fault = self._fault or fault
-        self._unread.clear()
-        self._readable.set()
-        self._writable.set()
-        self._mux.forget(self._number)
-
-    def _end(self) -> None:
-        if not self._sent_eof:
-            self._sent_eof = True
-            if not self._fault:
-                self._mux.send_end(self._number)
 
 
 class Mux:
@@ -253,7 +110,7 @@ class Mux:
             stream = MuxStream(self, self._machine.open())
         except yamux.YamuxError as error:
             raise PeerUnreachable(str(error)) from error
-        self._streams[stream._number] = stream
+        self._streams[stream.number] = stream
         self._wake.set()
         return stream
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -16,7 +15,6 @@ from hausd.core.peers import (
     Endpoint,
     Handler,
     HostLimits,
-    Multiaddr,
     PeerId,
     PeerUnreachable,
     StreamBroken,
@@ -24,13 +22,15 @@ from hausd.core.peers import (
 from hausd.p2p import metrics, negotiate
 from hausd.p2p.bans import Bans
 from hausd.p2p.channel import SecureChannel
+from hausd.p2p.connection import Connection
 from hausd.p2p.dialling import connect_tcp, endpoint_of
-from hausd.p2p.mux import Mux, MuxStream
+from hausd.p2p.mux import Mux
+from hausd.p2p.muxstream import MuxStream
 from hausd.p2p.noise import Noise
 from hausd.p2p.places import ConnectionRefused, Places
 from hausd.p2p.rate import Bucket
 from hausd.p2p.upgrade import UpgradeFailed, upgrade
-from hausd.policy.reach import Reach, reach
+from hausd.policy.reach import Reach
 from hausd.telemetry import count_swallowed
 from hausd.wire.multistream import MultistreamError
 from hausd.wire.yamux import Yamux
@@ -44,41 +44,6 @@ _AGREE_S = 10.0
 
 _LINES_PER_S, _LINES_AT_ONCE = 1.0, 120.0
 """In the log, of what strangers do. All of it is counted."""
-
-
-@dataclass(slots=True, eq=False)
-class Connection:
-    """A connection to a peer, from its handshake to its end."""
-
-    mux: Mux
-    address: Endpoint
-    """Dialled, or come from."""
-    seen_at: Endpoint
-    """As the system says: where a name has led."""
-    direction: Direction
-    since_ms: int
-    visit: bool = False
-    """Dialled to ask something once, and closed again before long (see ``Visits``)."""
-    kept: trio.Event = field(default_factory=trio.Event)
-    """Set where it is no visit, or either end wants more of it. Till then there is no gossip."""
-    asked_to_keep: bool = False
-    handlers: int = 0
-    known_addresses: list[Multiaddr] = field(default_factory=list)
-
-    @property
-    def peer(self) -> PeerId:
-        return self.mux.peer
-
-    def keep(self) -> None:
-        """It is no visit from now on."""
-        self.visit = False
-        self.kept.set()
-
-    @property
-    def reach(self) -> Reach:
-        """From where the peer tells of addresses."""
-        seen = reach(self.seen_at)
-        return seen if seen is not None else Reach.WORLD
 
 
 class Watcher(Protocol):

@@ -14,7 +14,8 @@ from hausd.core.clock import Clock
 from hausd.core.peers import Direction, Endpoint, PeerId, PeerUnreachable, parse_endpoint
 from hausd.p2p import metrics
 from hausd.p2p.book import PeerBook
-from hausd.p2p.network import Connection, Network
+from hausd.p2p.connection import Connection
+from hausd.p2p.network import Network
 from hausd.policy.reach import Reach, may_dial
 
 log = structlog.get_logger("hausd.p2p")

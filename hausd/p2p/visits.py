@@ -20,7 +20,8 @@ from hausd.core.peers import (
     StreamBroken,
 )
 from hausd.p2p import metrics
-from hausd.p2p.network import Connection, Network
+from hausd.p2p.connection import Connection
+from hausd.p2p.network import Network
 
 MAX_VISITS = 32
 """Kept open after their use, since one lookup asks whom the last one asked; fewer where a node may

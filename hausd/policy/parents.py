@@ -16,16 +16,15 @@ the node is from the origin.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, KeysView, Sequence
-from dataclasses import dataclass, field
 from typing import Generic
 
 from hausd.core.peers import MAX_HOPS, PeerId
 from hausd.policy.asking import Action, Ask, K, Lost, Withdraw, joined
 from hausd.policy.estimates import Estimate, Estimates
 from hausd.policy.origins import Origins
+from hausd.policy.wants import Want, Wants
 
 MAX_WANTS = 1024
 """Leaves that are sought at once; at the bound the oldest are given up."""
@@ -56,24 +55,6 @@ _GONE_REST_S, _MOST_GONE_REST_S = 1.0, 60.0
 _WRONG_REST_S = 600.0
 
 
-@dataclass(slots=True)
-class _Want:
-    """A leaf that is sought. ``hops`` never changes: see the top of this module."""
-
-    size: int
-    first: PeerId
-    heard_s: float
-    deadline_s: float
-    hops: int
-    due_s: float = 0.0
-    asks: int = 0
-    hedges: int = 0
-    out: dict[PeerId, tuple[float, bool]] = field(default_factory=dict)
-    """Requests that are out: since when, and whether they wait."""
-    tried: set[PeerId] = field(default_factory=set)
-    named: list[PeerId] = field(default_factory=list)
-
-
 class Pull(Generic[K]):
     """One room's search for leaves at one node. The caller's clock counts seconds.
 
@@ -88,9 +69,7 @@ class Pull(Generic[K]):
         self.origins = Origins(origin)
         self._estimates = estimates
         self._neighbours: OrderedDict[PeerId, int] = OrderedDict()
-        self._wants: OrderedDict[K, _Want] = OrderedDict()
-        self._heap: list[tuple[float, int, K]] = []
-        self._pushed = 0
+        self._wants: Wants[K] = Wants()
         self._lag = Estimate()
         self._slow = 0.0
         self._refusals = 0
@@ -145,7 +124,7 @@ class Pull(Generic[K]):
         new: list[K] = []
         for leaf, size in leaves:
             if leaf not in self._wants:
-                self._wants[leaf] = _Want(size, peer, now_s, deadline_s, self.hops)
+                self._wants.add(leaf, Want(size, peer, now_s, deadline_s, self.hops))
                 new.append(leaf)
         actions: list[Action[K]] = []
         while len(self._wants) > MAX_WANTS:
@@ -159,7 +138,7 @@ class Pull(Generic[K]):
         """The leaf came from this peer, which is so many hops from the origin."""
         self._learn(peer, hops)
         self.origins.gave(peer)
-        want = self._wants.pop(leaf, None)
+        want = self._wants.pop(leaf)
         if want is None:
             return []
         asked_s, waited = want.out.pop(peer, (want.heard_s, True))
@@ -251,32 +230,25 @@ class Pull(Generic[K]):
 
     def next_due(self) -> float | None:
         """When ``due`` is to be called, in the caller's seconds; None where nothing is sought."""
-        while self._heap:
-            due_s, _, leaf = self._heap[0]
-            want = self._wants.get(leaf)
-            if want is not None and want.due_s == due_s:
-                return due_s
-            heapq.heappop(self._heap)
-        return None
+        return self._wants.next_due()
 
     def due(self, now_s: float) -> list[Action[K]]:
         """Hedges what is late and gives up what is too late."""
         actions: list[Action[K]] = []
-        while (due_s := self.next_due()) is not None and due_s <= now_s:
-            leaf = heapq.heappop(self._heap)[2]
+        while (leaf := self._wants.take_due(now_s)) is not None:
             want = self._wants[leaf]
             if now_s >= want.deadline_s:
                 actions += self._give_up(leaf)
             elif self._parent_is_gone(want):
                 assert self.parent is not None
-                self._wake(leaf, want, now_s + _RETRY_S)
+                self._wants.wake(leaf, now_s + _RETRY_S)
                 self._estimates.rest(self.parent, now_s, _GONE_REST_S, _MOST_GONE_REST_S)
                 actions += self._withdrawn(self.parent)
                 actions += self._without(self.parent, now_s)
             elif len(want.out) < MAX_AT_ONCE and want.asks < MAX_ASKS:
                 actions += self._hedge(leaf, want, now_s)
             else:
-                self._wake(leaf, want, want.deadline_s)
+                self._wants.wake(leaf, want.deadline_s)
         return joined(actions)
 
     # ---- parents ----
@@ -293,7 +265,7 @@ class Pull(Generic[K]):
     def _move(self, parent_hops: int) -> None:
         self.hops = min(parent_hops + 1, MAX_HOPS)
 
-    def _parent_is_gone(self, want: _Want) -> bool:
+    def _parent_is_gone(self, want: Want) -> bool:
         """Counts a leaf that became late; true where the parent has been silent for too long."""
         if self.parent is None or self.parent not in want.out:
             return False
@@ -340,10 +312,10 @@ class Pull(Generic[K]):
             want.asks += 1
             want.out[parent] = (now_s, True)
             want.tried.add(parent)
-            self._wake(leaf, want, now_s + patience_s)
+            self._wants.wake(leaf, now_s + patience_s)
         return [Ask(parent, tuple(leaves), wait_s, hops)]
 
-    def _next(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+    def _next(self, leaf: K, want: Want, now_s: float) -> list[Action[K]]:
         """Someone said no: ask the next at once, unless other requests are out."""
         if want.out and not want.named:
             return []
@@ -351,28 +323,28 @@ class Pull(Generic[K]):
             return []
         return self._hedge(leaf, want, now_s)
 
-    def _later(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+    def _later(self, leaf: K, want: Want, now_s: float) -> list[Action[K]]:
         """Someone who was not to wait does not have it: the next is asked a moment later."""
         if not want.out:
-            self._wake(leaf, want, min(want.due_s, now_s + _RETRY_S / 2))
+            self._wants.wake(leaf, min(want.due_s, now_s + _RETRY_S / 2))
         return []
 
-    def _hedge(self, leaf: K, want: _Want, now_s: float) -> list[Action[K]]:
+    def _hedge(self, leaf: K, want: Want, now_s: float) -> list[Action[K]]:
         peer = self._candidate(want, now_s)
         if peer is None:
             # Everyone was asked: once more from the beginning, those that are not asked now.
             want.hedges += 1
             want.tried = set(want.out)
-            self._wake(leaf, want, now_s + _RETRY_S * min(want.hedges, 4))
+            self._wants.wake(leaf, now_s + _RETRY_S * min(want.hedges, 4))
             return []
         want.asks += 1
         want.tried.add(peer)
         want.out[peer] = (now_s, False)
         patience_s = self._estimates.patience_s(peer, want.size, _FIRST_PATIENCE_S)
-        self._wake(leaf, want, now_s + min(max(patience_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
+        self._wants.wake(leaf, now_s + min(max(patience_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
         return [Ask(peer, (leaf,), 0.0, want.hops)]
 
-    def _candidate(self, want: _Want, now_s: float) -> PeerId | None:
+    def _candidate(self, want: Want, now_s: float) -> PeerId | None:
         """Who is asked next: named ones, the first announcer, near neighbours, the origin."""
         while want.named:
             peer = want.named.pop(0)
@@ -392,14 +364,14 @@ class Pull(Generic[K]):
                 return peer
         return min(near)[-1] if near else None
 
-    def _may_ask(self, peer: PeerId, want: _Want, now_s: float) -> bool:
+    def _may_ask(self, peer: PeerId, want: Want, now_s: float) -> bool:
         return peer not in want.tried and not self._estimates.rests(peer, now_s)
 
     def _without(self, peer: PeerId, now_s: float) -> list[Action[K]]:
         if self.parent == peer:
             self._abandon()
         actions: list[Action[K]] = []
-        for leaf, want in list(self._wants.items()):
+        for leaf, want in self._wants.items():
             if want.out.pop(peer, None) is not None:
                 actions += self._next(leaf, want, now_s)
         return joined(actions)
@@ -409,16 +381,5 @@ class Pull(Generic[K]):
 
     def _give_up(self, leaf: K) -> list[Action[K]]:
         want = self._wants.pop(leaf)
+        assert want is not None
         return [*(Withdraw(peer, leaf) for peer in want.out), Lost(leaf)]
-
-    def _wake(self, leaf: K, want: _Want, at_s: float) -> None:
-        want.due_s = min(at_s, want.deadline_s)
-        self._pushed += 1
-        heapq.heappush(self._heap, (want.due_s, self._pushed, leaf))
-        if len(self._heap) > 4 * len(self._wants) + 64:
-            self._heap = [
-                entry
-                for entry in self._heap
-                if entry[2] in self._wants and self._wants[entry[2]].due_s == entry[0]
-            ]
-            heapq.heapify(self._heap)

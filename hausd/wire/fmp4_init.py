@@ -10,7 +10,7 @@ import struct
 
 from hausd.wire.audio import AudioFormat
 from hausd.wire.fmp4 import TRACK_ID
-from hausd.wire.nal import PictureFormat
+from hausd.wire.picture import PictureFormat
 
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000_0000)
 _ENTRIES = {"h264": (b"avc1", b"avcC"), "hevc": (b"hvc1", b"hvcC"), "av1": (b"av01", b"av1C")}

@@ -10,12 +10,10 @@ Source: Adobe "Real-Time Messaging Protocol" 1.0; Enhanced RTMP v2 (Veovera) for
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 
 from hausd.wire import amf
 from hausd.wire.amf import AmfWritable
-from hausd.wire.flv import Tag
 from hausd.wire.rtmp_chunks import (
     DEFAULT_CHUNK_BYTES,
     SET_CHUNK_SIZE,
@@ -25,6 +23,14 @@ from hausd.wire.rtmp_chunks import (
     Message,
     ProtocolError,
     write_message,
+)
+from hausd.wire.rtmp_events import (
+    Connect,
+    Event,
+    PlayRefused,
+    PublishRequested,
+    Unpublished,
+    Violated,
 )
 from hausd.wire.rtmp_messages import (
     ACKNOWLEDGEMENT,
@@ -56,48 +62,6 @@ __all__ = [
 
 HANDSHAKE_RANDOM_BYTES = 1528
 PLAIN_RTMP_VERSION = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Connect:
-    """An encoder introduced itself. All of it is untrusted, and the URL may hold a stream key."""
-
-    app: str = field(repr=False)
-    tc_url: str = field(repr=False)
-    flash_version: str
-    enhanced: bool
-    """Whether it asked for codecs by their fourCC."""
-
-
-@dataclass(frozen=True, slots=True)
-class PublishRequested:
-    """It wants to publish; answer with ``accept_publish`` or ``reject_publish``."""
-
-    stream_id: int
-    untrusted_key: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Unpublished:
-    """It has finished publishing in good order; it may ask again."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class PlayRefused:
-    """It wanted to watch, and was told that it cannot by RTMP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Violated:
-    """It does not keep to the protocol: the last event there is. ``code`` is short and stable."""
-
-    code: str
-    reason: str
-
-
-Event = Connect | PublishRequested | Tag | Unpublished | PlayRefused | Violated
 
 
 class _State(Enum):

@@ -8,9 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support.media import ASC, AVCC
 
-from hausd.wire import nal
+from hausd.wire import av1, nal
 from hausd.wire.audio import opus_samples, read_aac, read_mp3, read_opus
+from hausd.wire.bits import BadRecord
 from hausd.wire.fmp4 import BadFragment, Sample, fragment, parse_fragment
+from hausd.wire.picture import MAX_SIDE
 
 GOOD = fragment(3, [Sample(9, 12, 5, n == 0, bytes(n + 1)) for n in range(4)])
 
@@ -41,11 +43,11 @@ def test_a_fragment_with_changed_bytes(changes: list[tuple[int, int]]) -> None:
 @example(b"\x81\x04\x0c\x00")
 @example(b"\x01" + bytes(21) + b"\x01\x21\x00\x01\x00\x02\x42\x01")
 def test_any_bytes_as_a_codec_record(untrusted: bytes) -> None:
-    for read in (nal.read_avcc, nal.read_hvcc, nal.read_av1c, read_aac, read_opus, read_mp3):
-        with contextlib.suppress(nal.BadRecord):
+    for read in (nal.read_avcc, nal.read_hvcc, av1.read_av1c, read_aac, read_opus, read_mp3):
+        with contextlib.suppress(BadRecord):
             read(untrusted)
     nal.has_captions(untrusted)
-    nal.av1_sequence_obu(untrusted)
+    av1.av1_sequence_obu(untrusted)
     opus_samples(untrusted)
     list(nal.nal_units(untrusted))
 
@@ -55,10 +57,10 @@ def test_an_avc_record_with_changed_bytes(changes: list[tuple[int, int]]) -> Non
     data = bytearray(AVCC)
     for at, value in changes:
         data[at] = value
-    with contextlib.suppress(nal.BadRecord):
+    with contextlib.suppress(BadRecord):
         found = nal.read_avcc(bytes(data))
-        assert 0 < found.width <= nal.MAX_SIDE
-        assert 0 < found.height <= nal.MAX_SIDE
+        assert 0 < found.width <= MAX_SIDE
+        assert 0 < found.height <= MAX_SIDE
 
 
 def test_the_seeds_are_good() -> None:

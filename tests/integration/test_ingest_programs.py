@@ -19,6 +19,7 @@ from hausd.core.ids import RoomId
 from hausd.ingest.server import Limits, RtmpIngest, open_doors, serve_rtmp
 from hausd.wire import flv
 from hausd.wire.flv import Tag
+from hausd.wire.unwrap import Unwrapper
 
 KEY = "sk_integration"
 ROOM = RoomId("room")
@@ -134,7 +135,7 @@ async def test_times_beyond_24_bits_and_across_the_wrap_arrive_from_ffmpeg(
         feed = await ended(at)
     await run([*copy, tmp_path / "same.flv"])
     assert media(feed.tags) == media(read_flv((tmp_path / "same.flv").read_bytes()))
-    line = flv.Unwrapper()
+    line = Unwrapper()
     frames = [tag for tag in media(feed.tags) if not flv.is_header(tag)]
     times = [line.unwrap(tag.timestamp_ms) for tag in frames]
     assert not any(time.jump_ms for time in times)

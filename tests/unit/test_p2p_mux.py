@@ -12,7 +12,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from hausd.core.peers import PeerId, PeerUnreachable, StreamBroken
 from hausd.p2p.channel import SecureChannel
-from hausd.p2p.mux import LINGER_S, Mux, MuxStream
+from hausd.p2p.mux import LINGER_S, Mux
+from hausd.p2p.muxstream import MuxStream
 from hausd.p2p.rate import Bucket
 from hausd.wire.yamux import Yamux
 

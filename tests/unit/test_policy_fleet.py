@@ -15,8 +15,8 @@ from support.peers import peer
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.peers import Copies, Gives
+from hausd.policy.claims import believed
 from hausd.policy.roles import DECIDE_EVERY_S, Budget, Offer, moment_s, relay
-from hausd.policy.uploads import believed
 
 COPY = 375_000.0
 DISK = 225_000_000

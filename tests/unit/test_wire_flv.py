@@ -14,13 +14,12 @@ from hausd.wire.flv import (
     Tag,
     Unit,
     Unsupported,
-    Unwrapped,
-    Unwrapper,
     VideoConfig,
     VideoFrame,
     is_header,
     parse,
 )
+from hausd.wire.unwrap import Unwrapped, Unwrapper
 
 NANOSECONDS = b"\x02\x00\x30\x39"
 """A ModEx body: three bytes of nanosecond offset; its type and the next packet type follow."""

@@ -9,6 +9,7 @@ from support.media import ASC, AVCC
 
 from hausd.wire import nal
 from hausd.wire.audio import opus_samples, read_aac, read_mp3, read_opus
+from hausd.wire.bits import BadRecord
 from hausd.wire.fmp4 import BadFragment, Sample, boxes, fragment, parse_fragment
 from hausd.wire.fmp4_init import audio_init, video_init
 
@@ -81,7 +82,7 @@ def test_he_aac_counts_the_samples_of_its_core() -> None:
 
 @pytest.mark.parametrize("record", [b"", b"\x11", b"\xff\xff\xff\xff", b"\x17\x80"])
 def test_wrong_aac_records_are_refused(record: bytes) -> None:
-    with pytest.raises(nal.BadRecord):
+    with pytest.raises(BadRecord):
         read_aac(record)
 
 
@@ -100,7 +101,7 @@ def test_opus_heads_and_packets_are_understood() -> None:
 def test_mp3_heads_are_understood() -> None:
     found = read_mp3(bytes.fromhex("fffb9064"))
     assert (found.sample_rate_hz, found.channels, found.frame_samples) == (44_100, 2, 1152)
-    with pytest.raises(nal.BadRecord):
+    with pytest.raises(BadRecord):
         read_mp3(b"ID3\x03")
 
 

@@ -27,10 +27,10 @@ from hausd.core.peers import (
     peer_id_bytes,
 )
 from hausd.p2p import metrics
+from hausd.p2p.connection import Connection
 from hausd.p2p.host import Host
 from hausd.p2p.kad.addresses import dialable, subnet
 from hausd.p2p.kad.records import ProviderStore, ValueStore
-from hausd.p2p.network import Connection
 from hausd.policy.lookup import BETA, Lookup
 from hausd.policy.reach import Reach, may_dial, reach
 from hausd.policy.routing import RoutingTable
