@@ -129,7 +129,7 @@ def chain_terms(config: Config, own: OwnChain | None) -> ChainTerms | None:
     if not here.rpc_url and own is None:
         return None
     return ChainTerms(
-        urls=(here.rpc_url, *here.more_rpc_urls) if own is None else (own.url,),
+        urls=(here.rpc_url, *here.more_rpc_urls) if own is None else (own.own_url,),
         embedded=own is not None,
         event_factory=Pubkey.from_string(here.event_factory),
         max_priority_fee=here.max_priority_fee,

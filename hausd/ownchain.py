@@ -43,11 +43,10 @@ class OwnChainFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OwnChain:
-    """Where it answers."""
+    """Where it answers: ``url`` for everybody, ``own_url`` for this node itself."""
 
     url: str
-    host: str
-    port: int
+    own_url: str
 
 
 @asynccontextmanager
@@ -67,6 +66,9 @@ async def open_own_chain(
         host, port = listeners[0].getsockname()[:2]
         if at.port:  # Solana's clients look for the WebSocket there
             listeners.append(stack.enter_context(_listening(at.host, port + 1)))
+        tls, inside = _tls(config), []
+        if tls is not None:  # whose certificate is for another name than this node's own loopback
+            inside = [stack.enter_context(_listening("127.0.0.1", 0))]
         folder = home / "chain"
         try:
             authority = _authority(folder)
@@ -78,7 +80,8 @@ async def open_own_chain(
                 programs=_programs(),
                 genesis=[_platform(EMBEDDED, authority)],
                 read_only=config.chain.read_only,
-                tls=_tls(config),
+                tls=tls,
+                inside=inside,
             )
         except OSError as fault:
             raise OwnChainFailed(
@@ -87,9 +90,10 @@ async def open_own_chain(
         try:
             async with opening as chain:
                 chain.port = port
-                scheme = "https" if _tls(config) is not None else "http"
                 shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 is read only
-                yield OwnChain(f"{scheme}://{shown}:{port}", shown, port)
+                url = f"{'https' if tls is not None else 'http'}://{shown}:{port}"
+                own = [f"http://127.0.0.1:{one.getsockname()[1]}" for one in inside]
+                yield OwnChain(url, *(own or [url]))
         except NotOurs as fault:
             hint = "put it back from a backup, or move it away to begin a new chain"
             raise OwnChainFailed(str(fault), hint) from fault

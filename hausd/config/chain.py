@@ -44,7 +44,7 @@ class ChainConfig(Section):
     listen: ListenOrOff = option(
         units.Address("127.0.0.1", 8899),
         "Where the embedded chain answers JSON-RPC, HOST:PORT; its WebSocket also on port + 1. "
-        "Empty: not at all.",
+        "Off loopback it speaks TLS with the certificate of [http]. Empty: not at all.",
     )
     rpc_url: Text = option(
         "",

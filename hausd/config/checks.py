@@ -119,11 +119,12 @@ def _off_loopback(config: Config) -> Iterator[Contradiction]:
             "text",
             "use rtmp.tls_listen for other machines, or start with --insecure",
         )
-    if chain.listen and not (chain.listen.loopback or chain.insecure):
+    if chain.listen and not (chain.listen.loopback or http.tls_cert or chain.insecure):
         yield Contradiction(
             ("chain.listen",),
             f"{chain.listen} is reached from other machines, and there is no TLS",
-            "listen on 127.0.0.1 behind a proxy, or start with --insecure",
+            "set http.tls_cert and http.tls_key, or listen on 127.0.0.1 behind a proxy, or start "
+            "with --insecure",
         )
 
 

@@ -1,12 +1,12 @@
-"""Programs on the embedded chain: upgraded by transactions, and there again after a restart."""
+"""Programs on the embedded chain: deployed and upgraded, and there again after a restart."""
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
-import pytest
-from solana.rpc.core import RPCException
+import trio
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
@@ -21,6 +21,7 @@ from support.chain import SOL, HandClock, Running, running_chain
 
 from hausd.chain.embedded.disk import Held
 
+ROOT = Path(__file__).parents[2]
 LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 BUFFER_HEAD = 37
@@ -119,12 +120,11 @@ async def test_a_program_is_upgraded_and_is_there_after_a_restart(tmp_path: Path
         assert any("hello" in line for line in await says(one, program, payer))
 
 
-async def test_a_first_deployment_is_refused_and_costs_nothing(tmp_path: Path) -> None:
-    """LiteSVM has the feature switched on that ends them; docs/chain.md says so."""
-    async with running_chain(tmp_path / "chain.sqlite") as one:
+async def test_a_program_is_deployed_for_the_first_time(tmp_path: Path) -> None:
+    clock, path = HandClock(), tmp_path / "chain.sqlite"
+    async with running_chain(path, clock=clock) as one:
         payer, program = await one.rich(), Keypair()
         buffer = await written(one, payer)
-        balance = (await one.client.get_balance(payer.pubkey())).value
         made = create_account(
             CreateAccountParams(
                 from_pubkey=payer.pubkey(),
@@ -140,6 +140,29 @@ async def test_a_first_deployment_is_refused_and_costs_nothing(tmp_path: Path) -
             at(SYSTEM, writable=False), at(payer.pubkey(), writable=False, signs=True),
         ]  # fmt: skip
         wanted = Instruction(LOADER, struct.pack("<IQ", 2, len(code())), deploy)
-        with pytest.raises(RPCException, match="Unsupported instruction"):
-            await send(one, [made, wanted], payer, program)
-        assert (await one.client.get_balance(payer.pubkey())).value == balance
+        await send(one, [made, wanted], payer, program)
+        clock.pass_s(0.4)
+        assert any("hello" in line for line in await says(one, program.pubkey(), payer))
+    async with running_chain(path, clock=clock) as one:
+        clock.pass_s(0.4)
+        assert any("hello" in line for line in await says(one, program.pubkey(), payer))
+
+
+async def test_the_deploying_script_puts_a_program_there(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain.sqlite", clock=HandClock()) as one:
+        payer, program = await one.rich(), Keypair()
+        for name, key in (("payer", payer), ("program", program)):
+            (tmp_path / f"{name}.json").touch(mode=0o600)
+            (tmp_path / f"{name}.json").write_text(json.dumps(list(bytes(key))))
+        keys = ["--keypair", "payer.json", "--program", "program.json"]
+        for what, more in (("deploy", keys), ("verify", ["--address", str(program.pubkey())])):
+            command = [what, "live_tipping", "--rpc", one.url, "--sbpf", "v0", *more]
+            done = await trio.run_process(
+                [str(ROOT / "scripts/programs"), *command],
+                cwd=tmp_path,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr.decode()
+            assert "is what is committed" in (done.stdout + done.stderr).decode()

@@ -106,7 +106,7 @@ def test_a_certificate_allows_listening_off_loopback(tmp_path: Path) -> None:
     for blob in made.cert_chain_pems:
         blob.write_to_path(str(tmp_path / "cert.pem"), append=True)
     sets = ["http.listen=0.0.0.0:0", "http.tls_cert=cert.pem", "http.tls_key=key.pem"]
-    sets.append("rtmp.tls_listen=0.0.0.0:0")
+    sets += ["rtmp.tls_listen=0.0.0.0:0", "chain.listen=0.0.0.0:0"]
     assert load(tmp_path, sets=sets).config.http.tls_cert == tmp_path / "cert.pem"
 
 

@@ -17,7 +17,6 @@ from solders.clock import Clock as ClockSysvar
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.litesvm import LiteSVM
 from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
@@ -25,6 +24,7 @@ from solders.transaction import Transaction, VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
 from hausd.chain.embedded.disk import Disk, Entry, Held
+from hausd.chain.embedded.machine import machine
 from hausd.chain.embedded.records import meta_of, token_of
 from hausd.chain.embedded.slots import SLOTS_PER_EPOCH, Time
 from hausd.core.clock import Clock
@@ -91,8 +91,7 @@ class Ledger:
         self._pending = _Pending()
         self._writing: _Pending | None = None
         self.broken = ""
-        self._svm = LiteSVM().with_blockhash_check(False).with_sigverify(False)
-        self._svm = self._svm.with_transaction_history(0)
+        self._svm = machine()
         for address, code in programs.items():
             self._svm.add_program(address, code)
         self._programs = frozenset(bytes(address) for address in programs)

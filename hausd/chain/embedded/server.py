@@ -290,8 +290,11 @@ async def open_embedded(
     genesis: Sequence[Held] = (),
     read_only: bool = False,
     tls: ssl.SSLContext | None = None,
+    inside: Sequence[socket.socket] = (),
 ) -> AsyncIterator[EmbeddedChain]:
     """A chain in the file at ``path``, served on ``listeners`` (bound and listening).
+
+    ``tls``: these speak TLS; those of ``inside`` never do.
 
     Raises disk.NotOurs, sqlite3.Error.
     """
@@ -318,9 +321,9 @@ async def open_embedded(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(chain.keep_writing)
             nursery.start_soon(chain.keep_slots)
-            served = Sockets([], list(listeners), [])
+            served = Sockets([], [*listeners, *inside], [])
             if tls is not None:
-                served = Sockets(list(listeners), [], [])
+                served = Sockets(list(listeners), list(inside), [])
             await nursery.start(
                 partial(
                     worker_serve,
