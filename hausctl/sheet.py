@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hausctl.money import money
 from hausctl.rooms import coloured, coming_in
 from hausctl.words import ago, clock, count, rate, short_id, size, span
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from hausd.core.event_shapes import ChainStatusShape, RoomEventShape
     from hausd.core.shapes import (
         PublishedShape,
         PublisherShape,
@@ -62,11 +64,15 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         pairs = [("holds", f"{held}, {span(recording.duration_s)}")]
         if recording.manifest:
             pairs.append(("manifest", recording.manifest))
+        if recording.sought:
+            pairs.append(("looked for", f"[yellow]{recording.sought}: found nowhere yet[/]"))
         if recording.missing:
             pairs.append(("missing", count(recording.missing, "segment", "segments")))
         if recording.stopped_because:
             pairs.append(("stopped", f"[red]{escape(recording.stopped_because)}[/]"))
         yield from _section("Recording", facts(pairs, 2))
+    if room.event:
+        yield from _section("Event", facts(_event(room.event), 2))
     if room.network:
         yield from _section("Network", facts(_network(room.network, room.role, room.why), 2))
     if room.published:
@@ -90,6 +96,7 @@ def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
         ("reach it at", escape(status.peer or "")),
         ("rooms", f"{live}, {count(status.viewers, 'viewer', 'viewers')}"),
         ("traffic", f"{rate(status.bitrate_in)} in, {rate(status.bitrate_out)} out"),
+        *(_chain(status.chain) if status.chain else []),
         ("store", f"{size(store.used_bytes)} of {size(store.quota_bytes)}"),
         ("disk", f"{size(store.free_bytes)} free"),
         ("process", f"{status.cpu_percent:.0f} % of a core, {size(status.memory_bytes)}"),
@@ -110,6 +117,41 @@ def sandbox(holds: list[str], missing: list[str]) -> str:
     """Which limits of the media workers hold."""
     parts = [f"[green]{name}[/]" for name in holds] + [f"[red]no {name}[/]" for name in missing]
     return " ".join(parts) or "no worker has run yet"
+
+
+def _chain(chain: ChainStatusShape) -> Iterator[tuple[str, str]]:
+    own = "its own, " if chain.embedded else ""
+    lag = f", {chain.lag:,} behind" if chain.lag else ""
+    yield "chain", f"{own}{escape(chain.url)}, slot {chain.slot:,}{lag}"
+    if chain.doubt:
+        yield "", f"[yellow]{escape(chain.doubt)}[/]"
+    told = chain.last_checkpoint
+    if told:
+        late = f", {chain.checkpoints_behind:,} behind" if chain.checkpoints_behind else ""
+        yield "checkpoint", f"{short_id(told.room)} number {told.n} at slot {told.slot:,}{late}"
+    if chain.waiting:
+        yield "", f"[yellow]waits: {escape(chain.waiting)}[/]"
+    for budget in chain.budgets:
+        left = count(budget.checkpoints, "checkpoint", "checkpoints")
+        yield "budget", f"{money(budget.lamports, None)} for {short_id(budget.room)}: {left}"
+
+
+def _event(event: RoomEventShape) -> Iterator[tuple[str, str]]:
+    yield "status", f"{event.status}, as of slot {event.slot:,}"
+    yield "artist", event.artist
+    yield "signed by", event.authority
+    if event.head:
+        yield "signed", f"{event.head.manifest}, number {event.head.n}"
+    if event.checkpoint:
+        late = f", {count(event.behind, 'head', 'heads')} behind" if event.behind else ""
+        yield "on chain", f"{event.checkpoint.manifest}, number {event.checkpoint.n}{late}"
+    if event.proven:
+        alone = event.proof == "alone"
+        yield "proven", "the recording is what the chain names" if alone else "they are the same"
+    if event.doubt:
+        yield "not proven", f"[yellow]{escape(event.doubt)}[/]"
+    if event.recording:
+        yield "recording", event.recording
 
 
 def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:

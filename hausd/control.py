@@ -103,6 +103,7 @@ class Control:
             peer=self.network.address if self.network is not None else None,
             peers=len(self.network.host.peers()) if self.network is not None else 0,
             dht_peers=self.presence.peers if self.presence is not None else 0,
+            chain=self.chain.status() if self.chain is not None else None,
             cpu_percent=facts.cpu_percent,
             memory_bytes=facts.memory_bytes,
             open_files=facts.open_files,

@@ -24,6 +24,7 @@ from hausd.core.chain_shapes import NewEventShape
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
+from hausd.core.event_shapes import ChainStatusShape
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.onchain import OnChain
@@ -38,6 +39,11 @@ class NodeChain(ChainService):
 
     rooms: Rooms | None = None
     store: Store | None = None
+    told: OnChain | None = None
+
+    def status(self) -> ChainStatusShape:
+        found = super().status()
+        return self.told.beside(found) if self.told is not None else found
 
     async def new_event(
         self, room: RoomId, title: str, description: str, starts: int, ends: int
@@ -100,7 +106,8 @@ class NodeEvents:
             yield
             return
         self.chain.rooms, self.chain.store = rooms, store
-        async with OnChain(rooms, self.chain, self.known, self.checkpoint_every).open():
+        async with OnChain(rooms, self.chain, self.known, self.checkpoint_every).open() as told:
+            self.chain.told = told
             yield
 
 

@@ -8,7 +8,7 @@ of others are told what their event's account names.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -17,10 +17,12 @@ from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from hausd.budgets import Budgets
 from hausd.chain.known import KnownEvents
 from hausd.chain.metrics import CHECKPOINTS_BEHIND
 from hausd.chain.service import ChainService
 from hausd.core.errors import Problem
+from hausd.core.event_shapes import ChainStatusShape, ToldShape
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.keys import open_room_authority
@@ -37,6 +39,7 @@ log = structlog.get_logger("hausd.onchain")
 
 _LOOK_S = 1.0
 _READ_S = 5.0
+_COUNT_S = 30.0
 _AGAIN_S = 2.0
 _AGAIN_MAX_S = 60.0
 
@@ -56,8 +59,12 @@ class OnChain:
         self._chain = chain
         self._known = known
         self._every = every
+        self._budgets = Budgets(chain)
+        self._behind = 0
         self._busy: set[RoomId] = set()
         self._troubles: dict[RoomId, _Trouble] = {}
+        self._due_s: dict[RoomId, float] = {}
+        """When each event is read again."""
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OnChain]:
@@ -66,13 +73,35 @@ class OnChain:
             self._known.changed = self._read
             nursery.start_soon(self._keep_reading)
             nursery.start_soon(self._keep_telling, nursery)
+            nursery.start_soon(self._keep_counting)
             yield self
             nursery.cancel_scope.cancel()
 
-    def trouble(self, room: RoomId) -> str:
-        """Why the chain was not told what is due; empty where it was."""
-        found = self._troubles.get(room)
-        return found.because if found is not None else ""
+    def beside(self, chain: ChainStatusShape) -> ChainStatusShape:
+        """The chain with what own rooms told it, and what that leaves to tell."""
+        own = [(room, event) for room in self._rooms.origins() if (event := room.event)]
+        told = [(event.checkpoint, room.id) for room, event in own if event.checkpoint]
+        newest, of = max(told, key=lambda one: one[0].slot, default=(None, ""))
+        waiting = [each.because for each in self._troubles.values()]
+        doubts = [self._known.doubt(room.id) for room, _ in own]
+        return chain.model_copy(
+            update={
+                "doubt": chain.doubt or next(filter(None, doubts), ""),
+                "rooms": sum(not event.over for _, event in own),
+                "checkpoints_behind": self._behind,
+                "last_checkpoint": ToldShape(
+                    room=of,
+                    manifest=str(newest.manifest),
+                    session=str(newest.session),
+                    n=newest.n,
+                    slot=newest.slot,
+                )
+                if newest is not None
+                else None,
+                "waiting": waiting[0] if waiting else "",
+                "budgets": self._budgets.shapes(),
+            }
+        )
 
     # -- reading --
 
@@ -83,19 +112,32 @@ class OnChain:
     async def _keep_reading(self) -> None:
         """The events of rooms that this node takes part in are read often."""
         while True:
-            for room in self._kept():
-                self._known.want(room)
-            await trio.sleep(_READ_S)
+            now_s = trio.current_time()
+            kept = self._kept()
+            for room in kept:
+                known = self._known.known(room) if room not in self._due_s else None
+                if known is not None:  # it was looked up before there was a room to tell
+                    await self._read(known)
+                if now_s >= self._due_s.get(room, 0.0):
+                    self._known.want(room)
+                    self._due_s[room] = now_s + _READ_S
+            for gone in self._due_s.keys() - set(kept):
+                del self._due_s[gone]
+            await trio.sleep(_LOOK_S)
 
     async def _read(self, event: RoomEvent) -> None:
         await self._rooms.event_changed(event)
         room = self._rooms.get(event.room)
         written = event.checkpoint
-        if isinstance(room, FollowedRoom) and written is not None:
+        if not isinstance(room, FollowedRoom):
+            return
+        if written is not None:
             state = RoomState.CLOSED if event.over else RoomState.LIVE
             room.proven(
                 Head(room.id, written.session, written.n, written.manifest, state, event.starts_ms)
             )
+        if event.over:
+            room.event_over()
 
     # -- telling --
 
@@ -113,7 +155,15 @@ class OnChain:
                 if step is not None and self._may(room.id):
                     self._busy.add(room.id)
                     nursery.start_soon(self._take, room, event, step)
+            self._behind = late
             CHECKPOINTS_BEHIND.set(late)
+
+    async def _keep_counting(self) -> None:
+        """What is left to pay with is looked at now and then."""
+        while True:
+            with suppress(Problem):  # the endpoints' troubles are told already
+                await self._budgets.look([room for room in self._rooms.origins() if _pays(room)])
+            await trio.sleep(_COUNT_S)
 
     def _may(self, room: RoomId) -> bool:
         trouble = self._troubles.get(room)
@@ -128,7 +178,8 @@ class OnChain:
             else:
                 builder = Builder((await self._chain.client()).programs)
                 instruction = _instruction(builder, room, event, step)
-                await self._chain.act([instruction], Keypair.from_seed(room.record.seed))
+                landed = await self._chain.act([instruction], Keypair.from_seed(room.record.seed))
+                self._budgets.paid(room.id, landed.fee)
                 await self._known.look_up(room.id)
             self._troubles.pop(room.id, None)
         except Problem as fault:
@@ -146,6 +197,12 @@ class OnChain:
         trouble.because = because
         trouble.again_at_s = trio.current_time() + trouble.wait_s
         trouble.wait_s = min(_AGAIN_MAX_S, 2 * trouble.wait_s)
+
+
+def _pays(room: OriginRoom) -> bool:
+    """Whether more is to be told of its event by its own key."""
+    event = room.event
+    return event is not None and not event.over and event.authority.raw == room.record.authority
 
 
 def _instruction(builder: Builder, room: OriginRoom, event: RoomEvent, step: Step) -> Instruction:

@@ -138,33 +138,35 @@ class Presence:
     def _provided(self) -> list[CID]:
         cids = [room_cid(room.id) for room in self._rooms.origins()]
         cids += [room_cid(room.id) for room in self._rooms.followed() if _has_some(room)]
-        for room in self._rooms.origins():
-            if room.record.directory:
-                cids.append(CID.parse(room.record.directory))
+        rooms = (*self._rooms.origins(), *self._rooms.followed())
+        cids += [CID.parse(room.record.directory) for room in rooms if _is_finished(room)]
         return cids
 
     async def _keep_naming(self) -> None:
         """Finished rooms become directories, and their names point there."""
         while True:
-            for room in self._rooms.origins():
+            for room in (*self._rooms.origins(), *filter(_is_kept, self._rooms.followed())):
                 if trio.current_time() < self._failed_s.get(room.id, 0.0):
                     continue
                 try:
                     await self._finish(room)
-                    await self._point(room)
+                    if isinstance(room, OriginRoom):
+                        await self._point(room)
                 except (Problem, OSError) as fault:
                     tell = log.debug if room.id in self._failed_s else log.warning
                     tell("room-not-published", room=room.id, because=str(fault))
                     self._failed_s[room.id] = trio.current_time() + _FAILED_S
             await trio.sleep(_LOOK_S)
 
-    async def _finish(self, room: OriginRoom) -> None:
+    async def _finish(self, room: Room) -> None:
         record = room.record
         finished = room.state in (RoomState.ENDED, RoomState.CLOSED)
         if not finished or not record.manifest or record.directory_of == record.manifest:
             return
         manifest = record.manifest
         made = await finished_directory(room, self._store)
+        if isinstance(room, FollowedRoom) and not made.whole:
+            raise Problem("incomplete", "something of the recording is not here yet")
         room.finished(made.exported.root, manifest)
         log.info("room-finished", room=room.id, directory=str(made.exported.root))
 
@@ -227,7 +229,8 @@ class Presence:
             alone = {
                 room.id
                 for room in self._rooms.followed()
-                if room.state is not RoomState.CLOSED and not self._exchange.neighbours(room.id)
+                if (room.state is not RoomState.CLOSED or room.sought or room.missing_segments)
+                and not self._exchange.neighbours(room.id)
             }
             for gone in self._seeks.keys() - alone:
                 del self._seeks[gone]
@@ -250,6 +253,19 @@ class Presence:
 
 def _has_some(room: FollowedRoom) -> bool:
     return bool(room.tracks or room.archive_of.segments)
+
+
+def _is_kept(room: FollowedRoom) -> bool:
+    """Whether all of a recording is here to stay, and what its origin signed: the directory that
+    its origin made is made here too, for when its origin is gone."""
+    record = room.record
+    return record.followed and not record.last_ms and bool(record.head) and not room.sought
+
+
+def _is_finished(room: Room) -> bool:
+    record = room.record
+    origin = isinstance(room, OriginRoom)
+    return bool(record.directory) and (origin or record.directory_of == record.manifest)
 
 
 def _name(room: RoomId) -> PeerId | None:

@@ -41,6 +41,8 @@ class KnownEvents:
         self._missing: OrderedDict[RoomId, float] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[RoomId](MAX_WANTED)
         self._waiting: set[RoomId] = set()
+        self._faults: OrderedDict[RoomId, str] = OrderedDict()
+        """Why an event could not be read when it was last tried."""
         self.changed: Changed | None = None
         """Called with each event that was read and differs from before."""
 
@@ -65,9 +67,19 @@ class KnownEvents:
             return
         self._waiting.add(room)
 
+    def doubt(self, room: RoomId) -> str:
+        """Why what is known of an event may be wrong by now, in words; empty where it is not."""
+        return self._faults.get(room, "") or self._chain.doubt()
+
     async def look_up(self, room: RoomId) -> RoomEvent:
         """An event as it is now. Raises Problem."""
-        event = await self._chain.room_event(room)
+        try:
+            event = await self._chain.room_event(room)
+        except Problem as problem:
+            self._faults[room] = problem.message
+            _bound(self._faults)
+            raise
+        self._faults.pop(room, None)
         await self._keep(event)
         return event
 

@@ -24,6 +24,9 @@ UNITS = Counter("hausd_chain_compute_units", "Compute units of transactions that
 CHECKPOINTS_BEHIND = Gauge(
     "hausd_chain_checkpoints_behind", "Heads of own events' rooms that are not on chain yet"
 )
+BUDGET = Gauge(
+    "hausd_chain_checkpoints_left", "Checkpoints that the least of own events' budgets still pays"
+)
 RESUMED = Counter("hausd_chain_subscriptions_resumed", "Subscriptions that had to begin anew")
 INDEX_SLOT = Gauge("hausd_chain_index_slot", "Slot up to which the index is complete")
 INDEX_WITHDRAWN = Counter(

@@ -25,6 +25,8 @@ ROUNDS = 4
 """How often all endpoints are tried before a call fails."""
 LOOK_S = 10.0
 """How often endpoints that are not asked anyway are asked for their slot."""
+STALE_S = 15.0
+"""A chain that for so long tells nothing newer stands still, or who tells of it does."""
 _CONNECT_S = 5.0
 _LONGEST_PAUSE_S = 8.0
 _LATENCY_WEIGHT = 0.2
@@ -58,6 +60,7 @@ class Pool:
         self._standings = [Standing() for _ in endpoints]
         self._troubles = [""] * len(endpoints)
         self._greeted = [False] * len(endpoints)
+        self._grew_at_s = 0.0
         self.genesis = genesis
         """The chain's genesis hash; until one is known, that of the first to answer."""
 
@@ -71,6 +74,15 @@ class Pool:
     def slot(self) -> int:
         """The newest slot that is known of, 0 before the first answer."""
         return max(each.slot for each in self._standings)
+
+    def doubt(self) -> str:
+        """Why the chain can't be gone by now, in words; empty where it can."""
+        if all(self._troubles):
+            return self._why()
+        stands_s = trio.current_time() - self._grew_at_s
+        if self.slot and stands_s > STALE_S:
+            return f"nothing newer than slot {self.slot:,} is told for {stands_s:.0f} s"
+        return ""
 
     async def call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
         """Asks endpoint after endpoint, a few rounds. Raises Unavailable and RpcError."""
@@ -183,6 +195,8 @@ class Pool:
             raise TryAnother("it tells a slot that can't be", "lying")
         if slot < least_slot:
             raise TryAnother("it is behind what was seen already", "behind")
+        if slot > self.slot:
+            self._grew_at_s = now_s
         # an answer at a stricter commitment tells an older slot: that is no step back
         slot = max(slot, self._standings[index].slot)
         self._change(index, slot=slot, slot_at_s=now_s)

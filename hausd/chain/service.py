@@ -24,12 +24,13 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
 from hausd.chain.calls import RpcError
-from hausd.chain.client import Account, ChainClient
+from hausd.chain.client import ChainClient
 from hausd.chain.indexer import Indexer, Indexing, keep_index, read_entries
 from hausd.chain.pool import Pool, open_pool
 from hausd.chain.sending import BadTransaction, Landed, Sender
 from hausd.chain.shapes import event_shape, room_event, ticket_shape, tip_shape, tipper_shape
 from hausd.chain.subscriptions import websocket_url
+from hausd.chain.whole import WholeEvent, read_whole
 from hausd.core.chain_shapes import (
     AirdropShape,
     ChainShape,
@@ -43,19 +44,17 @@ from hausd.core.chain_shapes import (
 )
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
+from hausd.core.event_shapes import ChainStatusShape
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.programs.accounts import (
     NOBODY,
     AccountError,
-    CheckpointAccount,
     EventAccount,
     PlatformConfig,
     Programs,
-    SaleAccount,
     TicketAccount,
     TipRecordAccount,
-    VaultAccount,
 )
 from hausd.core.programs.addresses import EventPlaces, ticket_place, tip_place
 from hausd.core.programs.messages import (
@@ -139,6 +138,28 @@ class ChainService:
             fee_bps=self._platform.fee_bps,
             endpoints=self.endpoints(),
         )
+
+    def status(self) -> ChainStatusShape:
+        """The chain as it is known by now: nobody is asked."""
+        endpoints = self.endpoints()
+        best = min(endpoints, key=lambda each: (bool(each.trouble), each.behind))
+        return ChainStatusShape(
+            url=self._terms.urls[0] if self._terms.embedded else best.name,
+            embedded=self._terms.embedded,
+            genesis=self._pool.genesis,
+            slot=self._pool.slot,
+            lag=best.behind,
+            doubt=self.doubt(),
+            endpoints=endpoints,
+        )
+
+    def doubt(self) -> str:
+        """Why the chain can't be gone by now, in words; empty where it can."""
+        return self._pool.doubt()
+
+    async def balance(self, at: Pubkey) -> int:
+        """Lamports of an account."""
+        return await _call((await self.client()).balance(at))
 
     def endpoints(self) -> list[EndpointShape]:
         """How each RPC endpoint does."""
@@ -257,38 +278,20 @@ class ChainService:
 
     async def event(self, room: RoomId) -> EventShape:
         """An event with its sale, vault and checkpoint. Problem ``no-such-event``."""
-        slot, event, sale, vault, checkpoint = await self._whole(room)
-        return event_shape(event, sale, vault, checkpoint, slot)
+        found = await self._whole(room)
+        return event_shape(found.event, found.sale, found.vault, found.checkpoint, found.slot)
 
     async def room_event(self, room: RoomId) -> RoomEvent:
         """An event as its room knows it. Problem ``no-such-event``."""
-        slot, event, sale, _, checkpoint = await self._whole(room)
-        return room_event(event, sale, checkpoint, bytes(address(self._pool.genesis)), slot)
+        found = await self._whole(room)
+        genesis = bytes(address(self._pool.genesis))
+        return room_event(found.event, found.sale, found.checkpoint, genesis, found.slot)
 
-    async def _whole(
-        self, room: RoomId
-    ) -> tuple[
-        int,
-        EventAccount,
-        SaleAccount | None,
-        VaultAccount | None,
-        CheckpointAccount | None,
-    ]:
-        client = await self.client()
-        at = address(room)
-        places = EventPlaces.of(client.programs, at)
-        wanted = [at, places.sale.address, places.vault.address, places.checkpoint.address]
-        seen = await _call(client.accounts(wanted))
-        event, sale, vault, checkpoint = seen.accounts
-        if event is None:
+    async def _whole(self, room: RoomId) -> WholeEvent:
+        found = await _told(read_whole(await self.client(), address(room)))
+        if found is None:
             raise Problem("no-such-event", f"the chain has no event {room}", status=404)
-        return (
-            seen.slot,
-            _checked(client, EventAccount, event),
-            _checked(client, SaleAccount, sale) if sale else None,
-            _checked(client, VaultAccount, vault) if vault else None,
-            _checked(client, CheckpointAccount, checkpoint) if checkpoint else None,
-        )
+        return found
 
     # -- tickets and tips --
 
@@ -370,13 +373,6 @@ async def _told(asking: Awaitable[T]) -> T:
     """An account that is not what it should be is told in words."""
     try:
         return await _call(asking)
-    except AccountError as fault:
-        raise Problem("bad-account", str(fault), "is hausd up to date?", 502) from None
-
-
-def _checked(client: ChainClient, kind: type[T], account: Account) -> T:
-    try:
-        return client.checked(kind, account)
     except AccountError as fault:
         raise Problem("bad-account", str(fault), "is hausd up to date?", 502) from None
 

@@ -9,18 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from hausd.core.event_shapes import EndpointShape as EndpointShape
 from hausd.core.events import EventState
 from hausd.core.shapes import RoomShape, Shape
-
-
-class EndpointShape(Shape):
-    """An RPC endpoint. ``trouble`` is empty where it answers."""
-
-    name: str
-    slot: int
-    behind: int
-    latency_ms: float
-    trouble: str = ""
 
 
 class ChainShape(Shape):

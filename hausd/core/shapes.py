@@ -9,16 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from hausd.core.event_shapes import ChainStatusShape, RoomEventShape
 from hausd.core.live import RoomState
 from hausd.core.media import Kind
-
-
-class Shape(BaseModel):
-    """Common ground: unknown fields are a mistake, values never change."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from hausd.core.shape import Shape as Shape
 
 
 class ErrorBody(Shape):
@@ -88,7 +82,8 @@ class WorkerShape(Shape):
 
 class RecordingShape(Shape):
     """What of a room is on disk. ``stopped_because`` is empty while it records; ``missing`` are
-    segments of a followed room that are yet to be fetched."""
+    segments of a followed room that are yet to be fetched, ``sought`` is the manifest of a
+    recording of which nothing could be read yet: nobody was found who has it."""
 
     segments: int
     duration_s: float
@@ -96,6 +91,7 @@ class RecordingShape(Shape):
     manifest: str | None = None
     stopped_because: str = ""
     missing: int = 0
+    sought: str | None = None
 
 
 class RoomNetworkShape(Shape):
@@ -110,39 +106,6 @@ class RoomNetworkShape(Shape):
     parent: str = ""
     copies: int = 0
     neighbours: int = 0
-
-
-class RoomCheckpointShape(Shape):
-    """The newest manifest on chain: head ``n`` of ``session``, written at ``slot``."""
-
-    manifest: str
-    session: str
-    n: int
-    slot: int
-
-
-class RoomEventShape(Shape):
-    """A room's event, as the chain had it at ``slot``.
-
-    ``artist`` is a wallet's address, ``authority`` the key that signs the stream. ``signs``:
-    whether that is this node's, None for a follower. ``behind`` counts an origin's heads that are
-    not on chain yet. ``proof`` tells a follower whether the manifest on chain is the one that was
-    signed: ``matches``, ``differs``, or ``unseen`` where that head was not heard of here.
-    """
-
-    status: Literal["draft", "open", "live", "ended", "finalized", "cancelled"]
-    artist: str
-    authority: str
-    slot: int
-    starts: datetime
-    ends: datetime
-    gated: bool = False
-    premium: bool = False
-    signs: bool | None = None
-    checkpoint: RoomCheckpointShape | None = None
-    behind: int | None = None
-    proof: Literal["matches", "differs", "unseen"] | None = None
-    recording: str | None = None
 
 
 class PublishedShape(Shape):
@@ -218,6 +181,7 @@ class StatusShape(Shape):
     peers: int = 0
     dht_peers: int = 0
     """Peers in the DHT's routing tables."""
+    chain: ChainStatusShape | None = None
     cpu_percent: float
     memory_bytes: int
     open_files: int

@@ -49,6 +49,10 @@ class RoomView(Protocol):
     @property
     def state(self) -> RoomState: ...
 
+    @property
+    def recording(self) -> CID | None:
+        """The finished recording's directory, as the room's event names it."""
+
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""
 

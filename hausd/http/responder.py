@@ -100,7 +100,8 @@ class RoomResponder:
     ) -> Answer:
         match names:
             case ["index.m3u8"]:
-                return self._when_begun(room, self._archive.multivariant(room, sharing))
+                answer = self._archive.multivariant(room, sharing)
+                return self._when_begun(request, room, answer, sharing)
             case ["poster.jpg"]:
                 return self._archive.poster(room, sharing)
             case ["storyboard.vtt"]:
@@ -110,7 +111,8 @@ class RoomResponder:
             case [rendition, "index.m3u8"]:
                 playlist = room.archive(rendition)
                 if playlist is None:
-                    return self._when_begun(room, _no_rendition(room, sharing))
+                    answer = _no_rendition(room, sharing)
+                    return self._when_begun(request, room, answer, sharing)
                 room.archive_opened()
                 return self._archive.playlist(room, playlist, request.query, sharing)
             case [rendition, name]:
@@ -118,7 +120,7 @@ class RoomResponder:
         return _no_path(room, "archive", sharing)
 
     @staticmethod
-    def _when_begun(room: RoomView, answer: Response) -> Answer:
+    def _when_begun(request: Request, room: RoomView, answer: Response, sharing: Sharing) -> Answer:
         """The first who asks for a recording that is elsewhere waits for its beginning."""
         if not room.archive_opened() or answer.status == 200:
             return answer
@@ -127,7 +129,7 @@ class RoomResponder:
             while room.archive_opened():
                 await trio.sleep(LOOK_AGAIN_S)
 
-        return Wait(begun, JOIN_WAIT_S, answer)
+        return Wait(begun, JOIN_WAIT_S, _sought(request, room, sharing))
 
     @staticmethod
     def _method(request: Request, sharing: Sharing) -> Response | None:
@@ -143,6 +145,21 @@ class RoomResponder:
             "Use GET or HEAD.",
             (*sharing.errors(), (b"allow", b"GET, HEAD, OPTIONS")),
         )
+
+
+def _sought(request: Request, room: RoomView, sharing: Sharing) -> Response:
+    """The recording is known of and can't be read. Its directory may be had where it can't."""
+    directory = room.recording
+    if directory is not None and may_fetch(request):
+        place = f"/ipfs/{directory}/index.m3u8".encode()
+        return Response(307, ((b"location", place), (b"cache-control", b"no-store")))
+    return refusal(
+        503,
+        "recording-sought",
+        "The recording is looked for: nobody was found yet who has its beginning.",
+        f"Looking goes on; hausctl rooms show {room.id} says how far it is.",
+        (*sharing.errors(), (b"retry-after", b"5")),
+    )
 
 
 def _no_rendition(room: RoomView, sharing: Sharing) -> Response:

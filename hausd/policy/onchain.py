@@ -16,7 +16,7 @@ from hausd.core.live import RoomState
 
 _RUNS = (RoomState.LIVE, RoomState.WAITING)
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
-_WRITES = (EventState.LIVE, EventState.ENDED)
+_WRITES = (EventState.LIVE, EventState.ENDED, EventState.FINALIZED)
 
 
 class Step(StrEnum):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Literal
 
 import structlog
 import trio
 
+from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
@@ -33,6 +33,7 @@ from hausd.rooms.mending import Mending
 from hausd.rooms.metrics import FOLLOWING_FAILED, SEGMENTS_RECORDED
 from hausd.rooms.picturing import Picturing
 from hausd.rooms.ports import Network
+from hausd.rooms.proving import Proving
 from hausd.rooms.pulling import Puller
 from hausd.rooms.records import RoomRecord, authority_of
 from hausd.rooms.room import RoomParts
@@ -74,15 +75,13 @@ class FollowedRoom(Attended):
         self._nursery: trio.Nursery | None = None
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
-        self._proven: Head | None = None
-        self.proof: Literal["matches", "differs", "unseen"] = "unseen"
-        """Whether the manifest on chain is the one that was signed."""
         self._scopes: dict[int, trio.CancelScope] = {}
         self._assemble()
 
     def _assemble(self) -> None:
         """What following is made of, as new."""
         network, store = self._network, self._parts.store
+        self.proving = Proving(self.notice)
         self._chain = TickChain()
         self._door = Door(self.id, self._authority, self._chain, self.leaves, self._contradiction)
         self._puller = Puller(self.id, network, self.leaves, store)
@@ -224,6 +223,8 @@ class FollowedRoom(Attended):
     def _grow_silent(self, silent_s: float) -> None:
         if self.state is RoomState.LIVE and silent_s >= _WAITING_AFTER_S:
             self._set_state(RoomState.WAITING)
+        if self.state is RoomState.WAITING and self._is_over:
+            self._come_to(RoomState.CLOSED)
         if self.state is RoomState.WAITING and silent_s >= _ENDED_AFTER_S:
             self._come_to(RoomState.ENDED)
             self._picturing.over()
@@ -284,37 +285,37 @@ class FollowedRoom(Attended):
                 self.insert_late()
             self._save()
 
+    @property
+    def newest(self) -> Head | None:
+        """The newest head that was signed, as far as is known here."""
+        signed = self._follower.head
+        return signed.statement if signed is not None else None
+
     def proven(self, head: Head) -> None:
         """The event's account names this manifest: as good as a head that is signed, so that a
         recording is found where nobody of the room is left. ``n`` and ``session`` are as there."""
-        signed = self._follower.head
-        known = [self._proven, signed.statement if signed is not None else None]
-        self._compare(head)
-        if not all(advances(old, head) for old in known):
-            return
-        self._proven = head
-        self._archivist.head(Signed(head, b"", b""), None)
-        if self._chain.session is None and head.state in _OVER and self.state is not head.state:
-            self._set_state(head.state)
+        self.proving.compare(head, self._door.head_at(head.session, head.n), self.newest)
+        # while the stream is heard what is signed comes by itself, whatever an endpoint says
+        if self.state is not RoomState.LIVE and self.proving.takes(head, self.newest):
+            self._archivist.head(Signed(head, b"", b""), None)
+        if self._chain.session is None and head.state in _OVER:
+            self._come_to(head.state)
 
-    def _compare(self, head: Head) -> None:
-        """Whether the manifest on chain is the one that was signed, as far as is known here."""
-        said = self._door.head_at(head.session, head.n)
-        if said is None:
-            self.proof = "unseen"
-            return
-        was, self.proof = self.proof, "matches" if said.manifest == head.manifest else "differs"
-        if self.proof == "differs" and was != "differs":
-            self.notice(
-                "checkpoint-differs",
-                "The manifest that the event has on chain is not the one that was signed here: "
-                f"{head.manifest} there, {said.manifest} here.",
-            )
+    @property
+    def _is_over(self) -> bool:
+        event = self.event
+        return event is not None and event.over
+
+    def event_over(self) -> None:
+        """The room's event is over: an origin that is not heard will not be."""
+        if self._chain.session is None or self.state is RoomState.ENDED:
+            self._come_to(RoomState.CLOSED)
 
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement
         self.record.head = signed.encoded
-        if advances(self._proven, head):
+        known = self.proving.head
+        if self.state is RoomState.LIVE or self._archivist.unread or advances(known, head):
             self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
@@ -335,6 +336,11 @@ class FollowedRoom(Attended):
             if self._is_listed(record):
                 self.archive_of.add(record.rendition, record.segment)
             self._archivist.stored(record)
+
+    @property
+    def sought(self) -> CID | None:
+        head = self.proving.head or self.newest
+        return head.manifest if head is not None and self._archivist.unread else None
 
     @property
     def missing_segments(self) -> int:
@@ -360,7 +366,8 @@ class FollowedRoom(Attended):
     def _archive_complete(self, signed: Signed[Head]) -> None:
         """All that the manifest names is listed here, under the same CIDs: it is ours too."""
         self.record.manifest = str(signed.statement.manifest)
-        if signed.statement.state in _OVER and self.state in _OVER:
+        over = signed.statement.state in _OVER or self._is_over
+        if over and self.state in _OVER:
             self.archive_of.ended = True
         self._save()
         self._touch()

@@ -199,6 +199,8 @@ class Rooms:
 
     async def event_changed(self, event: RoomEvent) -> None:
         """An event was read anew: its room follows whom it names now as its stream's signer."""
+        if not isinstance(self._rooms.get(event.room), FollowedRoom):
+            return  # or it is being joined just now, by whoever has it read
         async with self._following:
             room = self._rooms.get(event.room)
             if not isinstance(room, FollowedRoom) or not names_other(room.record, event):

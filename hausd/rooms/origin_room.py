@@ -12,7 +12,6 @@ from typing import Literal
 import structlog
 import trio
 
-from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed
 from hausd.core.following import Ask, Told
 from hausd.core.ids import SessionId
@@ -326,11 +325,6 @@ class OriginRoom(Room):
         self._save()
 
     # -- its name --
-
-    def finished(self, directory: CID, manifest: str) -> None:
-        """The room as of this manifest was made into a directory."""
-        self.record.directory, self.record.directory_of = str(directory), manifest
-        self._save()
 
     def name_known(self, record: IpnsRecord) -> None:
         """Others have this record of the room's name."""

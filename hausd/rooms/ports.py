@@ -159,6 +159,9 @@ class Chain(Protocol):
     def want(self, room: RoomId) -> None:
         """Has an event read soon, if there is time; never waits."""
 
+    def doubt(self, room: RoomId) -> str:
+        """Why what is known of an event may be wrong by now, in words; empty where it is not."""
+
     async def look_up(self, room: RoomId) -> RoomEvent:
         """An event as it is now. Raises Problem: there is none, or the chain does not answer."""
 

@@ -169,6 +169,11 @@ class Room(ABC):
     def _recording_resumed(self) -> None:
         self.notice("recording-resumed", "The recording goes on.")
 
+    def finished(self, directory: CID, manifest: str) -> None:
+        """The room as of this manifest was made into a directory."""
+        self.record.directory, self.record.directory_of = str(directory), manifest
+        self._save()
+
     # -- state --
 
     def notice(self, code: str, text: str) -> None:
@@ -247,6 +252,17 @@ class Room(ABC):
         """Its event, as the chain had it lately; None for an open room, and where none was read."""
         chain = self._parts.chain
         return chain.known(self.id) if chain is not None else None
+
+    @property
+    def doubt(self) -> str:
+        """Why ``event`` may be wrong by now, in words; empty where it is not."""
+        chain = self._parts.chain
+        return chain.doubt(self.id) if chain is not None else ""
+
+    @property
+    def sought(self) -> CID | None:
+        """The manifest of a recording of which nothing could be read yet."""
+        return None
 
     @property
     def place(self) -> Place | None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from solders.pubkey import Pubkey
 
+from hausd.core.event_shapes import RoomCheckpointShape, RoomEventShape, RoomHeadShape
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
@@ -15,20 +16,23 @@ from hausd.core.shapes import (
     PublisherShape,
     RecordingShape,
     RenditionShape,
-    RoomCheckpointShape,
-    RoomEventShape,
     RoomNetworkShape,
     RoomShape,
     WatchShape,
     WorkerShape,
 )
-from hausd.policy.onchain import behind
+from hausd.policy.onchain import Place, behind
 from hausd.policy.roles import Why
 from hausd.policy.watching import WatchKey
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
 from hausd.rooms.standing import standing_of
+
+_DOUBTS = {
+    "differs": "the manifest on chain is not the one that was signed",
+    "unseen": "what was signed in the place of the manifest on chain was not heard here",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
             manifest=record.manifest or None,
             stopped_because=room.recorder.stopped_because,
             missing=room.missing_segments,
+            sought=str(room.sought) if room.sought is not None else None,
         ),
         network=_network(room) if private else None,
         event=_event(room, room.event) if room.event is not None else None,
@@ -113,7 +118,13 @@ def _event(room: Room, event: RoomEvent) -> RoomEventShape:
     written = event.checkpoint
     origin = room if isinstance(room, OriginRoom) else None
     followed = room if isinstance(room, FollowedRoom) else None
-    standing = standing_of(origin, event) if origin is not None else None
+    signs = standing_of(origin, event).signs if origin is not None else None
+    signed = (
+        followed.newest if followed is not None else origin.head if origin is not None else None
+    )
+    newest = Place(signed.session, signed.n) if signed is not None else None
+    proof = followed.proving.outcome if followed is not None and written is not None else None
+    doubt = room.doubt or _DOUBTS.get(proof or "", "")
     return RoomEventShape(
         status=event.state.value,
         artist=event.artist,
@@ -123,7 +134,10 @@ def _event(room: Room, event: RoomEvent) -> RoomEventShape:
         ends=_time(event.ends_ms),
         gated=event.gated,
         premium=event.premium,
-        signs=standing.signs if standing is not None else None,
+        signs=signs,
+        head=RoomHeadShape(manifest=str(signed.manifest), session=str(signed.session), n=signed.n)
+        if signed is not None
+        else None,
         checkpoint=RoomCheckpointShape(
             manifest=str(written.manifest),
             session=str(written.session),
@@ -132,8 +146,11 @@ def _event(room: Room, event: RoomEvent) -> RoomEventShape:
         )
         if written is not None
         else None,
-        behind=behind(standing.newest, standing.written) if standing is not None else None,
-        proof=followed.proof if followed is not None and written is not None else None,
+        behind=behind(newest, Place(written.session, written.n) if written is not None else None),
+        proof=proof,
+        matched=followed.proving.matched if followed is not None else None,
+        proven=proof in ("matches", "alone") and not doubt if followed is not None else None,
+        doubt=doubt,
         recording=str(event.recording) if event.recording is not None else None,
     )
 

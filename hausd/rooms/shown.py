@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hausd.core.cid import CID
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import RoomShape
@@ -38,6 +39,11 @@ class ShownRoom:
     @property
     def state(self) -> RoomState:
         return self._room.state
+
+    @property
+    def recording(self) -> CID | None:
+        event = self._room.event
+        return event.recording if event is not None else None
 
     def shape(self) -> RoomShape:
         return room_shape(self._room, self._urls, private=False)

@@ -40,6 +40,9 @@ class EventChain:
         if room in self.events:
             self._known[room] = self.events[room]
 
+    def doubt(self, room: RoomId) -> str:
+        return "" if self.reachable else "the chain does not answer"
+
     async def look_up(self, room: RoomId) -> RoomEvent:
         if not self.reachable:
             raise Problem("chain-unreachable", "the chain does not answer", status=503)

@@ -6,7 +6,7 @@ The pictures are those of ``hausd.media.pattern``; ``support.avcheck`` reads the
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -60,10 +60,12 @@ class Taken:
         return self.inits[chosen[0].init] + b"".join(self.media[one.msn] for one in chosen)
 
 
-def take(node: Node, room: str, kind: str) -> dict[str, Taken]:
+def take(
+    node: Node, room: str, kind: str, headers: Mapping[str, str] | None = None
+) -> dict[str, Taken]:
     """Downloads all that ``live`` or ``archive`` has of a room, rendition by rendition."""
     base = f"{node.http}/{kind}/{room}/index.m3u8"
-    with httpx.Client(timeout=30) as http:
+    with httpx.Client(timeout=30, headers=headers) as http:
         found, _ = read_multivariant(_get(http, base).text)
         uris = [stream.uri for stream in found.streams]
         uris += [media["URI"] for media in found.media if "URI" in media]

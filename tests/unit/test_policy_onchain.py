@@ -49,6 +49,17 @@ LIVE = Standing(RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FI
             replace(
                 LIVE, event=EventState.FINALIZED, room=RoomState.CLOSED, recording=DONE, told=DONE
             ),
+            Step.CHECKPOINT,
+        ),
+        (
+            replace(
+                LIVE,
+                event=EventState.FINALIZED,
+                room=RoomState.CLOSED,
+                written=Place(FIRST, 9),
+                recording=DONE,
+                told=DONE,
+            ),
             None,
         ),
     ],

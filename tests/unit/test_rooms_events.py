@@ -53,11 +53,11 @@ async def test_an_events_room_is_followed_by_the_key_that_its_chain_names(
         shown = follower.rooms.shape(room).event
         assert shown is not None
         assert (shown.status, shown.artist, shown.signs) == ("open", "the artist", None)
-        assert follower.followed(room).proof == "matches"
+        assert follower.followed(room).proving.outcome == "matches"
         assert not follower.room(room).notices
         other = replace(signed.statement, manifest=chain.nonsense)
         follower.followed(room).proven(other)
-        assert follower.followed(room).proof == "differs"
+        assert follower.followed(room).proving.outcome == "differs"
         assert [notice.code for notice in follower.room(room).notices] == ["checkpoint-differs"]
         own = origin.rooms.shape(room).event
         assert own is not None
