@@ -252,6 +252,19 @@ def _sheet(event: EventShape) -> Any:
 
 
 @app.command()
+def live(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Says that an event is on. Its node does so by itself when the stream begins."""
+    _simple(ctx, event, keypair, signer, yes, dry_run, "go_live", "Going live")
+
+
+@app.command()
 def end(
     ctx: typer.Context,
     event: RoomName,
@@ -260,7 +273,7 @@ def end(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Ends an event: sale and tips close."""
+    """Ends an event that was live: sale and tips close."""
     _simple(ctx, event, keypair, signer, yes, dry_run, "end_event", "Ending the event")
 
 
@@ -316,7 +329,7 @@ def finalize(
     now = cast("EventShape", shaped(here.client.get("events", id_)))
     who, at = cashier.wallet.address, address(id_)
     winner = address(now.rta_recipient or now.highest_tipper or now.artist)
-    deliver = cashier.builder.deliver_rta(who, at, winner)
+    deliver = cashier.builder.deliver_rta(who, at, winner, address(now.artist))
     rents = [Rent("The winner's token account", _WINNERS_BYTES)]
     if now.status == "finalized":
         if not now.rta_owner:

@@ -99,6 +99,9 @@ def test_an_event_from_its_creation_to_its_payout(tmp_path: Path) -> None:
         fault = here.ctl("tips", "send", event, "900", "--keypair", viewer_file, code=1)
         assert fault["error"]["hint"] == "nothing was sent or paid"
 
+        fault = here.ctl("events", "end", event, "--keypair", artist_file, code=1)
+        assert fault["error"]["code"] == "NeverLive"
+        here.ctl("events", "live", event, "--keypair", artist_file)
         here.ctl("events", "end", event, "--keypair", artist_file)
         done = here.ctl("events", "finalize", event, "--keypair", artist_file)
         assert (done["status"], done["rta_owner"]) == ("finalized", viewer)

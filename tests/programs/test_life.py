@@ -23,7 +23,12 @@ def rta_of(chain: ProgramChain, show: Show, holder: object) -> int:
 
 def delivered(chain: ProgramChain, show: Show, to: object) -> None:
     helper = chain.person()
-    deliver = chain.build.deliver_rta(helper.pubkey(), show.address, to)  # type: ignore[arg-type]
+    deliver = chain.build.deliver_rta(
+        helper.pubkey(),
+        show.address,
+        to,  # type: ignore[arg-type]
+        show.artist.pubkey(),
+    )
     chain.send(deliver, by=helper)
 
 
@@ -186,6 +191,7 @@ def test_artist_who_vanished_keeps_nobodys_money(step: str) -> None:
     show = Show.opened(chain)
     fan, anyone = chain.person(), chain.person()
     show.tip(fan, SOL)
+    chain.send(chain.build.go_live(show.stream.pubkey(), show.address), by=show.stream)
     end = chain.build.end_event(anyone.pubkey(), show.address)
     finalize = chain.build.finalize(anyone.pubkey(), show.address)
     if step == "end":

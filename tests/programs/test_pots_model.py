@@ -47,12 +47,11 @@ class Life(RuleBasedStateMachine):
         self.show = Show.opened(self.chain, *_TIERS, tip_extension=extension)
         self.people = [self.chain.person() for _ in range(_PEOPLE)]
         close = self.show.vault.tips_close_at
-        self.abandoned_at = close + extension + GRACE_S
         tiers = [
             ModelTier(a.price, a.supply, a.per_wallet, a.transferable, a.refundable_until)
             for a in _TIERS
         ]
-        self.model = Model(tiers, self.chain.now, close, close + extension, extension)
+        self.model = Model(tiers, self.chain.now, close, extension)
         self.fees = 0
         self.had = self._all_money()
 
@@ -121,11 +120,25 @@ class Life(RuleBasedStateMachine):
         made = self.chain.build.refund_tips(key, self.show.address, key)
         self._tried(self.model.refund_tips(who), made, tipper)
 
+    @rule(stream=st.booleans())
+    def go_live(self, stream: bool) -> None:
+        by = self.show.stream if stream else self.show.artist
+        made = self.chain.build.go_live(by.pubkey(), self.show.address)
+        self._tried(self.model.go_live(), made, by)
+
+    @rule(seconds=st.sampled_from([-1, 1, 299, 300, 7_200, 31 * 24 * 3_600]))
+    def move_the_end(self, seconds: int) -> None:
+        artist, ends = self.show.artist, self.chain.now + seconds
+        made = self.chain.build.set_schedule(
+            artist.pubkey(), self.show.address, min(NOW, ends) - 1, ends
+        )
+        self._tried(self.model.move(ends), made, artist)
+
     @rule(own=st.booleans())
     def end(self, own: bool) -> None:
         by = self.show.artist if own else self.people[0]
         made = self.chain.build.end_event(by.pubkey(), self.show.address)
-        self._tried(self.model.end(own=own, abandoned_at=self.abandoned_at), made, by)
+        self._tried(self.model.end(own=own), made, by)
 
     @rule(own=st.booleans())
     def finalize(self, own: bool) -> None:
@@ -188,10 +201,10 @@ class Life(RuleBasedStateMachine):
         """Without the artist: nothing waits for somebody who is gone."""
         anyone = self.people[0]
         key, event = anyone.pubkey(), self.show.address
-        self.chain.at(max(self.chain.now, self.abandoned_at) + GRACE_S)
+        self.chain.at(max(self.chain.now, self.model.latest + GRACE_S) + GRACE_S)
         self.model.now = self.chain.now
         if self.model.phase is Phase.OPEN:
-            may = self.model.end(own=False, abandoned_at=self.abandoned_at)
+            may = self.model.end(own=False)
             self._tried(may, self.chain.build.end_event(key, event), anyone)
         self.chain.at(self.chain.now + GRACE_S + 1)
         self.model.now = self.chain.now
@@ -263,7 +276,7 @@ class Life(RuleBasedStateMachine):
 
     def _all_money(self) -> int:
         places = self.show.places
-        each = [self.show.artist, self.chain.treasury, *self.people]
+        each = [self.show.artist, self.show.stream, self.chain.treasury, *self.people]
         where = [keypair.pubkey() for keypair in each]
         where += [places.sale.address, places.vault.address, self.show.address]
         where += [self._ticket(person) for person in self.people]

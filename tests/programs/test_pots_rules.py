@@ -92,6 +92,8 @@ def test_who_takes_the_lead_late_gives_the_others_time() -> None:
     pots.at(close + 280)
     pots.tip(a, 50_000)
     assert pots.vault.tips_close_at == close + 300, "never past the latest"
+    pots.at(close + 299)
+    assert _why(pots, pots.vault_told, "close_vault") == 6003
     pots.at(close + 300)
     assert _why(pots, pots.tip, b, 90_000) == 6001
     pots.vault_told("close_vault")
@@ -107,6 +109,28 @@ def test_a_close_that_was_put_off_is_not_brought_forward() -> None:
     assert _why(pots, pots.vault_told, "set_close", sooner) == 6002
     backwards = struct.pack("<qq", NOW + 9_000, NOW + 8_000)
     assert _why(pots, pots.vault_told, "set_close", backwards) == 6002
+
+
+def test_a_close_is_told_as_long_before_as_an_answer_takes() -> None:
+    """Though nobody has put it off; and what has closed stays closed."""
+    pots = Pots.opened(extension=300)
+    assert _why(pots, pots.vault_told, "close_vault") == 6003
+    nearer = struct.pack("<qq", NOW + 299, NOW + 9_000)
+    assert _why(pots, pots.vault_told, "set_close", nearer) == 6002
+    pots.vault_told("set_close", struct.pack("<qq", NOW + 300, NOW + 9_000))
+    pots.at(NOW + 10)
+    nearer = struct.pack("<qq", NOW + 299, NOW + 9_000)
+    assert _why(pots, pots.vault_told, "set_close", nearer) == 6002
+    pots.at(NOW + 300)
+    again = struct.pack("<qq", NOW + 8_000, NOW + 9_000)
+    assert _why(pots, pots.vault_told, "set_close", again) == 6002
+    pots.vault_told("close_vault")
+
+
+def test_a_draft_has_no_tips_and_closes_when_it_will() -> None:
+    pots = Pots.of(extension=300)
+    pots.vault_told("set_close", struct.pack("<qq", NOW + 1, NOW + 9_000))
+    assert pots.vault.tips_close_at == NOW + 1
 
 
 @pytest.mark.parametrize("name", ["close_vault", "cancel_vault"])

@@ -8,6 +8,7 @@ from enum import Enum
 
 MIN_TIP = 1_000
 GRACE_S = 24 * 3_600
+EXTENSIONS = 8
 
 
 class Phase(Enum):
@@ -33,10 +34,10 @@ class Model:
 
     tiers: list[ModelTier]
     now: int
-    close_at: int
-    latest: int
+    ends: int
     extension: int
     extended: bool = False
+    live: bool = False
     phase: Phase = Phase.OPEN
     ended_at: int = 0
     proceeds: int = 0
@@ -48,6 +49,19 @@ class Model:
     comp: Counter[tuple[int, int]] = field(default_factory=Counter)
     records: dict[int, int] = field(default_factory=dict)
     """What everybody tipped, by tipper, where there is a record."""
+
+    def __post_init__(self) -> None:
+        self.close_at = self.ends
+        self.latest_end = self.ends + 30 * GRACE_S
+
+    @property
+    def latest(self) -> int:
+        """When tips close at the very latest."""
+        return self.ends + EXTENSIONS * self.extension
+
+    @property
+    def abandoned(self) -> bool:
+        return self.now > self.latest + GRACE_S
 
     def held(self, who: int) -> int:
         return sum(count for (holder, _), count in (self.paid + self.comp).items() if holder == who)
@@ -123,12 +137,31 @@ class Model:
         self.tips -= self.records.pop(who)
         return True
 
-    def end(self, *, own: bool, abandoned_at: int) -> bool:
-        if self.phase is not Phase.OPEN or (self.extended and self.now < self.close_at):
+    def go_live(self) -> bool:
+        if self.phase is not Phase.OPEN or self.live:
             return False
-        if not own and self.now <= abandoned_at:
+        self.live = True
+        return True
+
+    def move(self, ends: int) -> bool:
+        """The artist says another time for the end."""
+        if self.phase is not Phase.OPEN or not self.now < ends <= self.latest_end:
             return False
-        self.phase, self.ended_at = Phase.ENDED, self.now
+        if self.extended and ends < self.close_at:
+            return False
+        soonest = min(self.close_at, self.now + self.extension)
+        if self.extension and (self.now >= self.close_at or ends < soonest):
+            return False
+        self.ends = self.close_at = ends
+        return True
+
+    def end(self, *, own: bool) -> bool:
+        """What never went live is called off instead, by anyone, once it is abandoned."""
+        if self.phase is not Phase.OPEN or (self.extension and self.now < self.close_at):
+            return False
+        if not (own and self.live) and not self.abandoned:
+            return False
+        self.phase, self.ended_at = Phase.ENDED if self.live else Phase.CANCELLED, self.now
         return True
 
     def cancel(self) -> bool:

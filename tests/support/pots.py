@@ -40,9 +40,9 @@ from hausd.core.programs.accounts import (
 from hausd.core.programs.addresses import SYSTEM, EventPlaces, Pda, ticket_place, tip_place
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder
-from tests.support.programs import SBPF
+from tests.support.programs import ARTIFACTS, SBPF
 
-ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
+PUPPET = Path(__file__).parent / "artifacts"
 NOW = 1_800_000_000
 FEE = 5_000
 PROGRAMS = Programs(*(Pubkey(bytes([9, n]) + bytes(30)) for n in (1, 2, 3)))
@@ -317,7 +317,8 @@ class Pots:
 def _chain() -> LiteSVM:
     svm = LiteSVM().with_transaction_history(0)
     for name, address in _ARTIFACTS.items():
-        svm.add_program_from_file(address, ARTIFACTS / f"{name}_{SBPF}.so")
+        folder = PUPPET if name == "puppet" else ARTIFACTS
+        svm.add_program_from_file(address, folder / f"{name}_{SBPF}.so")
     return svm
 
 

@@ -109,7 +109,7 @@ def _whole_event(costs: Counter) -> None:
     named = chain.person().pubkey()
     recipient = build.set_rta_recipient(fan.pubkey(), event, named)
     costs("event_factory.set_rta_recipient", recipient, fan)
-    costs("event_factory.deliver_rta", build.deliver_rta(who, event, named), artist)
+    costs("event_factory.deliver_rta", build.deliver_rta(who, event, named, who), artist)
     treasury = chain.treasury.pubkey()
     costs("ticket_factory.claim", build.claim_sale(event, treasury, 0), fan)
     costs("live_tipping.claim", build.claim_tips(event, treasury, 0), fan)

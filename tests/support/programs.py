@@ -28,6 +28,7 @@ from hausd.core.programs.accounts import (
     NOBODY,
     CheckpointAccount,
     EventAccount,
+    EventStatus,
     SaleAccount,
     TicketTier,
     VaultAccount,
@@ -253,6 +254,10 @@ class Show:
         return self.chain.send(buy, by=buyer)
 
     def end(self) -> None:
+        """The show took place, and is over."""
+        if self.event.status is EventStatus.OPEN:
+            go = self.chain.build.go_live(self.artist.pubkey(), self.address)
+            self.artists("go_live", go)
         self.artists("end_event", self.chain.build.end_event(self.artist.pubkey(), self.address))
 
     def finalize(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from solders.instruction import Instruction
+from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
 from hausd.core.cid import CID
@@ -151,10 +151,13 @@ class Builder:
         return self._events("add_tier", accounts, tier=fields)
 
     def set_split(self, artist: Pubkey, event: Pubkey, shares: Sequence[Share]) -> Instruction:
-        """Shares the pots; the artist gets what is left."""
+        """Shares the pots; the artist gets what is left. Payees are wallets, each named once."""
         payees = tuple({"payee": share.payee, "bps": share.bps} for share in shares)
         accounts = {"artist": artist, "event": event}
-        return self._events("set_split", accounts, payees=payees)
+        made = self._events("set_split", accounts, payees=payees)
+        # an IDL has no word for as many accounts as there are payees: the program looks at each
+        wallets = [AccountMeta(share.payee, False, False) for share in shares]
+        return Instruction(made.program_id, bytes(made.data), [*made.accounts, *wallets])
 
     def open_event(self, artist: Pubkey, event: Pubkey) -> Instruction:
         """Opens sale and tips."""
@@ -213,8 +216,11 @@ class Builder:
         """Settles both pots and records the winner."""
         return self._events("finalize", {"cranker": cranker} | self._with_pots(event))
 
-    def deliver_rta(self, cranker: Pubkey, event: Pubkey, recipient: Pubkey) -> Instruction:
-        """Gives the RTA to whom it belongs; can be repeated until it succeeds."""
+    def deliver_rta(
+        self, cranker: Pubkey, event: Pubkey, recipient: Pubkey, artist: Pubkey
+    ) -> Instruction:
+        """Gives the RTA to whom it belongs; can be repeated until it succeeds. The escrow's rent
+        goes back to the artist."""
         places = self._places(event)
         mint = places.rta_mint.address
         accounts = {
@@ -227,6 +233,7 @@ class Builder:
             "token2022": TOKEN_2022,
             "associated_token_program": ASSOCIATED_TOKEN,
             "system_program": SYSTEM,
+            "artist": artist,
         }
         return self._events("deliver_rta", accounts)
 

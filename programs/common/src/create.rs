@@ -9,7 +9,7 @@ use pinocchio_system::instructions::{Allocate, Assign, CreateAccount, Transfer};
 
 use crate::{
     error::Fault,
-    sys::rent,
+    sys::{derives, rent},
 };
 
 /// Makes an account of `bytes` at the address of `seeds`, paid by `payer`.
@@ -90,6 +90,28 @@ pub fn create_for<const N: usize>(new: New, seeds: [&[u8]; N]) -> Result<(), Pro
     }
     Allocate { account, space }.invoke_signed(&signers)?;
     Assign { account, owner }.invoke_signed(&signers)
+}
+
+/// Fails where a higher bump, the last of the seeds, gives an address too: of several that could
+/// be, an account has the one that everybody derives. Half of all have the highest bump: no cost.
+#[inline(never)]
+pub fn require_canonical<const N: usize>(
+    seeds: [&[u8]; N],
+    program: &Address,
+) -> Result<(), ProgramError> {
+    let bump = match seeds[N - 1] {
+        [bump] => *bump,
+        _ => return Err(ProgramError::InvalidSeeds),
+    };
+    for lower in bump..u8::MAX {
+        let higher = [lower + 1];
+        let mut tried = seeds;
+        tried[N - 1] = &higher;
+        if derives(&tried, program) {
+            return Err(ProgramError::InvalidSeeds);
+        }
+    }
+    Ok(())
 }
 
 /// Takes lamports from who signs.

@@ -1,10 +1,16 @@
 //! What the chain itself knows: time, rent, derived addresses, the log.
 
-use pinocchio::error::ProgramError;
+use pinocchio::{error::ProgramError, Address};
 
 extern "C" {
     fn sol_get_sysvar(id: *const u8, out: *mut u8, offset: u64, length: u64) -> u64;
     fn sol_get_clock_sysvar(out: *mut u8) -> u64;
+    fn sol_create_program_address(
+        seeds: *const u8,
+        n: u64,
+        program: *const u8,
+        out: *mut u8,
+    ) -> u64;
     fn sol_log_data(data: *const u8, n: u64);
     fn sol_set_return_data(data: *const u8, n: u64);
 }
@@ -73,6 +79,21 @@ pub fn now() -> Result<Now, ProgramError> {
         slot: sysvar[0],
         time: sysvar[4] as i64,
     })
+}
+
+/// Whether the seeds give an address of the program. 1,500 compute units.
+pub fn derives(seeds: &[&[u8]], program: &Address) -> bool {
+    let mut out = [0u8; 32];
+    // SAFETY: a slice of slices is what the call takes: start and length of each.
+    let failed = unsafe {
+        sol_create_program_address(
+            seeds.as_ptr().cast(),
+            seeds.len() as u64,
+            program.as_array().as_ptr(),
+            out.as_mut_ptr(),
+        )
+    };
+    failed == 0
 }
 
 /// Writes one `Program data:` line.

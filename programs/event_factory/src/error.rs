@@ -27,6 +27,14 @@ pub enum Refusal {
     AlreadyDelivered = 6009,
     /// The recording was told already.
     RecordingTold = 6010,
+    /// A payee is a wallet: what belongs to a program or is one never gets the money out again.
+    BadPayee = 6011,
+    /// A payee is named once: add its shares up.
+    PayeeTwice = 6012,
+    /// The treasury is nobody: the fee would be lost.
+    NoTreasury = 6013,
+    /// It never went live: go live first, or call it off, which gives everybody their money back.
+    NeverLive = 6014,
 }
 
 impl From<Refusal> for ProgramError {

@@ -29,8 +29,8 @@ pub struct Vault {
     leader_slot: u64,
     pub tips_close_at: i64,
     latest_close_at: i64,
-    extension: u32,
-    pub extended: u8,
+    pub extension: u32,
+    extended: u8,
     payee_len: u8,
     payees: [Payee; 10],
 }

@@ -9,6 +9,8 @@ pub const MAX_SPLIT: usize = 8;
 pub const MAX_TITLE_BYTES: usize = 64;
 pub const MAX_URI_BYTES: usize = 128;
 pub const MAX_TIP_EXTENSION_S: u32 = 3_600;
+/// Late changes of the leader put the close of tips off by so many extensions in all.
+pub const MAX_EXTENSIONS: i64 = 8;
 /// How far a schedule may be moved past its first end, in seconds: others' money waits for it.
 pub const MAX_POSTPONED_S: i64 = 30 * 24 * 3_600;
 /// An event lasts so long at most.
@@ -125,6 +127,11 @@ pub struct EventSeeds {
 }
 
 impl Event {
+    /// When tips close at the very latest, unix seconds.
+    pub fn latest_close(&self) -> i64 {
+        latest_close(self.scheduled_end, self.tip_extension)
+    }
+
     pub fn seeds(&self) -> EventSeeds {
         EventSeeds {
             artist: self.artist,
@@ -132,4 +139,10 @@ impl Event {
             bump: [self.bump],
         }
     }
+}
+
+/// The same for an event that is being made.
+pub fn latest_close(scheduled_end: i64, tip_extension: u32) -> i64 {
+    // both are small; a checked multiplication would be a 128-bit one, which this machine has not
+    scheduled_end + MAX_EXTENSIONS.wrapping_mul(i64::from(tip_extension))
 }

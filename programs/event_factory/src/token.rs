@@ -205,10 +205,11 @@ pub struct Delivery<'a> {
     pub account: &'a AccountView,
     pub token_program: &'a AccountView,
     pub system: &'a AccountView,
+    pub rent_to: &'a AccountView,
 }
 
 /// Sends the token to the recipient's associated account, made if it is missing, and closes the
-/// escrow: its rent goes to who delivers, who may have paid for the account.
+/// escrow: its rent goes to `rent_to`.
 #[inline(never)]
 pub fn deliver(delivery: &Delivery, seeds: &EventSeeds) -> ProgramResult {
     let Delivery {
@@ -220,6 +221,7 @@ pub fn deliver(delivery: &Delivery, seeds: &EventSeeds) -> ProgramResult {
         account,
         token_program,
         system,
+        rent_to,
     } = *delivery;
     // CreateIdempotent checks that the account is the recipient's and of this mint.
     let instruction = InstructionView {
@@ -254,16 +256,16 @@ pub fn deliver(delivery: &Delivery, seeds: &EventSeeds) -> ProgramResult {
         },
         seeds,
     )?;
-    // CloseAccount: its rent to who delivers, who paid for the new account
+    // CloseAccount
     let accounts = [
         InstructionAccount::writable(escrow.address()),
-        InstructionAccount::writable(payer.address()),
+        InstructionAccount::writable(rent_to.address()),
         InstructionAccount::readonly_signer(event.address()),
     ];
     as_event(
         &Call {
             accounts,
-            views: [escrow, payer, event],
+            views: [escrow, rent_to, event],
             data: &[9],
         },
         seeds,

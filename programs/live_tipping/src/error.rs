@@ -9,10 +9,10 @@ pub enum TipError {
     TipTooSmall = 6000,
     /// Tips are not taken now.
     TipsClosed = 6001,
-    /// The close can't be before it was, or after the latest that it may be.
+    /// Tips can't close so soon, later than their latest close, or once more after they have closed.
     BadClose = 6002,
-    /// A late tip moved the close: it is not over before.
-    StillExtended = 6003,
+    /// Tips are still being taken: they close at the time that was told.
+    TipsOpen = 6003,
     /// There is money in this record: refund it.
     RecordHasTips = 6004,
 }

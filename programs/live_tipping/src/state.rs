@@ -33,7 +33,7 @@ pub const MAX_MESSAGE: usize = 140;
 /// | 183 | leader | zero: none yet |
 /// | 215 | leader_total u64 | base units |
 /// | 223 | leader_slot u64 | of the tip that made `leader_total` |
-/// | 231 | tips_close_at i64 | unix seconds |
+/// | 231 | tips_close_at i64 | unix seconds; without an extension they close when the event ends |
 /// | 239 | latest_close_at i64 | unix seconds |
 /// | 247 | extension u32 | seconds; 0: tips are taken until the event ends |
 /// | 251 | extended | a late tip moved the close |

@@ -1,6 +1,6 @@
 //! A holder's account, made where there is none yet.
 
-use hausd_common::{account::begin, create::create, load, require, Account, Fault};
+use hausd_common::{account::begin, create::{create, require_canonical}, load, require, Account, Fault};
 use pinocchio::{error::ProgramError, AccountView, Address};
 
 use crate::state::Ticket;
@@ -29,6 +29,7 @@ pub fn hold(
     }
     let bump = [place.untrusted_bump];
     let seeds: [&[u8]; 4] = [b"ticket", event.as_array(), holder.as_array(), &bump];
+    require_canonical(seeds, program)?;
     create(payer, ticket, Ticket::BYTES, seeds, program)?;
     let mut made = begin::<Ticket>(ticket, program)?;
     made.bump = place.untrusted_bump;

@@ -14,7 +14,7 @@ use crate::{
     error::Refusal,
     pots::{make, Data, Making},
     state::{
-        status, Checkpoint, Config, Event, EventSeeds, MAX_LENGTH_S, MAX_POSTPONED_S,
+        latest_close, status, Checkpoint, Config, Event, EventSeeds, MAX_LENGTH_S, MAX_POSTPONED_S,
         MAX_TIP_EXTENSION_S, MAX_TITLE_BYTES, MAX_URI_BYTES,
     },
     token,
@@ -246,7 +246,7 @@ fn vault_data(artist: &Address, given: &Given) -> Data {
     data.put(artist.as_array());
     data.put(&[0; 64]);
     data.put(&given.scheduled_end.to_le_bytes());
-    let latest = given.scheduled_end + i64::from(given.tip_extension);
+    let latest = latest_close(given.scheduled_end, given.tip_extension);
     data.put(&latest.to_le_bytes());
     data.put(&given.tip_extension.to_le_bytes());
     data

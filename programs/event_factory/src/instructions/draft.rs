@@ -1,7 +1,7 @@
 //! What is arranged before an event opens: tiers, shares. Opening fixes both.
 
 use hausd_common::{account::require_address, load, load_mut, names, require, Reader};
-use pinocchio::{AccountView, Address, ProgramResult};
+use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use super::{log_status, nothing, require_artist, require_status, take, Pots};
 use crate::{
@@ -31,25 +31,31 @@ pub fn add_tier(program: &Address, accounts: &mut [AccountView], data: &[u8]) ->
     tell(&ticket_program, sale, event, &told, &seeds)
 }
 
-/// `[artist (s), event (w)]`; `payees`: what is left goes to the artist
+/// `[artist (s), event (w), payee …]`; `payees`: what is left goes to the artist
 pub fn set_split(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [artist, event] = take::<2>(accounts)?;
+    let [artist, event, wallets @ ..] = accounts else {
+        return Err(ProgramError::NotEnoughAccountKeys);
+    };
     let mut data = Reader::new(data);
     let mut event = load_mut::<Event>(event, program)?;
     require_artist(artist, &event)?;
     require_status(&event, &[status::DRAFT])?;
     let length = data.u32()? as usize;
     require(length <= MAX_SPLIT, Refusal::BadSplit)?;
+    let wallets = wallets.get(..length).ok_or(ProgramError::NotEnoughAccountKeys)?;
     let mut shares = [Share {
         payee: Address::default(),
         bps: 0,
     }; MAX_SPLIT];
     let mut sum = 0u64;
-    for share in &mut shares[..length] {
+    for (at, wallet) in wallets.iter().enumerate() {
         let (payee, bps) = (data.address()?, data.u16()?);
-        require(bps > 0 && payee != Address::default(), Refusal::BadSplit)?;
+        require_address(wallet, &payee)?;
+        require_wallet(wallet)?;
+        require(bps > 0, Refusal::BadSplit)?;
+        require(shares[..at].iter().all(|share| share.payee != payee), Refusal::PayeeTwice)?;
         sum += u64::from(bps);
-        *share = Share { payee, bps };
+        shares[at] = Share { payee, bps };
     }
     data.end()?;
     require(sum <= BPS, Refusal::BadSplit)?;
@@ -57,6 +63,13 @@ pub fn set_split(program: &Address, accounts: &mut [AccountView], data: &[u8]) -
     event.split_len = length as u8;
     event.model = u8::from(length > 0);
     Ok(())
+}
+
+/// Fails unless it is a wallet, or could be one: nobody gets out what is paid to an account of a
+/// program (this event's own, a token account) or to a program.
+fn require_wallet(payee: &AccountView) -> ProgramResult {
+    let wallet = payee.owned_by(&pinocchio_system::ID) && payee.data_len() == 0;
+    require(wallet, Refusal::BadPayee)
 }
 
 /// `[artist (s), event (w), sale (w), vault (w), ticket_program, tipping_program]`

@@ -29,6 +29,7 @@ pub fn process(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> 
     data.end()?;
     require_signer(authority)?;
     require(fee_bps <= FEE_CAP_BPS, Refusal::FeeTooHigh)?;
+    require(treasury != Address::default(), Refusal::NoTreasury)?;
     require(this.address() == program, Refusal::Unauthorized)?;
     require_upgrader(this, program_data, authority.address())?;
     create(

@@ -24,6 +24,7 @@ pub fn set_config(program: &Address, accounts: &mut [AccountView], data: &[u8]) 
     let (fee_bps, treasury) = (data.u16()?, data.address()?);
     data.end()?;
     require(fee_bps <= FEE_CAP_BPS, Refusal::FeeTooHigh)?;
+    require(treasury != Address::default(), Refusal::NoTreasury)?;
     let mut config = load_mut::<Config>(config, program)?;
     require_authority(authority, &config)?;
     config.fee_bps = fee_bps;

@@ -44,8 +44,7 @@ pub fn set_schedule(program: &Address, accounts: &mut [AccountView], data: &[u8]
         )?;
         event.starts_at = starts_at;
         event.scheduled_end = scheduled_end;
-        let latest = scheduled_end + i64::from(event.tip_extension);
-        (event.tipping_program, event.seeds(), latest)
+        (event.tipping_program, event.seeds(), event.latest_close())
     };
     require_address(tips, &tipping_program)?;
     let mut told = Data::of(const { names::instruction("set_close") });

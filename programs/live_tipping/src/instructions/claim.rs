@@ -19,6 +19,7 @@ const EVENT: [u8; 8] = names::event("Claimed");
 struct Claimed {
     discriminator: [u8; 8],
     pot: Address,
+    event: Address,
     payee: Address,
     amount: u64,
 }
@@ -32,10 +33,10 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     data.end()?;
 
     require_writable(payee)?;
-    let amount = {
+    let (event, amount) = {
         let mut vault = load_mut::<Vault>(vault, program)?;
         require(vault.state == SETTLED, Fault::WrongState)?;
-        vault.payouts.take(index, payee.address())?
+        (vault.event, vault.payouts.take(index, payee.address())?)
     };
     let kept = rent(payee.data_len())?;
     require(payee.lamports() + amount >= kept, Fault::PayeeBelowRent)?;
@@ -43,6 +44,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     log_data(bytes_of(&Claimed {
         discriminator: EVENT,
         pot: *vault.address(),
+        event,
         payee: *payee.address(),
         amount,
     }));

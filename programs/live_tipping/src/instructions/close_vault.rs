@@ -1,5 +1,6 @@
 //! EventFactory ends an event: no more tips. Accounts: vault (written), event (signs).
-//! Where a late tip has put the close off, nobody closes before it, the artist neither.
+//! With an extension nobody closes before the time that was told, the artist neither: whoever takes
+//! the lead, the others have that long to answer.
 
 use hausd_common::{event::require_event, load_mut, require, sys::now, Fault, Reader};
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
@@ -18,8 +19,8 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     require_event(event, &vault.event, &vault.factory)?;
     require(vault.state == OPEN, Fault::WrongState)?;
     require(
-        vault.extended == 0 || now()?.time >= vault.tips_close_at,
-        TipError::StillExtended,
+        vault.extension == 0 || now()?.time >= vault.tips_close_at,
+        TipError::TipsOpen,
     )?;
     vault.state = CLOSED;
     Ok(())

@@ -1,7 +1,7 @@
 //! Makes the account that counts what a tipper gives. Accounts: payer (signs, pays), vault,
 //! record (written), tipper (need not sign: a friend may pay), system program.
 
-use hausd_common::{account::begin, create::create, load, require, Account, Reader};
+use hausd_common::{account::begin, create::{create, require_canonical}, load, require, Account, Reader};
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use crate::{
@@ -28,6 +28,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         tipper.address().as_array(),
         &[bump],
     ];
+    require_canonical(seeds, program)?;
     create(payer, record, TipRecord::BYTES, seeds, program)?;
 
     let mut record = begin::<TipRecord>(record, program)?;

@@ -1,7 +1,8 @@
 //! EventFactory moves the time at which tips close. Accounts: vault (written), event (signs).
-//! What a late tip has put off stays put off.
+//! What a late tip has put off stays put off. With an extension the others can always answer: the
+//! close is told that long before, and what has closed stays closed.
 
-use hausd_common::{event::require_event, load_mut, require, Fault, Reader};
+use hausd_common::{event::require_event, load_mut, require, sys::now, Fault, Reader};
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use crate::{
@@ -25,6 +26,14 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         vault.extended == 0 || tips_close_at >= vault.tips_close_at,
         TipError::BadClose,
     )?;
+    if vault.extension > 0 && vault.state == OPEN {
+        let now = now()?.time;
+        let soonest = vault.tips_close_at.min(now + i64::from(vault.extension));
+        require(
+            now < vault.tips_close_at && tips_close_at >= soonest,
+            TipError::BadClose,
+        )?;
+    }
     vault.tips_close_at = tips_close_at;
     vault.latest_close_at = latest_close_at;
     Ok(())
