@@ -6,7 +6,6 @@ and whoever comes later knows the event's id and an RPC endpoint.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 from support.node import Node, until
 from support.playback import Played, Taken, take
 from support.publish import publishing
-from support.whole import PAGE, Whole, shown, whole_chain, written
+from support.whole import PAGE, Whole, frames_of, has_ended, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -117,7 +116,7 @@ def test_a_finalized_event_is_played_from_the_chain_alone(film: Path, whole: Who
     late = whole.node("late")
     followed = late.ctl("rooms", "follow", event)
     assert followed["title"] == "Sundown"
-    until(lambda: take_ended(late, event))
+    until(lambda: has_ended(late, event))
     theirs = take(late, event, "archive", PAGE)
     same(ours, theirs)
     every_frame(theirs["source"])
@@ -151,8 +150,8 @@ def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
     late.ctl("rooms", "follow", event)
     until(lambda: shown(late, event)["recording"]["segments"] >= 2)
     whole.by_artist("end", event)
-    until(lambda: take_ended(late, event))
-    until(lambda: take_ended(keeper, event))
+    until(lambda: has_ended(late, event))
+    until(lambda: has_ended(keeper, event))
     theirs = take(late, event, "archive", PAGE)
     every_frame(theirs["source"])
     for name, taken in theirs.items():
@@ -176,25 +175,3 @@ def test_what_nobody_has_is_said_in_words(film: Path, whole: Whole) -> None:
     assert there["event"]["checkpoint"]["manifest"] in there["recording"]["sought"]
     answer = late.get(f"/archive/{event}/index.m3u8", headers=PAGE)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "recording-sought")
-
-
-def frames_of(url: str) -> int:
-    """So many pictures ffprobe decodes of a playlist."""
-    ran = subprocess.run(
-        [
-            *("ffprobe", "-v", "error", "-headers", "Sec-Fetch-Site: same-origin\r\n"),
-            *("-select_streams", "v:0", "-count_frames", "-show_entries", "stream=nb_read_frames"),
-            *("-of", "csv=p=0", url),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert not ran.stderr, ran.stderr
-    return int(ran.stdout.split()[0].strip(","))
-
-
-def take_ended(one: Node, room: str) -> bool:
-    answer = one.get(f"/archive/{room}/source/index.m3u8", headers=PAGE)
-    return answer.status_code == 200 and "#EXT-X-ENDLIST" in answer.text
