@@ -119,7 +119,7 @@ class OnChain:
                 if known is not None:  # it was looked up before there was a room to tell
                     await self._read(known)
                 if now_s >= self._due_s.get(room, 0.0):
-                    self._known.want(room)
+                    self._known.want(room, expected=True)
                     self._due_s[room] = now_s + _READ_S
             for gone in self._due_s.keys() - set(kept):
                 del self._due_s[gone]

@@ -56,9 +56,10 @@ class KnownEvents:
             self.want(room)
         return found[0]
 
-    def want(self, room: RoomId) -> None:
-        """Has an event read soon; never waits."""
-        missing_until_s = self._missing.get(room, 0.0)
+    def want(self, room: RoomId, *, expected: bool = False) -> None:
+        """Has an event read soon; never waits. ``expected``: also where it was not found lately,
+        for its room may be older than it is."""
+        missing_until_s = 0.0 if expected else self._missing.get(room, 0.0)
         if room in self._waiting or trio.current_time() < missing_until_s:
             return
         try:

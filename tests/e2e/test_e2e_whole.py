@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from support.node import Node, until
+from support.playback import Played, Taken, take
 from support.publish import publishing
-from support.whole import Whole, shown, whole_chain, written
+from support.whole import PAGE, Whole, frames_of, has_ended, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -36,6 +37,23 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path: Path) -> Iterator[Whole]:
     with whole_chain(tmp_path) as made:
         yield made
+
+
+def same(ours: dict[str, Taken], theirs: dict[str, Taken]) -> None:
+    """The same segments, byte for byte, under the same names."""
+    assert set(ours) == set(theirs)
+    for name, taken in ours.items():
+        other = theirs[name]
+        assert [one.uri for one in taken.segments] == [one.uri for one in other.segments]
+        assert taken.inits == other.inits
+        assert taken.media == other.media
+
+
+def every_frame(taken: Taken) -> None:
+    """Decodes it: the numbers in the pictures are those of the film, none is missing."""
+    numbers = Played.of(taken).numbers
+    assert len(numbers) >= 60
+    assert numbers == list(range(numbers[0] or 0, (numbers[0] or 0) + len(numbers)))
 
 
 def test_checkpoints_appear_while_it_streams_and_a_follower_holds_them_against_what_is_signed(
@@ -76,3 +94,84 @@ def _agreed(origin: Node, follower: Node, room: str) -> Any:
     found = {one["recording"]["manifest"] for one in (ours, theirs)}
     found |= {one["event"]["checkpoint"]["manifest"] for one in (ours, theirs)}
     return found.pop() if len(found) == 1 else None
+
+
+def test_a_finalized_event_is_played_from_the_chain_alone(film: Path, whole: Whole) -> None:
+    origin, keeper = whole.node("origin"), whole.node("keeper")
+    made = whole.event(origin)
+    event = made["id"]
+    keeper.ctl("rooms", "follow", event)
+    keeper.ctl("pins", "add", event)
+    with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
+        until(lambda: shown(origin, event)["recording"]["segments"] >= 3)
+    whole.by_artist("end", event)
+    done = whole.by_artist("finalize", event)
+    assert done["status"] == "finalized"
+    until(lambda: _agreed(origin, keeper, event))
+    recording = until(lambda: whole.haven.ctl("events", "show", event)["recording"])
+    until(lambda: shown(keeper, event)["published"]["directory"] == recording)
+    ours = take(origin, event, "archive", PAGE)
+    origin.kill()
+
+    late = whole.node("late")
+    followed = late.ctl("rooms", "follow", event)
+    assert followed["title"] == "Sundown"
+    until(lambda: has_ended(late, event))
+    theirs = take(late, event, "archive", PAGE)
+    same(ours, theirs)
+    every_frame(theirs["source"])
+    there = shown(late, event)
+    assert there["state"] == "closed"
+    assert there["event"]["recording"] == recording
+    assert there["recording"]["manifest"] == there["event"]["checkpoint"]["manifest"]
+    assert frames_of(f"{late.http}/archive/{event}/index.m3u8") == len(
+        Played.of(theirs["source"]).numbers
+    )
+    assert frames_of(f"{late.http}/ipfs/{recording}/index.m3u8") == len(
+        Played.of(theirs["source"]).numbers
+    )
+
+
+def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
+    film: Path, whole: Whole
+) -> None:
+    origin, keeper = whole.node("origin"), whole.node("keeper")
+    made = whole.event(origin)
+    event = made["id"]
+    keeper.ctl("rooms", "follow", event)
+    keeper.ctl("pins", "add", event)
+    with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
+        until(lambda: (written(origin, event) or {}).get("n", 0) >= 5)
+        until(lambda: shown(keeper, event)["event"]["matched"])
+        ours = take(origin, event, "archive", PAGE)
+        origin.kill()
+
+    late = whole.node("late")
+    late.ctl("rooms", "follow", event)
+    until(lambda: shown(late, event)["recording"]["segments"] >= 2)
+    whole.by_artist("end", event)
+    until(lambda: has_ended(late, event))
+    until(lambda: has_ended(keeper, event))
+    theirs = take(late, event, "archive", PAGE)
+    every_frame(theirs["source"])
+    for name, taken in theirs.items():
+        both = set(taken.media) & set(ours[name].media)
+        assert len(both) >= 2
+        assert all(taken.media[msn] == ours[name].media[msn] for msn in both)
+    same(take(keeper, event, "archive", PAGE), theirs)
+
+
+def test_what_nobody_has_is_said_in_words(film: Path, whole: Whole) -> None:
+    origin = whole.node("origin")
+    made = whole.event(origin)
+    event = made["id"]
+    with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
+        until(lambda: written(origin, event))
+        origin.kill()
+    late = whole.node("late")
+    followed = late.ctl("rooms", "follow", event)
+    assert [notice["code"] for notice in followed["notices"]] == ["nobody-found"]
+    there = until(lambda: shown(late, event)["recording"]["sought"] and shown(late, event), 30)
+    assert there["event"]["checkpoint"]["manifest"] in there["recording"]["sought"]
+    answer = late.get(f"/archive/{event}/index.m3u8", headers=PAGE)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "recording-sought")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from queue import Queue
+from threading import Thread
 from typing import Any
 
 import httpx
@@ -66,3 +68,36 @@ def status(code: int, **headers: str) -> Mangle:
 
 def hangs(asked: dict[str, Any], told: dict[str, Any]) -> Reply:
     raise Hangs
+
+
+@contextmanager
+def proxy_beside(upstream: str) -> Iterator[Proxy]:
+    """A proxy in a thread of its own, for programs that run while the test does other things."""
+    came: Queue[tuple[Proxy, trio.lowlevel.TrioToken, trio.CancelScope]] = Queue()
+
+    async def serve() -> None:
+        with trio.CancelScope() as scope:
+            async with proxied(upstream) as proxy:
+                came.put((proxy, trio.lowlevel.current_trio_token(), scope))
+                await trio.sleep_forever()
+
+    thread = Thread(target=trio.run, args=(serve,), daemon=True)
+    thread.start()
+    proxy, token, scope = came.get(timeout=10)
+    try:
+        yield proxy
+    finally:
+        token.run_sync_soon(scope.cancel)
+        thread.join(10)
+
+
+def stands_still() -> Mangle:
+    """Answers what it answered first to the like: the chain as it was."""
+    kept: dict[str, Any] = {}
+
+    def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] != "sendTransaction" and "result" in told:
+            like = json.dumps([asked["method"], asked.get("params", [])[:1]])
+            told["result"] = kept.setdefault(like, told["result"])
+
+    return mangle

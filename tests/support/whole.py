@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -66,3 +67,26 @@ def written(one: Node, room: str) -> Any:
     """The newest checkpoint on chain, by this node's word."""
     event = shown(one, room)["event"]
     return event["checkpoint"] if event else None
+
+
+def frames_of(url: str) -> int:
+    """So many pictures ffprobe decodes of a playlist."""
+    ran = subprocess.run(
+        [
+            *("ffprobe", "-v", "error", "-headers", "Sec-Fetch-Site: same-origin\r\n"),
+            *("-select_streams", "v:0", "-count_frames", "-show_entries", "stream=nb_read_frames"),
+            *("-of", "csv=p=0", url),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert not ran.stderr, ran.stderr
+    return int(ran.stdout.split()[0].strip(","))
+
+
+def has_ended(one: Node, room: str) -> bool:
+    """Whether a room's recording is here up to its end."""
+    answer = one.get(f"/archive/{room}/source/index.m3u8", headers=PAGE)
+    return answer.status_code == 200 and "#EXT-X-ENDLIST" in answer.text
