@@ -28,6 +28,9 @@ from hausd.chain.subscriptions import tell_of
 from hausd.core.programs.logs import events_of
 
 EVERY_S = 5.0
+"""How often is looked for what is new, and whether what is there became final."""
+_TOLD_S = 60.0
+"""How often where a subscription tells of what is new, and all is final."""
 _AT_ONCE = 8
 """Transactions that are read at once: endpoints limit how often they are asked."""
 _BATCH = 200
@@ -54,7 +57,7 @@ async def keep_index(
     terms.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     index = await trio.to_thread.run_sync(Index, terms.path, terms.chain)
     try:
-        indexer = Indexer(client, index)
+        indexer = Indexer(client, index, told=bool(terms.websocket))
         opened(indexer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(indexer.run)
@@ -66,11 +69,12 @@ async def keep_index(
 
 
 class Indexer:
-    """``run`` owns the index; reading it is for everybody."""
+    """``run`` owns the index; reading it is for everybody. ``told``: a subscription wakes it."""
 
-    def __init__(self, client: ChainClient, index: Index) -> None:
+    def __init__(self, client: ChainClient, index: Index, *, told: bool = False) -> None:
         self._client = client
         self._index = index
+        self._told = told
         self._turn = trio.Lock()
         self._wake = trio.Event()
         self.slot = -1
@@ -90,25 +94,27 @@ class Indexer:
     async def run(self) -> None:
         """Rounds until cancelled; a chain that does not answer is asked again."""
         while True:
+            calm = False
             try:
-                await self.round()
+                calm = await self.round() and self._told
             except (Unavailable, RpcError, sqlite3.Error) as fault:
                 log.warning("index-behind", because=str(fault))
-            with trio.move_on_after(EVERY_S):
+            with trio.move_on_after(_TOLD_S if calm else EVERY_S):
                 await self._wake.wait()
             self._wake = trio.Event()
 
-    async def round(self) -> None:
-        """Reads everything that is new, then looks after what is not final yet.
+    async def round(self) -> bool:
+        """Reads everything that is new, then looks after what is not final yet: whether all is.
 
         Raises Unavailable, RpcError, sqlite3.Error; what was read until then is kept.
         """
         begun, final = await self._client.slot(), await self._client.slot("finalized")
         for program in self._client.programs:
             await self._catch_up(program)
-        await self._settle(final)
+        settled = await self._settle(final)
         self.slot = begun
         INDEX_SLOT.set(begun)
+        return settled
 
     async def _catch_up(self, program: Pubkey) -> None:
         """The mark is the newest signature up to which all is indexed and final; it is set last,
@@ -167,10 +173,11 @@ class Indexer:
         if ordered:
             await self._do(partial(self._index.take, ordered))
 
-    async def _settle(self, finalized_slot: int) -> None:
+    async def _settle(self, finalized_slot: int) -> bool:
+        """Whether nothing waits any more."""
         waiting = await self._do(self._index.open)
         if not waiting:
-            return
+            return True
         signatures = [Signature.from_string(name) for name, _ in waiting]
         statuses = await self._client.statuses(signatures, search=True)
         final: list[str] = []
@@ -183,6 +190,7 @@ class Indexer:
         if final or gone:
             INDEX_WITHDRAWN.inc(len(gone))
             await self._do(partial(self._index.settle, final, gone))
+        return len(final) + len(gone) == len(waiting)
 
     async def _do(self, work: Callable[[], T]) -> T:
         async with self._turn:

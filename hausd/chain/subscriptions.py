@@ -54,7 +54,7 @@ def websocket_url(rpc_url: str, *, same_port: bool = False) -> str:
 
 
 async def tell_of(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
-    """Calls ``tell`` whenever the program was named in a transaction, and at each beginning.
+    """Calls ``tell`` whenever the program was named in a transaction, and at each begin and end.
 
     Goes on until cancelled; pauses grow while the endpoint does not answer.
     """
@@ -69,6 +69,7 @@ async def tell_of(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
             count_swallowed("chain.subscription", fault)
         if trio.current_time() - began_s > _AGAIN_MOST_S:
             wait_s = _AGAIN_S
+        tell()  # nobody does until it is there again
         RESUMED.inc()
         log.info("subscription-broken", because=why, again_in_s=wait_s)
         await trio.sleep(wait_s)

@@ -112,7 +112,7 @@ async def test_an_endpoint_that_does_not_subscribe_is_tried_again(
         with trio.fail_after(500):
             while tries < 3:
                 await trio.sleep(0.1)
-        assert told.count == 0
+        assert 1 <= told.count <= tries  # as long as it tells nothing, each try does
         nursery.cancel_scope.cancel()
 
 
