@@ -77,8 +77,8 @@ async def open_own_chain(
                 listeners,
                 clock,
                 os.urandom,
-                programs=_programs(),
-                genesis=[_platform(EMBEDDED, authority)],
+                programs=programs_code(),
+                genesis=[platform(EMBEDDED, authority)],
                 read_only=config.chain.read_only,
                 tls=tls,
                 inside=inside,
@@ -129,7 +129,7 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     return context
 
 
-def _programs() -> Mapping[Pubkey, bytes]:
+def programs_code() -> Mapping[Pubkey, bytes]:
     """The programs' code, as it comes with this package."""
     folder = files("hausd.chain.embedded") / "artifacts"
     found = {}
@@ -165,7 +165,7 @@ def _authority(folder: Path) -> Pubkey:
         ) from None
 
 
-def _platform(programs: Programs, authority: Pubkey) -> Held:
+def platform(programs: Programs, authority: Pubkey) -> Held:
     """EventFactory's configuration, as ``initialize`` would have written it."""
     form, place = idl("event_factory").accounts["Config"], config_place(programs)
     data = form.discriminator + form.fields.write(

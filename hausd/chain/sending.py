@@ -136,7 +136,7 @@ class Sender:
                     if await self._over(signature, last_valid_block_height):
                         TRANSACTIONS.labels("expired").inc()
                         raise Expired
-                    await self._client.submit(signed, signature)
+                    await self._submit(signed, signature)
                 await trio.sleep(POLL_S)
                 status = (await self._client.statuses([signature]))[0]
             except (Unavailable, RpcError) as fault:
@@ -146,6 +146,13 @@ class Sender:
                 continue
             if status is not None and (landed := await self._landed(signature, status, until)):
                 return landed
+
+    async def _submit(self, signed: bytes, signature: Signature) -> None:
+        """An endpoint may refuse what was taken already: only its status tells."""
+        try:
+            await self._client.submit(signed, signature)
+        except RpcError as fault:
+            log.info("transaction-refused", signature=str(signature), because=str(fault))
 
     async def _over(self, signature: Signature, last_valid_block_height: int) -> bool:
         """Whether it can't be taken any more, and was not.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from solders.account import Account
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -17,24 +17,27 @@ from solders.transaction import VersionedTransaction
 from trio.testing import MockClock
 
 from hausd.chain.client import ChainClient
+from hausd.chain.embedded.disk import Held
 from hausd.chain.pool import Pool, Unavailable, open_pool
 from hausd.chain.sending import BadTransaction, Expired, Fails, Sender
 from hausd.core.clock import SystemClock
 from hausd.core.programs.accounts import AccountError, EventAccount
 from hausd.core.programs.messages import Budget, message_of, transfer
+from tests.support.chain import held
 from tests.support.chain_data import EVENT, PROGRAMS, raw_event
+from tests.support.forkchain import ForkChain, fork_chain
 from tests.support.jsonserver import Reply
-from tests.support.litechain import VALID_BLOCKS, LiteChain, serve_chain
-from tests.support.rpcproxy import Mangle, Proxy, hangs, proxied, result, status
+from tests.support.rpcproxy import Mangle, Proxy, hangs, result, status
 
 WALLET = Keypair.from_seed(b"\x07" * 32)
 TO = Keypair.from_seed(b"\x08" * 32).pubkey()
 SOL = 10**9
+VALID_BLOCKS = 150
 
 
 @dataclass
 class Setting:
-    chain: LiteChain
+    chain: ForkChain
     proxies: list[Proxy]
     pool: Pool
     client: ChainClient
@@ -54,16 +57,13 @@ class Setting:
 
 
 @asynccontextmanager
-async def setting(endpoints: int = 1, genesis: str = "") -> AsyncIterator[Setting]:
-    chain = LiteChain()
-    chain.fund(WALLET.pubkey())
-    async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serve_chain(chain))
-        proxies = [await stack.enter_async_context(proxied(url)) for _ in range(endpoints)]
-        urls = [proxy.url for proxy in proxies]
-        pool = await stack.enter_async_context(open_pool(urls, SystemClock(), 20.0, genesis))
-        client = ChainClient(pool, PROGRAMS)
-        yield Setting(chain, proxies, pool, client, Sender(client, 100_000))
+async def setting(folder: Path, endpoints: int = 1, *accounts: Held) -> AsyncIterator[Setting]:
+    wallet = held(WALLET.pubkey(), lamports=10 * SOL)
+    async with fork_chain(folder, [wallet, *accounts], endpoints) as chain:
+        urls = [proxy.url for proxy in chain.proxies]
+        async with open_pool(urls, SystemClock(), 60.0) as pool:
+            client = ChainClient(pool, PROGRAMS)
+            yield Setting(chain, chain.proxies, pool, client, Sender(client, 100_000))
 
 
 @pytest.fixture
@@ -73,27 +73,38 @@ def fast(mock_clock: MockClock) -> MockClock:
     return mock_clock
 
 
-async def test_a_payment_arrives_once_and_its_fee_is_told(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.bids = [5_000_000] * 9
+def bids(micro_lamports: int) -> Mangle:
+    """Everybody bids so much; on the embedded chain nobody does."""
+    recent = [{"slot": 1, "prioritizationFee": micro_lamports}] * 20
+    return result(lambda told: recent, "getRecentPrioritizationFees")
+
+
+async def test_a_payment_arrives_once_and_its_fee_is_told(fast: MockClock, tmp_path: Path) -> None:
+    async with setting(tmp_path) as here:
         signed, last = await here.signed()
         landed = await here.sender.deliver(signed, last)
         assert (landed.finalized, landed.fee) == (True, 5000)
+        wallet = await here.client.balance(WALLET.pubkey())
+        assert wallet == 10 * SOL - SOL - 5000
         assert await here.given() == SOL
 
 
-async def test_what_gets_lost_is_sent_again_under_the_same_signature(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.drops = 3
+async def test_what_gets_lost_is_sent_again_under_the_same_signature(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
+        here.proxies[0].drops = 3
         signed, last = await here.signed()
         await here.sender.deliver(signed, last)
         assert here.proxies[0].asked.count("sendTransaction") >= 4
         assert await here.given() == SOL
 
 
-async def test_a_payment_that_is_never_taken_expires_and_only_then(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.drops = 10**6
+async def test_a_payment_that_is_never_taken_expires_and_only_then(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
+        here.proxies[0].drops = 10**6
         here.chain.finalized_behind = 32
         signed, last = await here.signed()
         outcome: list[BaseException] = []
@@ -115,8 +126,10 @@ async def test_a_payment_that_is_never_taken_expires_and_only_then(fast: MockClo
         assert await here.given() == 0
 
 
-async def test_one_lying_endpoint_does_not_make_a_payment_look_expired(fast: MockClock) -> None:
-    async with setting(2) as here:
+async def test_one_lying_endpoint_does_not_make_a_payment_look_expired(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
         liar = here.proxies[0]
         blind = result(lambda told: told | {"value": [None]}, "getSignatureStatuses")
         liar.mangle = blind
@@ -135,9 +148,11 @@ async def test_one_lying_endpoint_does_not_make_a_payment_look_expired(fast: Moc
         assert await here.given() == SOL
 
 
-async def test_a_payment_can_be_cancelled_and_taken_up_again(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.drops = 2
+async def test_a_payment_can_be_cancelled_and_taken_up_again(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
+        here.proxies[0].drops = 2
         signed, last = await here.signed()
         with trio.move_on_after(0.5):
             await here.sender.deliver(signed, last)
@@ -146,16 +161,18 @@ async def test_a_payment_can_be_cancelled_and_taken_up_again(fast: MockClock) ->
         assert await here.given() == SOL
 
 
-async def test_what_would_fail_is_refused_before_it_is_paid_for(fast: MockClock) -> None:
-    async with setting() as here:
+async def test_what_would_fail_is_refused_before_it_is_paid_for(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
         with pytest.raises(Fails, match="too little SOL") as caught:
             await here.signed(100 * SOL)
         assert not caught.value.sent
         assert "sendTransaction" not in here.proxies[0].asked
 
 
-async def test_a_wrong_signature_is_not_sent(fast: MockClock) -> None:
-    async with setting() as here:
+async def test_a_wrong_signature_is_not_sent(fast: MockClock, tmp_path: Path) -> None:
+    async with setting(tmp_path) as here:
         signed, last = await here.signed()
         broken = signed[:5] + bytes((signed[5] ^ 1,)) + signed[6:]
         for bad in (broken, b"", b"\0" * 2000, signed[:-1]):
@@ -164,9 +181,9 @@ async def test_a_wrong_signature_is_not_sent(fast: MockClock) -> None:
         assert "sendTransaction" not in here.proxies[0].asked
 
 
-async def test_the_priority_fee_never_exceeds_its_limit(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.bids = [10**15] * 20
+async def test_the_priority_fee_never_exceeds_its_limit(fast: MockClock, tmp_path: Path) -> None:
+    async with setting(tmp_path) as here:
+        here.proxies[0].mangle = bids(10**15)
         message = message_of(
             WALLET.pubkey(), [transfer(WALLET.pubkey(), TO, 1)], Hash.default(), Budget(1000, 0)
         )
@@ -206,9 +223,10 @@ _FAULTS: dict[str, Mangle] = {
 
 
 @pytest.mark.parametrize("fault", _FAULTS)
-async def test_another_endpoint_answers_where_one(fault: str, fast: MockClock) -> None:
-    async with setting(2) as here:
-        here.chain.put(EVENT, Account(10**9, raw_event(), PROGRAMS.event_factory))
+async def test_another_endpoint_answers_where_one(
+    fault: str, fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2, held(EVENT, PROGRAMS.event_factory, raw_event())) as here:
         good = here.proxies[1]
         here.pool.genesis = here.chain.genesis
         if fault != "another chain":  # which an endpoint is asked for at its first use
@@ -220,8 +238,10 @@ async def test_another_endpoint_answers_where_one(fault: str, fast: MockClock) -
         assert "getMultipleAccounts" in good.asked
 
 
-async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(fast: MockClock) -> None:
-    async with setting(2) as here:
+async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
         here.pool.genesis = here.chain.genesis
         here.proxies[0].mangle = status(429, retry_after="30")
         for _ in range(5):
@@ -234,9 +254,9 @@ async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(fast: Mo
 
 
 async def test_where_nobody_answers_each_endpoint_is_named_with_its_trouble(
-    fast: MockClock,
+    fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(2) as here:
+    async with setting(tmp_path, 2) as here:
         here.proxies[0].mangle, here.proxies[1].mangle = status(500), hangs
         with pytest.raises(Unavailable) as caught:
             await here.given()
@@ -245,40 +265,41 @@ async def test_where_nobody_answers_each_endpoint_is_named_with_its_trouble(
 
 
 async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
-    fast: MockClock,
+    fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(2) as here:
+    async with setting(tmp_path, 2) as here:
         signed, last = await here.signed()
         here.chain.advance(10)
         await here.sender.deliver(signed, last)
         stale = result(
-            lambda told: {"context": {"slot": 100}, "value": 0}, "getBalance"
+            lambda told: {"context": {"slot": 1}, "value": 0}, "getBalance"
         )  # as a node that fell back, and does not look at minContextSlot
         here.proxies[0].mangle = stale
         assert await here.given() == SOL
 
 
-async def test_a_slow_endpoint_is_passed_by(fast: MockClock) -> None:
-    async with setting(2) as here:
-        here.proxies[0].delay_s = 60
+async def test_a_slow_endpoint_is_passed_by(fast: MockClock, tmp_path: Path) -> None:
+    async with setting(tmp_path, 2) as here:
+        here.proxies[0].delay_s = 200
         here.pool.genesis = here.chain.genesis
         assert await here.given() == 0
         assert here.proxies[1].asked
 
 
-async def test_an_account_of_somebody_elses_program_is_not_an_event(fast: MockClock) -> None:
-    async with setting() as here:
-        here.chain.put(EVENT, Account(10**9, raw_event(), Pubkey.default()))
+async def test_an_account_of_somebody_elses_program_is_not_an_event(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 1, held(EVENT, Pubkey.default(), raw_event())) as here:
         with pytest.raises(AccountError, match="another program"):
             await here.client.read(EventAccount, EVENT)
 
 
-async def test_all_events_are_found_and_what_is_none_is_left_out(fast: MockClock) -> None:
-    async with setting() as here:
-        good = [Keypair().pubkey() for _ in range(3)]
-        for address in good:
-            here.chain.put(address, Account(10**9, raw_event(), PROGRAMS.event_factory))
-        bad = Account(10**9, raw_event(version=9), PROGRAMS.event_factory)
-        here.chain.put(Keypair().pubkey(), bad)
+async def test_all_events_are_found_and_what_is_none_is_left_out(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    good = [Keypair().pubkey() for _ in range(3)]
+    events = [held(address, PROGRAMS.event_factory, raw_event()) for address in good]
+    bad = held(Keypair().pubkey(), PROGRAMS.event_factory, raw_event(version=9))
+    async with setting(tmp_path, 1, *events, bad) as here:
         _, found = await here.client.all(EventAccount)
         assert {event.address for event in found} == set(good)

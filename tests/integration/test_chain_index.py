@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
+from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from trio.testing import MockClock
 
@@ -23,25 +24,30 @@ from hausd.chain.indexer import Indexer
 from hausd.chain.pool import Unavailable, open_pool
 from hausd.chain.sending import Sender
 from hausd.core.clock import SystemClock
-from hausd.core.programs.addresses import EventPlaces, event_place
+from hausd.core.programs.accounts import TicketTier
+from hausd.core.programs.addresses import EMBEDDED, EventPlaces, event_place
 from hausd.core.programs.instructions import Builder, NewEvent
 from hausd.core.programs.messages import Budget, message_of
-from tests.support.chain_data import MANIFEST, PROGRAMS
-from tests.support.litechain import LiteChain, serve_chain, with_programs
-from tests.support.rpcproxy import Proxy, proxied, status
+from tests.support.chain import SOL, held
+from tests.support.chain_data import MANIFEST
+from tests.support.forkchain import ForkChain, fork_chain
+from tests.support.rpcproxy import Proxy, status
 
 ARTIST = Keypair.from_seed(b"\x11" * 32)
 FAN = Keypair.from_seed(b"\x12" * 32)
 NONCE = b"\1" * 16
+TIER = TicketTier("Standing", SOL // 10, 100, 0, 10, 0, 0, True, 0)
 
 
 @dataclass
 class Setting:
-    chain: LiteChain
+    chain: ForkChain
     proxy: Proxy
     client: ChainClient
     index: Index
     indexer: Indexer
+    sent: dict[str, bytes] = field(default_factory=dict)
+    """Transactions by their signatures."""
 
     async def do(self, signer: Keypair, *instructions: Instruction) -> str:
         draft = message_of(signer.pubkey(), instructions, Hash.default(), Budget(1_400_000, 0))
@@ -49,44 +55,53 @@ class Setting:
         plan = await sender.plan(draft)
         message = message_of(signer.pubkey(), instructions, plan.blockhash, plan.budget)
         signed = bytes(VersionedTransaction(message, [signer]))
-        return (await sender.deliver(signed, plan.last_valid_block_height)).signature
+        landed = await sender.deliver(signed, plan.last_valid_block_height)
+        self.sent[landed.signature] = signed
+        return landed.signature
+
+    async def again(self, signature: str) -> int:
+        """Sends the same transaction to a fork that has it not; gives its slot there."""
+        name = Signature.from_string(signature)
+        await self.client.submit(self.sent[signature], name)
+        (status,) = await self.client.statuses([name])
+        assert status is not None
+        return status.slot
 
     async def event(self) -> Pubkey:
         """An open event in which FAN tipped nothing yet."""
-        builder = Builder(PROGRAMS)
-        at = event_place(PROGRAMS, ARTIST.pubkey(), NONCE).address
-        new = NewEvent("Sundown", 0, 2_000_000_000, 0, ARTIST.pubkey(), MANIFEST)
+        builder = Builder(EMBEDDED)
+        at = event_place(EMBEDDED, ARTIST.pubkey(), NONCE).address
+        now_s = self.chain.clock.ms // 1000
+        new = NewEvent("Sundown", now_s + 60, now_s + 7200, 0, ARTIST.pubkey(), MANIFEST)
         await self.do(ARTIST, builder.create_event(ARTIST.pubkey(), NONCE, new))
+        await self.do(ARTIST, builder.add_tier(ARTIST.pubkey(), at, TIER))
         await self.do(ARTIST, builder.open_event(ARTIST.pubkey(), at))
         await self.do(FAN, builder.open_record(FAN.pubkey(), at, FAN.pubkey()))
         return at
 
     async def tip(self, event: Pubkey, amount: int) -> str:
         self.chain.advance()
-        return await self.do(FAN, Builder(PROGRAMS).tip(FAN.pubkey(), event, amount, "hey"))
+        return await self.do(FAN, Builder(EMBEDDED).tip(FAN.pubkey(), event, amount, "hey"))
 
     async def tips(self, event: Pubkey) -> list[int]:
         """Amounts, the newest first."""
         return [int(str(entry.fields["amount"])) for entry in await self.entries(event)]
 
     async def entries(self, event: Pubkey) -> list[Entry]:
-        vault = EventPlaces.of(PROGRAMS, event).vault.address
+        vault = EventPlaces.of(EMBEDDED, event).vault.address
         return await self.indexer.entries(account=str(vault), kind="Tipped")
 
 
 @asynccontextmanager
-async def setting(path: Path) -> AsyncIterator[Setting]:
-    chain = with_programs()
-    for key in (ARTIST, FAN):
-        chain.fund(key.pubkey())
+async def setting(folder: Path) -> AsyncIterator[Setting]:
+    people = [held(key.pubkey(), lamports=10 * SOL) for key in (ARTIST, FAN)]
     async with (
-        serve_chain(chain) as url,
-        proxied(url) as proxy,
-        open_pool([proxy.url], SystemClock(), 60.0) as pool,
+        fork_chain(folder, people) as chain,
+        open_pool([chain.proxies[0].url], SystemClock(), 60.0) as pool,
     ):
-        client = ChainClient(pool, PROGRAMS)
-        index = Index(path, chain.genesis)
-        yield Setting(chain, proxy, client, index, Indexer(client, index))
+        client = ChainClient(pool, EMBEDDED)
+        index = Index(folder / "index", chain.genesis)
+        yield Setting(chain, chain.proxies[0], client, index, Indexer(client, index))
         index.close()
 
 
@@ -99,7 +114,7 @@ def fast(mock_clock: MockClock) -> MockClock:
 async def test_tips_are_indexed_in_their_order_and_each_once(
     fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         await here.tip(event, 2000)
         await here.indexer.round()
@@ -111,14 +126,15 @@ async def test_tips_are_indexed_in_their_order_and_each_once(
 
 
 async def test_a_tip_that_a_fork_took_back_is_withdrawn(fast: MockClock, tmp_path: Path) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         here.chain.finalized_behind = 32
         await here.tip(event, 2000)
-        lost = await here.tip(event, 3000)
+        here.chain.keep()
+        await here.tip(event, 3000)
         await here.indexer.round()
         assert [entry.final for entry in await here.entries(event)] == [False, False]
-        here.chain.fork_without(lost)
+        await here.chain.fork()
         await here.indexer.round()
         assert await here.tips(event) == [3000, 2000]  # it may be in a block that is still to come
         here.chain.advance(200)
@@ -130,17 +146,17 @@ async def test_a_tip_that_a_fork_took_back_is_withdrawn(fast: MockClock, tmp_pat
 async def test_a_tip_that_lands_again_after_a_fork_is_there_again(
     fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         here.chain.finalized_behind = 32
+        here.chain.keep()
         lost = await here.tip(event, 3000)
         await here.indexer.round()
-        transaction = here.chain.done[lost].transaction
-        here.chain.fork_without(lost)
-        here.chain.advance(200)
+        await here.chain.fork()
+        here.chain.advance(100)
         await here.indexer.round()
         assert await here.tips(event) == []
-        here.chain.run(transaction)
+        await here.again(lost)
         await here.indexer.round()
         assert await here.tips(event) == [3000]
 
@@ -148,7 +164,7 @@ async def test_a_tip_that_lands_again_after_a_fork_is_there_again(
 async def test_an_index_that_is_lost_or_of_another_chain_is_made_anew(
     fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         await here.tip(event, 2000)
         await here.indexer.round()
@@ -165,7 +181,7 @@ async def test_an_index_that_is_lost_or_of_another_chain_is_made_anew(
 async def test_a_round_that_breaks_off_is_taken_up_and_nothing_is_missing(
     fast: MockClock, tmp_path: Path
 ) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         for amount in range(2000, 2010):
             await here.tip(event, amount)
@@ -192,7 +208,7 @@ async def test_a_round_that_breaks_off_is_taken_up_and_nothing_is_missing(
 async def test_many_pages_of_signatures_are_read_to_their_end(
     fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with setting(tmp_path / "index") as here:
+    async with setting(tmp_path) as here:
         event = await here.event()
         for amount in range(2000, 2007):
             await here.tip(event, amount)

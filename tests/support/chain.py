@@ -14,6 +14,7 @@ from solana.rpc.commitment import Confirmed
 from solders.keypair import Keypair
 from solders.message import Message
 from solders.pubkey import Pubkey
+from solders.system_program import ID as SYSTEM
 from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction
 
@@ -64,6 +65,11 @@ class Running:
         blockhash = (await self.client.get_latest_blockhash()).value.blockhash
         give = transfer(TransferParams(from_pubkey=payer.pubkey(), to_pubkey=to, lamports=lamports))
         return Transaction([payer], Message([give], payer.pubkey()), blockhash)
+
+
+def held(address: Pubkey, owner: Pubkey = SYSTEM, data: bytes = b"", lamports: int = SOL) -> Held:
+    """An account for a chain to begin with."""
+    return Held(bytes(address), bytes(owner), lamports, data, False)
 
 
 @asynccontextmanager

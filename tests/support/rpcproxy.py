@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import trio
+from solders.transaction import VersionedTransaction
 
 from tests.support.jsonserver import Hangs, Reply, serve_json
 
@@ -23,9 +25,13 @@ class Proxy:
     """Its faults can be changed at any time. ``asked`` lists the methods that came."""
 
     def __init__(self, upstream: str) -> None:
-        self._upstream = upstream
+        self.upstream = upstream
+        self.through: Mangle = lambda asked, told: None
+        """What becomes of every answer, before ``mangle`` sees it."""
         self.mangle: Mangle = lambda asked, told: None
         self.delay_s = 0.0
+        self.drops = 0
+        """So many sent transactions are lost on their way."""
         self.asked: list[str] = []
         self.url = ""
 
@@ -33,13 +39,22 @@ class Proxy:
         asked = json.loads(body)
         self.asked.append(asked["method"])
         await trio.sleep(self.delay_s)
+        if asked["method"] == "sendTransaction" and self.drops:
+            self.drops -= 1
+            told = {"jsonrpc": "2.0", "id": asked["id"], "result": _signature(asked["params"][0])}
+            return Reply(json.dumps(told).encode())
         async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             answer = await http.post(
-                self._upstream, content=body, headers={"content-type": "application/json"}
+                self.upstream, content=body, headers={"content-type": "application/json"}
             )
         told = answer.json()
+        self.through(asked, told)
         replaced = self.mangle(asked, told)
         return replaced if replaced is not None else Reply(json.dumps(told).encode())
+
+
+def _signature(transaction: str) -> str:
+    return str(VersionedTransaction.from_bytes(base64.b64decode(transaction)).signatures[0])
 
 
 @asynccontextmanager
