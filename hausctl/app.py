@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from hausctl import events, keys, node, peers, pins, rooms, store, tickets, tips
+from hausctl import (
+    creating,
+    drafts,
+    events,
+    keys,
+    node,
+    peers,
+    pins,
+    platform,
+    rooms,
+    settling,
+    store,
+    tickets,
+    tips,
+)
 
 _HELP = ["-h", "--help"]
 _ANYWHERE = (
@@ -30,18 +44,21 @@ def build(*, described: bool) -> typer.Typer:
     )
     app.callback()(_root_described if described else _root)
     node.add_to(app)
-    for name, part, about in (
+    for part in (creating, drafts, settling):
+        part.add_to(events.app)
+    for name, commands, about in (
         ("rooms", rooms.app, "Create, follow, look at, close and export rooms."),
         ("peers", peers.app, "Other nodes: who is connected, and connecting with them."),
         ("pins", pins.app, "What is never evicted."),
         ("events", events.app, "Ticketed events on the chain: create, end, settle, pay out."),
         ("tickets", tickets.app, "Buy, list, check and give back tickets."),
         ("tips", tips.app, "Tip an event, and see who did."),
+        ("platform", platform.app, "The programs' own configuration: its owner's commands."),
         ("keys", keys.app, "Wallets in files: make one, fill one on the node's own chain."),
         ("store", store.app, "What is on disk."),
         ("config", node.config_app, "The running node's configuration."),
     ):
-        app.add_typer(part, name=name, help=about, epilog=_ANYWHERE)
+        app.add_typer(commands, name=name, help=about, epilog=_ANYWHERE)
     return app
 
 

@@ -22,7 +22,7 @@ SOCKET_NAME = "admin.sock"
 _MAX_SOCKET_PATH_BYTES = 107
 _TIMES = frozenset(
     {"time", "created", "started", "since", "until", "next_try", "heard", "told", "name_until"}
-    | {"starts", "ends"}
+    | {"starts", "ends", "tips_close", "sale_start", "sale_end", "refundable_until"}
 )
 
 

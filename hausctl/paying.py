@@ -9,28 +9,33 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from hausctl.advice import advised
 from hausctl.client import NotRunning, Refused, shaped
 from hausctl.context import Here
 from hausctl.money import sol
+from hausctl.previews import Cost, Preview, Step
 from hausctl.wallet import Wallet
 
 if TYPE_CHECKING:
-    from solders.instruction import Instruction
     from solders.message import Message
 
     from hausd.core.chain_shapes import ChainShape, PlanShape
     from hausd.core.programs.accounts import Programs
     from hausd.core.programs.instructions import Builder
+    from hausd.core.programs.upkeep import Upkeep
 
 SIGN_AGAIN = 3
 """How often a transaction that expired unpaid is signed anew."""
+PROGRAM_NAMES = ("event_factory", "ticket_factory", "live_tipping")
 _ASK_AGAIN = 5
+_UNDECIDED = frozenset({"not-yet", "disconnected", "timeout", "chain-unavailable"})
+_OF_ALL = _UNDECIDED | {"chain-refuses", "unknown", "expired"}
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Does not ask before signing.")]
 DryOption = Annotated[
     bool, typer.Option("--dry-run", help="Shows what it would do and cost; signs nothing.")
@@ -38,20 +43,12 @@ DryOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """Something that a transaction moves out of the wallet, in lamports; ``back``: a deposit."""
+class Outcome:
+    """What became of one of several steps that don't depend on each other."""
 
-    what: str
-    lamports: int
-    back: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rent:
-    """An account that a transaction makes, by its size in bytes."""
-
-    what: str
-    size: int
+    step: Step
+    sent: Any = None
+    refused: Refused | None = None
 
 
 class Cashier:
@@ -63,53 +60,113 @@ class Cashier:
         self._yes = yes
         self._dry = dry
         self.chain = chain_of(here)
+        self._agreed: Preview | None = None
 
     @property
     def builder(self) -> Builder:
         from hausd.core.programs.instructions import Builder
 
-        return Builder(programs_of(self.chain))
+        return Builder(self.programs)
 
-    def pay(
-        self,
-        what: str,
-        instructions: Sequence[Instruction],
-        *,
-        costs: Sequence[Cost] = (),
-        rents: Sequence[Rent] = (),
-    ) -> Any:
-        """Does it; gives the chain's answer. Raises Refused, and typer.Exit after a dry run."""
-        for _ in range(SIGN_AGAIN):
-            plan, message = self._plan(instructions, [rent.size for rent in rents])
-            named = zip(rents, plan.rents, strict=True)
-            kept = [Cost(rent.what, int(lamports), back=True) for rent, lamports in named]
-            self._show(what, message, [*costs, *kept], int(plan.fee))
-            self._consent()
+    @property
+    def upkeep(self) -> Upkeep:
+        from hausd.core.programs.upkeep import Upkeep
+
+        return Upkeep(self.programs)
+
+    @property
+    def programs(self) -> Programs:
+        """The addresses of the programs that are called."""
+        return programs_of(self.chain)
+
+    def pay(self, *steps: Step) -> list[Any]:
+        """Shows all, asks once, does one after the other; gives the chain's answers.
+
+        Raises Refused, and typer.Exit after a dry run.
+        """
+        self.ask(*steps)
+        return self.do(*steps)
+
+    def ask(self, *steps: Step, note: str = "") -> None:
+        """Shows what they do and cost, and asks. Raises as ``pay`` does."""
+        previews: list[Preview] = []
+        for step in steps:
+            previews.append(self._preview(step, previews[-1] if previews else None))
+        if note:
+            self.say(note)
+        self._agree(previews)
+
+    def do(self, *steps: Step) -> list[Any]:
+        """Does what was agreed to."""
+        return [self._done(step) for step in steps]
+
+    def pay_each(self, *steps: Step) -> list[Outcome]:
+        """Like ``pay``, for steps that don't need each other: one that is refused holds none up.
+
+        Raises Refused where all are, and where the chain can't be asked.
+        """
+        refused: dict[int, Refused] = {}
+        previews: dict[int, Preview] = {}
+        for number, step in enumerate(steps):
             try:
-                return self._send(message, plan.last_valid_block_height)
+                previews[number] = self._preview(step, None)
+            except Refused as fault:
+                refused[number] = of_this_alone(fault)
+        if refused and not previews:
+            raise refused[0]
+        self._agree(list(previews.values()))
+        outcomes = []
+        for number, step in enumerate(steps):
+            try:
+                if number in refused:
+                    raise refused[number]
+                outcomes.append(Outcome(step, sent=self._done(step)))
+            except Refused as fault:
+                self.say(f"{step.what}: not done, {fault.message}")
+                outcomes.append(Outcome(step, refused=of_this_alone(fault)))
+        return outcomes
+
+    # -- one transaction --
+
+    def _done(self, step: Step) -> Any:
+        for _ in range(SIGN_AGAIN):
+            preview, self._agreed = self._agreed, None
+            if preview is None or preview.step is not step:
+                preview = self._preview(step, None)
+            assert preview.plan is not None  # it was rehearsed
+            try:
+                return self._send(preview.message, preview.plan.last_valid_block_height)
             except Refused as refused:
                 if refused.code != "expired":
                     raise
-                self._say("The chain did not take it in time, and never will: signing it anew.")
+                self.say("The chain did not take it in time, and never will: signing it anew.")
         raise Refused("expired", "the chain takes nothing at present", "nothing was paid")
 
-    def _plan(
-        self, instructions: Sequence[Instruction], sizes: Sequence[int]
-    ) -> tuple[PlanShape, Message]:
+    def _preview(self, step: Step, before: Preview | None) -> Preview:
+        """``before``: what is done first, where this one can't be rehearsed before that."""
         from solders.hash import Hash
 
         from hausd.core.programs.messages import MAX_COMPUTE_UNITS, Budget, message_of
 
         payer = self.wallet.address
         try:
-            draft = message_of(payer, instructions, Hash.default(), Budget(MAX_COMPUTE_UNITS, 0))
+            widest = Budget(MAX_COMPUTE_UNITS, 0)
+            draft = message_of(payer, step.instructions, Hash.default(), widest)
         except ValueError as fault:
             raise Refused("too-large", str(fault), "give less at once") from None
-        body = {"message": base64.b64encode(bytes(draft)).decode(), "sizes": list(sizes)}
-        plan = cast("PlanShape", shaped(self._here.client.post("chain", "plan", body=body)))
+        if step.after and before is not None:
+            return Preview(step, draft, None, before.fee, step.costs)
+        sizes = [rent.size for rent in step.rents]
+        body = {"message": base64.b64encode(bytes(draft)).decode(), "sizes": sizes}
+        try:
+            plan = cast("PlanShape", shaped(self._here.client.post("chain", "plan", body=body)))
+        except Refused as fault:
+            raise advised(fault) from None
         budget = Budget(int(plan.units), int(plan.unit_price))
-        blockhash = Hash.from_string(plan.blockhash)
-        return plan, message_of(payer, instructions, blockhash, budget)
+        message = message_of(payer, step.instructions, Hash.from_string(plan.blockhash), budget)
+        named = zip(step.rents, plan.rents, strict=True)
+        kept = [Cost(rent.what, int(lamports), back=True) for rent, lamports in named]
+        return Preview(step, message, plan, int(plan.fee), [*step.costs, *kept])
 
     def _send(self, message: Message, last_valid_block_height: int) -> Any:
         from solders.transaction import VersionedTransaction
@@ -126,8 +183,8 @@ class Cashier:
             except NotRunning:
                 raise
             except Refused as refused:
-                if refused.code not in ("not-yet", "disconnected", "timeout", "chain-unavailable"):
-                    raise
+                if refused.code not in _UNDECIDED:
+                    raise advised(refused) from None
                 body["resumed"] = True  # it may be on its way: only the chain tells
         raise Refused(
             "unknown",
@@ -137,31 +194,50 @@ class Cashier:
 
     # -- what is shown --
 
-    def _show(self, what: str, message: Message, costs: Iterable[Cost], fee: int) -> None:
-        total = fee + sum(cost.lamports for cost in costs)
-        self._say(f"{what}")
-        for cost in costs:
-            self._say(f"  {cost.what}: {sol(cost.lamports)}{' (a deposit)' if cost.back else ''}")
-        self._say(f"  Fee: {sol(fee)}")
-        self._say(f"  In all {sol(total)}, from {self.wallet.address}")
+    def _agree(self, previews: Sequence[Preview]) -> None:
+        self._agreed = previews[0]
+        for preview in previews:
+            for line in preview.lines():
+                self.say(line)
+        total = sum(preview.total for preview in previews)
+        self.say(f"  In all {sol(total)}, from {self.wallet.address}")
         if self.chain.embedded:
-            self._say("  On the node's own chain, which proves what its operator vouches for.")
-        if not self._dry:
-            return
-        from hausd.core.programs.messages import shown
-
-        for each in shown(message, programs_of(self.chain)):
-            self._say(f"  {each.program}.{each.name} {_flat(each.arguments)}")
-        raise typer.Exit
-
-    def _say(self, line: str) -> None:
-        if not self._here.json:
-            sys.stderr.write(f"{line}\n")
-
-    def _consent(self) -> None:
+            self.say("  On the node's own chain, which proves what its operator vouches for.")
+        if self._dry:
+            self._tell_dry(previews, total)
+            raise typer.Exit
         if self._yes or self._here.json or not sys.stdin.isatty():
             return
         typer.confirm("Sign it?", default=True, abort=True, err=True)
+
+    def _tell_dry(self, previews: Sequence[Preview], total: int) -> None:
+        if self._here.json:
+            value = {
+                "dry_run": True,
+                "wallet": str(self.wallet.address),
+                "genesis": self.chain.genesis,
+                "programs": {name: getattr(self.chain, name) for name in PROGRAM_NAMES},
+                "transactions": [preview.value(self.programs) for preview in previews],
+                "total": str(total),
+            }
+            self._here.answer(value)
+        for preview in previews:
+            for line in preview.instruction_lines(self.programs):
+                self.say(line)
+        for name in PROGRAM_NAMES:
+            self.say(f"  {name} is {getattr(self.chain, name)}")
+
+    def say(self, line: str) -> None:
+        """Tells people something, who may watch."""
+        if not self._here.json:
+            sys.stderr.write(f"{line}\n")
+
+
+def of_this_alone(fault: Refused) -> Refused:
+    """The refusal of one of several; raises it where it is of all."""
+    if isinstance(fault, NotRunning) or fault.code in _OF_ALL:
+        raise fault
+    return fault
 
 
 def chain_of(here: Here) -> ChainShape:
@@ -175,8 +251,7 @@ def programs_of(chain: ChainShape) -> Programs:
 
     from hausd.core.programs.accounts import Programs
 
-    names = (chain.event_factory, chain.ticket_factory, chain.live_tipping)
-    return Programs(*map(Pubkey.from_string, names))
+    return Programs(*(Pubkey.from_string(getattr(chain, name)) for name in PROGRAM_NAMES))
 
 
 def address(untrusted: str) -> Any:
@@ -192,10 +267,3 @@ def address(untrusted: str) -> Any:
 def nonce() -> bytes:
     """Sixteen random bytes, by which an artist's events differ."""
     return os.urandom(16)
-
-
-def _flat(arguments: dict[str, Any]) -> str:
-    def text(value: Any) -> str:
-        return value.hex() if isinstance(value, bytes) else str(value)
-
-    return " ".join(f"{name}={text(value)}" for name, value in arguments.items())

@@ -9,17 +9,21 @@ import typer
 from hausctl.client import Refused, shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.events import payment_of
+from hausctl.events import Act, event_of, payment_of
+from hausctl.guests import read_guests
 from hausctl.money import money
-from hausctl.paying import Cashier, Cost, DryOption, Rent, YesOption, address
+from hausctl.paying import Cashier, DryOption, YesOption, address
+from hausctl.previews import Cost, Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
 if TYPE_CHECKING:
-    from hausd.core.chain_shapes import EventShape, TicketShape
+    from hausd.core.chain_shapes import TicketShape
 
 app = typer.Typer(rich_markup_mode=None)
 
+GIFTS_AT_ONCE = 8
+"""So many have room in a transaction."""
 TierOption = Annotated[
     int, typer.Option("--tier", metavar="N", min=0, max=7, help="Which kind, from 0.")
 ]
@@ -45,7 +49,7 @@ def buy(
     """Buys tickets for an event."""
     here = Here.of(ctx)
     id_ = here.room_id(event)
-    now = _event(here, id_)
+    now = event_of(here, id_)
     if tier >= len(now.tiers):
         have = f"it has {len(now.tiers)}" if now.tiers else "entrance is free"
         raise Refused("no-such-tier", f"this event has no tickets of tier {tier}", have)
@@ -65,7 +69,7 @@ def buy(
     rents = [] if _tickets(here, id_, str(whose)) else [_ticket_rent()]
     costs = [Cost("Tickets", price * count)] if now.mint is None else []
     what = f"{count} x {now.tiers[tier].name} for {money(price * count, now.mint)}"
-    sent = cashier.pay(what, [bought], costs=costs, rents=rents)
+    (sent,) = cashier.pay(Step(what, [bought], costs, rents))
     _answer(here, _tickets(here, id_, str(whose)), sent)
 
 
@@ -73,10 +77,6 @@ def _ticket_rent() -> Rent:
     from hausd.core.programs.accounts import TicketAccount, account_size
 
     return Rent("Ticket", account_size(TicketAccount))
-
-
-def _event(here: Here, id_: str) -> EventShape:
-    return cast("EventShape", shaped(here.client.get("events", id_)))
 
 
 def _tickets(here: Here, event: str, holder: str) -> Any:
@@ -151,15 +151,126 @@ def refund(
     dry_run: DryOption = False,
 ) -> None:
     """Gives tickets back for what was paid, while that is possible."""
-    here = Here.of(ctx)
-    id_ = here.room_id(event)
-    cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
-    holder = cashier.wallet.address
-    found = _tickets(here, id_, str(holder))
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    payer = address(_held(act).rent_payer)
+    back = act.builder.refund_ticket(act.who, act.at, payer, tier, count, payment_of(act.now))
+    (sent,) = act.cashier.pay(Step(f"Giving back {amount(count, 'ticket', 'tickets')}", [back]))
+    _answer(act.here, _tickets(act.here, act.event, str(act.who)), sent)
+
+
+@app.command()
+def transfer(
+    ctx: typer.Context,
+    event: RoomName,
+    to: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose they shall be.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    tier: TierOption = 0,
+    count: CountOption = 1,
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Passes tickets on to another wallet, with the right to give them back."""
+    new = address(to)
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    _held(act)
+    passed = act.builder.transfer(act.who, act.at, new, tier, count)
+    rents = [] if _tickets(act.here, act.event, str(new)) else [_ticket_rent()]
+    what = f"{amount(count, 'ticket', 'tickets')} to {new}"
+    (sent,) = act.cashier.pay(Step(what, [passed], rents=rents))
+    _answer(act.here, _tickets(act.here, act.event, str(act.who)), sent)
+
+
+@app.command()
+def close(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Even with tickets in it, after the event.")
+    ] = False,
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Closes a wallet's account for an event; its deposit goes back to who paid it."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    held = _held(act)
+    if held.count and not give_up:
+        have = amount(held.count, "ticket", "tickets")
+        hint = "--give-up closes it all the same once the event is settled: no ticket is left then"
+        raise Refused("TicketNotEmpty", f"there is {have} in this account", hint)
+    closed = act.upkeep.close_ticket(act.who, act.at, address(held.rent_payer))
+    (sent,) = act.cashier.pay(Step(f"Closing it, its deposit to {held.rent_payer}", [closed]))
+    _answer(act.here, _tickets(act.here, act.event, str(act.who)), sent)
+
+
+@app.command()
+def gift(
+    ctx: typer.Context,
+    event: RoomName,
+    guests: Annotated[
+        list[str] | None, typer.Argument(metavar="[ADDRESS]…", help="Who gets them.")
+    ] = None,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    file: Annotated[
+        str,
+        typer.Option(
+            "--file",
+            metavar="FILE",
+            help="The guest list: ADDRESS or ADDRESS,COUNT a line. Who has so many gifts already "
+            "is passed over, so it can be given again. -: standard input.",
+        ),
+    ] = "",
+    tier: TierOption = 0,
+    count: CountOption = 1,
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Puts wallets on the guest list: tickets from the artist, for nothing."""
+    if bool(guests) == bool(file):
+        raise typer.BadParameter("name addresses, or a list with --file")
+    wanted = (
+        read_guests(file, count) if file else {str(address(each)): count for each in guests or ()}
+    )
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    known = {each["holder"]: each["gifts"] for each in _tickets(act.here, act.event, "")}
+    if file:
+        have = {who: known[who][tier] for who in wanted if who in known}
+        wanted = {who: many - have.get(who, 0) for who, many in wanted.items()}
+    due = {who: many for who, many in wanted.items() if many > 0}
+    if not due:
+        value = {"event": act.event, "guests": [], "passed_over": len(wanted), "transactions": []}
+        act.here.answer(value, "All of them have theirs already.")
+        return
+    sent = act.cashier.pay(*_gifts(act, due, known, tier))
+    value = {
+        "event": act.event,
+        "guests": [{"holder": who, "count": many} for who, many in due.items()],
+        "passed_over": len(wanted) - len(due),
+        "transactions": sent,
+    }
+    given = amount(sum(due.values()), "ticket", "tickets")
+    over = f", {value['passed_over']} had theirs" if value["passed_over"] else ""
+    act.here.answer(value, f"{given} to {amount(len(due), 'wallet', 'wallets')}{over}.")
+
+
+def _gifts(act: Act, due: dict[str, int], known: dict[str, Any], tier: int) -> list[Step]:
+    steps = []
+    listed = list(due.items())
+    for begin in range(0, len(listed), GIFTS_AT_ONCE):
+        some = listed[begin : begin + GIFTS_AT_ONCE]
+        given = [act.builder.gift(act.who, act.at, address(who), tier, n) for who, n in some]
+        rents = [_ticket_rent() for who, _ in some if who not in known]
+        steps.append(Step(f"Gifts to {', '.join(who for who, _ in some)}", given, rents=rents))
+    return steps
+
+
+def _held(act: Act) -> TicketShape:
+    """The wallet's own account. Raises Refused where it has none."""
+    found = _tickets(act.here, act.event, str(act.who))
     if not found:
-        raise Refused("no-ticket", f"{holder} has no ticket for this event")
-    payer = address(found[0]["rent_payer"])
-    payment = payment_of(_event(here, id_))
-    back = cashier.builder.refund_ticket(holder, address(id_), payer, tier, count, payment)
-    sent = cashier.pay(f"Giving back {amount(count, 'ticket', 'tickets')}", [back])
-    _answer(here, _tickets(here, id_, str(holder)), sent)
+        message = f"{act.who} has no ticket for this event"
+        raise Refused("no-ticket", message, "hausctl tickets list --holder ADDRESS shows them")
+    return cast("TicketShape", shaped(found[0]))

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from hausctl.client import shaped
+from hausctl.client import Refused, shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.events import payment_of
+from hausctl.events import Act, payment_of
 from hausctl.money import lamports, money, sol
-from hausctl.paying import Cashier, Cost, DryOption, Rent, YesOption, address
+from hausctl.paying import Cashier, DryOption, YesOption, address
+from hausctl.previews import Cost, Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:
-    from hausd.core.chain_shapes import EventShape, TipShape
+    from hausd.core.chain_shapes import EventShape, TipperShape, TipShape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -53,9 +54,8 @@ def send(
         instructions.append(cashier.builder.open_record(tipper, at, tipper))
         rents.append(_record_rent())
     instructions.append(cashier.builder.tip(tipper, at, given, message, payment_of(now)))
-    sent = cashier.pay(
-        f"Tip for “{now.title}”", instructions, costs=[Cost("Tip", given)], rents=rents
-    )
+    costs = [Cost("Tip", given)]
+    (sent,) = cashier.pay(Step(f"Tip for “{now.title}”", instructions, costs, rents))
     value = here.client.get("events", id_, "tippers", str(tipper)) or {}
     after = cast("EventShape", shaped(here.client.get("events", id_)))
     leads = after.highest_tipper == str(tipper)
@@ -95,3 +95,51 @@ def list_tips(
         amounts = (money(tip.amount, tip.mint), money(tip.total, tip.mint))
         table.add_row(tip.tipper, *amounts, escape(tip.message), state)
     here.answer(value, table)
+
+
+@app.command()
+def refund(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Takes back all that a wallet tipped to an event that was called off."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    given = _given(act)
+    now = act.now
+    payer = address(given.rent_payer)
+    back = act.builder.refund_tips(act.who, act.at, payer, payment_of(now))
+    back_again = money(given.total, now.mint)
+    (sent,) = act.cashier.pay(Step(f"Taking back {back_again}", [back]))
+    value = {"event": act.event, "refunded": given.total, "mint": now.mint, "transaction": sent}
+    act.here.answer(value, f"{back_again} are back; transaction {sent['signature']}")
+
+
+@app.command()
+def close(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Closes the record of a wallet's tips after the event; its deposit goes back."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    given = _given(act)
+    closed = act.upkeep.close_record(act.who, act.at, address(given.rent_payer))
+    (sent,) = act.cashier.pay(Step(f"Closing it, its deposit to {given.rent_payer}", [closed]))
+    value = {"event": act.event, "rent_payer": given.rent_payer, "transaction": sent}
+    act.here.answer(value, f"It is closed; transaction {sent['signature']}")
+
+
+def _given(act: Act) -> TipperShape:
+    """What the wallet tipped. Raises Refused where that is nothing."""
+    found = act.here.client.get("events", act.event, "tippers", str(act.who))
+    if found is None:
+        message = f"{act.who} has no record of tips to this event"
+        raise Refused("no-tips", message, "refunded and closed records are gone")
+    return cast("TipperShape", shaped(found))

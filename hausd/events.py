@@ -18,15 +18,16 @@ from solders.pubkey import Pubkey
 from hausd.blocks.errors import explain
 from hausd.blocks.store import Store
 from hausd.chain.known import KnownEvents
-from hausd.chain.service import ChainService, ChainTerms, address, open_chain
+from hausd.chain.service import ChainService, ChainTerms, address, open_chain, told
 from hausd.config import Config
-from hausd.core.chain_shapes import NewEventShape
+from hausd.core.chain_shapes import MetadataShape, NewEventShape, PlatformShape
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.event_shapes import ChainStatusShape
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
+from hausd.core.programs.accounts import NOBODY
 from hausd.onchain import OnChain
 from hausd.ownchain import OwnChain
 from hausd.rooms.manager import Rooms
@@ -50,21 +51,49 @@ class NodeChain(ChainService):
     ) -> NewEventShape:
         """Makes the room of an event that is about to be created, with a key of its own, and
         stores the metadata, pinned with the room."""
-        if self.rooms is None or self.store is None:
-            raise Problem("not-yet", "the node is starting", "try again in a moment", 503)
+        if self.rooms is None:
+            raise _starting()
         chain = await self.chain()
         made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
         seed = self.rooms.find(room).record.seed
+        meta = await self.metadata(room, title, description, starts, ends, keep=True)
+        authority = Pubkey(SigningKey(seed).public.raw)
+        return NewEventShape(room=made, stream_authority=str(authority), metadata=meta.metadata)
+
+    async def metadata(
+        self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool
+    ) -> MetadataShape:
+        """The metadata of an event; where it is to be kept, in the store and pinned."""
+        if self.store is None:
+            raise _starting()
         metadata = _metadata(room, title, description, starts, ends)
         cid = CID.of(metadata)
-        try:
-            await self.store.put([(cid, metadata)], room)
-            await self.store.pins.add(str(cid), lambda what, done, total: None)
-        except OSError as fault:
-            why = explain(fault, "the store")
-            raise Problem("disk", f"the metadata was not stored: {why}", status=507) from fault
-        authority = Pubkey(SigningKey(seed).public.raw)
-        return NewEventShape(room=made, stream_authority=str(authority), metadata=str(cid))
+        if keep:
+            try:
+                await self.store.put([(cid, metadata)], room)
+                await self.store.pins.add(str(cid), lambda what, done, total: None)
+            except OSError as fault:
+                why = explain(fault, "the store")
+                raise Problem("disk", f"the metadata was not stored: {why}", status=507) from fault
+        return MetadataShape(metadata=str(cid), kept=keep)
+
+    async def platform(self) -> PlatformShape:
+        """The configuration of the programs, as it is now."""
+        client = await self.client()
+        found = await told(client.platform())
+        assert found is not None  # client() found it
+        pending = found.pending_authority
+        return PlatformShape(
+            event_factory=str(client.programs.event_factory),
+            authority=str(found.authority),
+            pending_authority=None if pending == NOBODY else str(pending),
+            treasury=str(found.treasury),
+            fee_bps=found.fee_bps,
+        )
+
+
+def _starting() -> Problem:
+    return Problem("not-yet", "the node is starting", "try again in a moment", 503)
 
 
 def _metadata(room: RoomId, title: str, description: str, starts: int, ends: int) -> bytes:

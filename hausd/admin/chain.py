@@ -15,8 +15,10 @@ from hausd.core.chain_shapes import (
     AirdropShape,
     ChainShape,
     EventShape,
+    MetadataShape,
     NewEventShape,
     PlanShape,
+    PlatformShape,
     TicketShape,
     TipperShape,
     TipShape,
@@ -77,19 +79,30 @@ class Airdrop(Shape):
     lamports: Annotated[int, Field(ge=1, le=_MAX_AIRDROP)]
 
 
-class NewEvent(Shape):
-    """What a room and its metadata are made of. Times are seconds since 1970."""
+class Metadata(Shape):
+    """What metadata is made of. Times are seconds since 1970. ``keep``: it is stored."""
 
-    event: str
     title: Annotated[str, Field(min_length=1, max_length=MAX_TITLE_BYTES)]
     description: Annotated[str, Field(max_length=_MAX_DESCRIPTION)] = ""
     starts: Annotated[int, Field(ge=0, le=_MAX_TIME_S)]
     ends: Annotated[int, Field(ge=0, le=_MAX_TIME_S)]
+    keep: bool = True
+
+
+class NewEvent(Metadata):
+    """What a room and its metadata are made of."""
+
+    event: str
 
 
 @chain_routes.get("/chain")
 async def _show(chain: Chain) -> ChainShape:
     return await chain.chain()
+
+
+@chain_routes.get("/chain/platform")
+async def _platform(chain: Chain) -> PlatformShape:
+    return await chain.platform()
 
 
 @chain_routes.post("/chain/plan")
@@ -126,6 +139,12 @@ async def _new_event(chain: Chain, new: NewEvent) -> NewEventShape:
 @chain_routes.get("/events/{event}")
 async def _event(chain: Chain, event: Event) -> EventShape:
     return await chain.event(event)
+
+
+@chain_routes.post("/events/{event}/metadata")
+async def _metadata(chain: Chain, event: Event, new: Metadata) -> MetadataShape:
+    told = (new.title, new.description, new.starts, new.ends)
+    return await chain.metadata(event, *told, keep=new.keep)
 
 
 @chain_routes.get("/tickets")

@@ -9,8 +9,10 @@ from hausd.core.chain_shapes import (
     AirdropShape,
     ChainShape,
     EventShape,
+    MetadataShape,
     NewEventShape,
     PlanShape,
+    PlatformShape,
     SentShape,
     TicketShape,
     TipperShape,
@@ -23,6 +25,9 @@ class ChainPort(Protocol):
     """The configured chain. Wallets never come here: who has one signs elsewhere."""
 
     async def chain(self) -> ChainShape: ...
+
+    async def platform(self) -> PlatformShape:
+        """The configuration of the programs."""
 
     async def plan(self, untrusted_message: str, sizes: Sequence[int]) -> PlanShape:
         """Rehearses an unsigned message (base64); says what to sign it with, and its cost."""
@@ -44,6 +49,11 @@ class ChainPort(Protocol):
         self, room: RoomId, title: str, description: str, starts: int, ends: int
     ) -> NewEventShape:
         """Makes the room and the metadata of an event that is about to be created."""
+
+    async def metadata(
+        self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool
+    ) -> MetadataShape:
+        """The metadata of an event that is there, stored where it is to be kept."""
 
     async def tickets(self, room: str, holder: str) -> Sequence[TicketShape]: ...
 

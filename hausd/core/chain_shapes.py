@@ -28,6 +28,23 @@ class ChainShape(Shape):
     endpoints: list[EndpointShape]
 
 
+class PlatformShape(Shape):
+    """EventFactory's configuration. ``pending_authority``: to whom it was offered."""
+
+    event_factory: str
+    authority: str
+    pending_authority: str | None
+    treasury: str
+    fee_bps: int
+
+
+class MetadataShape(Shape):
+    """Metadata of an event, by its CID; ``kept``: it is in the store, pinned."""
+
+    metadata: str
+    kept: bool
+
+
 class PlanShape(Shape):
     """What a message is to be signed with, and what it costs: ``fee`` in lamports, ``rents`` what
     accounts of the sizes asked for have to keep."""
@@ -73,6 +90,13 @@ class TierShape(Shape):
     refundable_until: datetime | None = None
 
 
+class ShareShape(Shape):
+    """What part of the pots a payee gets, in ten thousandths."""
+
+    payee: str
+    bps: int
+
+
 class PayoutShape(Shape):
     """What a payee is owed of a settled pot."""
 
@@ -110,6 +134,8 @@ class EventShape(Shape):
     tips_close: datetime | None = None
     stream_authority: str
     authority_since: int
+    fee_bps: int
+    split: list[ShareShape]
     tiers: list[TierShape]
     tickets: int = 0
     proceeds: str = "0"

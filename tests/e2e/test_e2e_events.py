@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from solders.keypair import Keypair
 
 from hausctl.money import lamports
-from tests.support.node import Node, node
+from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
 
-_ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(not _ARTIFACTS.is_dir(), reason="the programs are not built"),
+    pytest.mark.skipif(not ARTIFACTS.is_dir(), reason="the programs are not built"),
 ]
-SOL = 10**9
-
-
-@dataclass
-class Stage:
-    node: Node
-    directory: Path
-
-    def rpc(self, method: str, *parameters: object) -> Any:
-        asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
-        answer = httpx.post(self.node.words["chain"], json=asked, trust_env=False).json()
-        assert "result" in answer, answer
-        return answer["result"]
-
-    def wallet(self, name: str, lamports: int = 10 * SOL) -> tuple[str, str]:
-        """A funded wallet: its file and its address."""
-        key = Keypair()
-        path = self.directory / f"{name}.json"
-        path.write_text(json.dumps(list(bytes(key))))
-        path.chmod(0o600)
-        self.rpc("requestAirdrop", str(key.pubkey()), lamports)
-        return str(path), str(key.pubkey())
-
-    def balance(self, address: str) -> int:
-        found: int = self.rpc("getBalance", address)["value"]
-        return found
-
-    def ctl(self, *arguments: str, code: int = 0) -> Any:
-        return self.node.ctl(*arguments, code=code)
-
-
-@contextmanager
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    """A node with its own chain."""
-    with node(tmp_path / "home", "chain.listen=127.0.0.1:0") as running:
-        yield Stage(running, tmp_path)
 
 
 def test_an_event_from_its_creation_to_its_payout(tmp_path: Path) -> None:
@@ -97,7 +53,7 @@ def test_an_event_from_its_creation_to_its_payout(tmp_path: Path) -> None:
         fault = here.ctl("tips", "send", event, "0.000000001", "--keypair", viewer_file, code=1)
         assert fault["error"]["code"] == "TipTooSmall"
         fault = here.ctl("tips", "send", event, "900", "--keypair", viewer_file, code=1)
-        assert fault["error"]["hint"] == "nothing was sent or paid"
+        assert "nothing was sent or paid" in fault["error"]["hint"]
 
         fault = here.ctl("events", "end", event, "--keypair", artist_file, code=1)
         assert fault["error"]["code"] == "NeverLive"
@@ -141,12 +97,33 @@ def _shown(here: Stage, *arguments: str) -> int:
     return sum(lamports(each) for each in re.findall(r"In all ([0-9.]+) SOL", done.stderr))
 
 
-def test_a_dry_run_signs_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_tells_all_and_leaves_nothing(tmp_path: Path) -> None:
     with stage(tmp_path) as here:
         artist_file, artist = here.wallet("artist")
-        here.ctl("events", "create", "Never", "--keypair", artist_file, "--dry-run")
+        create = ("events", "create", "Never", "--ticket-price", "0.25", "--keypair", artist_file)
+        told = here.ctl(*create, "--dry-run")
         assert here.balance(artist) == 10 * SOL
         assert here.ctl("events", "list") == []
+        assert len(here.ctl("rooms", "list")) == 1  # the node's own
+        assert told["wallet"] == artist
+        first, second = told["transactions"]
+        names = [each["name"] for each in first["instructions"] + second["instructions"]]
+        assert [name for name in names if name != "limit"] == [
+            "create_event",
+            "transfer",
+            "add_tier",
+            "open",
+        ]
+        here.ctl(*create)
+        assert 10 * SOL - here.balance(artist) == int(told["total"])
+
+
+def test_an_event_that_is_refused_leaves_no_room(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        poor_file, _ = here.wallet("poor", SOL // 1000)
+        fault = here.ctl("events", "create", "X", "--keypair", poor_file, code=1)
+        assert "too little SOL" in fault["error"]["message"]
+        assert len(here.ctl("rooms", "list")) == 1  # the node's own
 
 
 def test_a_wallet_that_others_may_read_is_refused(tmp_path: Path) -> None:

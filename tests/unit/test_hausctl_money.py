@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from solders.keypair import Keypair
 
 from hausctl.client import Refused
-from hausctl.events import rta_mint_bytes
+from hausctl.creating import rta_mint_bytes
 from hausctl.money import lamports, money, sol
 from hausctl.wallet import ExternalSigner, KeyFile, wallet
 

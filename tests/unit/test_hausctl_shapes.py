@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import get_args
 
 from hausctl.client import shaped
-from hausd.core import shapes
+from hausd.core import chain_shapes, shapes
 
 TIMES = {
     name
-    for shape in vars(shapes).values()
+    for shape in (*vars(shapes).values(), *vars(chain_shapes).values())
     if isinstance(shape, type) and issubclass(shape, shapes.Shape)
     for name, field in shape.model_fields.items()
     if datetime in (field.annotation, *get_args(field.annotation))

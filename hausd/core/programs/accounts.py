@@ -69,6 +69,8 @@ class PlatformConfig:
     """EventFactory's configuration."""
 
     authority: Pubkey
+    pending_authority: Pubkey
+    """Who may become the authority; NOBODY where nobody was proposed."""
     treasury: Pubkey
     fee_bps: int
     ticket_program: Pubkey

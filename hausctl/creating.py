@@ -1,0 +1,232 @@
+"""``hausctl events create``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from hausctl.client import Refused, shaped
+from hausctl.context import Here
+from hausctl.drafts import share, tier_of
+from hausctl.money import lamports
+from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
+from hausctl.previews import Cost, Rent, Step
+from hausctl.times import length_s, moment
+from hausctl.wallet import KeypairOption, SignerOption, wallet
+
+if TYPE_CHECKING:
+    from solders.pubkey import Pubkey
+
+    from hausd.core.chain_shapes import NewEventShape
+    from hausd.core.cid import CID
+    from hausd.core.programs.accounts import Share, TicketTier
+    from hausd.core.programs.instructions import NewEvent
+
+_DEFAULT_LENGTH = timedelta(hours=4)
+_RTA_SYMBOL_BYTES = 3
+_ESCROW_BYTES = 165
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command()(create)
+
+
+def create(
+    ctx: typer.Context,
+    title: Annotated[str, typer.Argument(help="What the event is called, at most 64 bytes.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
+    ticket_price: Annotated[
+        str, typer.Option("--ticket-price", metavar="SOL", help="Without it, entrance is free.")
+    ] = "",
+    ticket_supply: Annotated[
+        int, typer.Option("--ticket-supply", metavar="N", min=1, help="Tickets there are.")
+    ] = 10_000,
+    starts: Annotated[str, typer.Option("--starts", metavar="TIME", help="As in +1h.")] = "now",
+    ends: Annotated[
+        str, typer.Option("--ends", metavar="TIME", help="Default: 4 h after its start.")
+    ] = "",
+    tip_extension: Annotated[
+        str,
+        typer.Option(
+            "--tip-extension",
+            metavar="TIME",
+            help="A late change of the highest tipper extends the event by as much, once.",
+        ),
+    ] = "",
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="ADDRESS=PERCENT", help="Shares what comes in."),
+    ] = None,
+    checkpoint_budget: Annotated[
+        str,
+        typer.Option(
+            "--checkpoint-budget",
+            metavar="SOL",
+            help="Goes to the node, which writes the recording's manifest on chain with it.",
+        ),
+    ] = "0.01",
+    draft: Annotated[
+        bool,
+        typer.Option("--draft", help="Opens no sale yet: events add-tier, set-split and open do."),
+    ] = False,
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Creates an event on chain with its room here, and opens its sale of tickets."""
+    from hausd.core.cid import CID
+    from hausd.core.programs.instructions import NewEvent
+
+    here = Here.of(ctx)
+    begin = moment(starts)
+    end = moment(ends) if ends else begin + _DEFAULT_LENGTH
+    told = {
+        "title": title,
+        "description": description,
+        "starts": int(begin.timestamp()),
+        "ends": int(end.timestamp()),
+    }
+    tier = None
+    if ticket_price:
+        tier = tier_of("Ticket", lamports(ticket_price), ticket_supply)
+    shares = tuple(share(each) for each in split or [])
+    budget = lamports(checkpoint_budget)
+    extension_s = int(length_s(tip_extension)) if tip_extension else 0
+    cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
+    # the node makes key and metadata once it is agreed to: until then others stand in their place
+    plan = _Creation(
+        cashier,
+        nonce(),
+        NewEvent(
+            title=title,
+            starts_at=int(begin.timestamp()),
+            scheduled_end=int(end.timestamp()),
+            tip_extension=extension_s,
+            stream_authority=_nobody_yet(),
+            metadata=CID.of(title.encode()),
+        ),
+        budget,
+        shares,
+        tier,
+        draft=draft,
+    )
+    cashier.ask(*plan.steps())
+    made_value = here.client.post("events", body={"event": str(plan.event), **told})
+    made = cast("NewEventShape", shaped(made_value))
+    done = plan.streamed_by(address(made.stream_authority), CID.parse(made.metadata))
+    try:
+        cashier.do(*done.steps())
+    except (Refused, typer.Exit, typer.Abort):
+        _let_go(here, str(plan.event))
+        raise
+    _answer(here, str(plan.event), made_value["room"], made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Creation:
+    cashier: Cashier
+    nonce: bytes
+    new: NewEvent
+    budget: int
+    shares: tuple[Share, ...]
+    tier: TicketTier | None
+    draft: bool
+
+    @property
+    def event(self) -> Pubkey:
+        from hausd.core.programs.addresses import event_place
+
+        artist = self.cashier.wallet.address
+        return event_place(self.cashier.programs, artist, self.nonce).address
+
+    def streamed_by(self, authority: Pubkey, metadata: CID) -> _Creation:
+        return replace(self, new=replace(self.new, stream_authority=authority, metadata=metadata))
+
+    def steps(self) -> list[Step]:
+        """Two transactions: one has not room for all of it."""
+        from hausd.core.programs.messages import transfer
+
+        artist, builder = self.cashier.wallet.address, self.cashier.builder
+        creating = [builder.create_event(artist, self.nonce, self.new)]
+        costs = []
+        if self.budget:
+            creating.append(transfer(artist, self.new.stream_authority, self.budget))
+            costs.append(Cost("Checkpoints", self.budget))
+        title = self.new.title
+        steps = [Step(f"Event “{title}”", creating, costs, _rents(title))]
+        opening = []
+        if self.tier is not None:
+            opening.append(builder.add_tier(artist, self.event, self.tier))
+        if self.shares:
+            opening.append(builder.set_split(artist, self.event, self.shares))
+        if not self.draft:
+            opening.append(builder.open_event(artist, self.event))
+        if opening:
+            what = "What is sold, and shared" if self.draft else "Opening it"
+            steps.append(Step(what, opening, after=True))
+        return steps
+
+
+def _nobody_yet() -> Pubkey:
+    from solders.keypair import Keypair
+
+    return Keypair().pubkey()
+
+
+def _rents(title: str) -> list[Rent]:
+    from hausd.core.programs.accounts import (
+        CheckpointAccount,
+        EventAccount,
+        SaleAccount,
+        VaultAccount,
+        account_size,
+    )
+
+    kinds = {
+        "Event": EventAccount,
+        "Sale": SaleAccount,
+        "Tip vault": VaultAccount,
+        "Checkpoint": CheckpointAccount,
+    }
+    rents = [Rent(what, account_size(kind)) for what, kind in kinds.items()]
+    return [*rents, Rent("RTA", rta_mint_bytes(title)), Rent("RTA's escrow", _ESCROW_BYTES)]
+
+
+def rta_mint_bytes(title: str) -> int:
+    """Size of a Token-2022 mint with a metadata pointer to itself and its metadata.
+
+    Source: Token-2022's extensions: 165 bytes and one of kind before them, each with 4 of type and
+    length; the pointer has 64; metadata has two addresses, three strings and an empty list.
+    """
+    uri_bytes = len("ipfs://") + 59
+    texts = sum(4 + size for size in (len(title.encode()), _RTA_SYMBOL_BYTES, uri_bytes))
+    return 165 + 1 + (4 + 64) + 4 + (64 + texts + 4)
+
+
+def _let_go(here: Here, event: str) -> None:
+    """The room of an event that did not come to be is closed, unless the chain has it."""
+    try:
+        here.client.get("events", event)
+    except Refused as refused:
+        if refused.code == "no-such-event":
+            here.client.post("rooms", event, "close")
+
+
+def _answer(here: Here, event: str, room: dict[str, Any], made: NewEventShape) -> None:
+    from rich.markup import escape
+
+    names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
+    value = {name: room[name] for name in names}
+    value["status"] = here.client.get("events", event)["status"]
+    here.answer(
+        value,
+        f"Event [bold]{escape(made.room.title)}[/]  {event}  ({value['status']})\n",
+        f"Publish to  {escape(made.room.ingest_url)}",
+        f"Stream key  {escape(made.room.stream_key or '')}",
+        f"Watch at    {escape(made.room.watch_url)}\n",
+    )

@@ -1,0 +1,224 @@
+"""``hausctl events``: what an artist arranges before an event opens, and while it is on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hausctl.completion import RoomName
+from hausctl.events import Act
+from hausctl.money import lamports
+from hausctl.paying import DryOption, YesOption, address
+from hausctl.times import moment
+from hausctl.wallet import KeypairOption, SignerOption
+
+if TYPE_CHECKING:
+    from hausd.core.programs.accounts import Share, TicketTier
+
+_MAX_NAME_BYTES = 24
+_SHARE = 100
+"""Ten thousandths in a percent."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    app.command("add-tier")(add_tier)
+    app.command("set-split")(set_split)
+    app.command("open")(open_)
+    app.command("set-schedule")(set_schedule)
+    app.command("set-metadata")(set_metadata)
+    app.command("set-stream-authority")(set_stream_authority)
+
+
+def add_tier(
+    ctx: typer.Context,
+    event: RoomName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="At most 24 bytes.")],
+    price: Annotated[str, typer.Argument(metavar="SOL", help="Of one ticket, as in 0.25; or 0.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    supply: Annotated[
+        int, typer.Option("--supply", metavar="N", min=1, max=2**32 - 1, help="Tickets there are.")
+    ] = 10_000,
+    per_wallet: Annotated[
+        int,
+        typer.Option("--per-wallet", metavar="N", min=0, max=65_535, help="At most; 0: any."),
+    ] = 0,
+    sale_starts: Annotated[
+        str, typer.Option("--sale-starts", metavar="TIME", help="Default: when it opens.")
+    ] = "",
+    sale_ends: Annotated[
+        str, typer.Option("--sale-ends", metavar="TIME", help="Default: with the event.")
+    ] = "",
+    refundable_until: Annotated[
+        str, typer.Option("--refundable-until", metavar="TIME", help="Default: never given back.")
+    ] = "",
+    not_transferable: Annotated[
+        bool, typer.Option("--not-transferable", help="They can't be passed on.")
+    ] = False,
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Adds a kind of ticket to a draft: at most eight."""
+    tier = tier_of(
+        name,
+        lamports(price),
+        supply,
+        per_wallet=per_wallet,
+        sale_start=_seconds(sale_starts),
+        sale_end=_seconds(sale_ends),
+        transferable=not not_transferable,
+        refundable_until=_seconds(refundable_until),
+    )
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do(f"A tier “{name}”", act.builder.add_tier(act.who, act.at, tier))
+
+
+def set_split(
+    ctx: typer.Context,
+    event: RoomName,
+    shares: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ADDRESS=PERCENT…", help="None: all is the artist's."),
+    ] = None,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Shares what a draft will bring in among up to eight; what is left is the artist's."""
+    wanted = [share(each) for each in shares or []]
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do("How it is shared", act.builder.set_split(act.who, act.at, wanted))
+
+
+def open_(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Opens a draft: tickets are sold and tips taken; tiers and shares are fixed then."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do("Opening it", act.builder.open_event(act.who, act.at))
+
+
+def set_schedule(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    starts: Annotated[
+        str, typer.Option("--starts", metavar="TIME", help="Default: as it is.")
+    ] = "",
+    ends: Annotated[str, typer.Option("--ends", metavar="TIME", help="Default: as it is.")] = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Moves start or end of an event: the end by 30 days in all at most."""
+    if not starts and not ends:
+        raise typer.BadParameter("name --starts, --ends, or both")
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    now = act.now
+    begin = _seconds(starts) or int(now.starts.timestamp())
+    end = _seconds(ends) or int(now.ends.timestamp())
+    act.do("Its schedule", act.builder.set_schedule(act.who, act.at, begin, end))
+
+
+def set_metadata(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
+    cid: Annotated[
+        str,
+        typer.Option("--cid", metavar="CID", help="Metadata that is on IPFS already, instead."),
+    ] = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Describes an event anew: this node stores the metadata, the chain names its CID."""
+    if bool(description) == bool(cid):
+        raise typer.BadParameter("name either --description or --cid")
+    named = cid_of(cid) if cid else None
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    if named is None:
+        now = act.now
+        body = {
+            "title": now.title,
+            "description": description,
+            "starts": int(now.starts.timestamp()),
+            "ends": int(now.ends.timestamp()),
+            "keep": not dry_run,
+        }
+        named = cid_of(act.here.client.post("events", act.event, "metadata", body=body)["metadata"])
+    act.do("Its metadata", act.builder.set_metadata(act.who, act.at, named))
+
+
+def set_stream_authority(
+    ctx: typer.Context,
+    event: RoomName,
+    authority: Annotated[str, typer.Argument(metavar="ADDRESS", help="The key that streams.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Has another key stream an event from now on, as that of another node."""
+    new = address(authority)
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do("Who streams it", act.builder.set_stream_authority(act.who, act.at, new))
+
+
+def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:
+    """A kind of ticket. Raises typer.BadParameter."""
+    from hausd.core.programs.accounts import TicketTier
+
+    size = len(name.encode())
+    if not 0 < size <= _MAX_NAME_BYTES:
+        raise typer.BadParameter(f"a tier's name has 1 to {_MAX_NAME_BYTES} bytes, not {size}")
+    plain: dict[str, Any] = {
+        "per_wallet": 0,
+        "sale_start": 0,
+        "sale_end": 0,
+        "transferable": True,
+        "refundable_until": 0,
+    }
+    return TicketTier(name=name, price=price, supply=supply, sold=0, **plain | more)
+
+
+def share(untrusted: str) -> Share:
+    """A payee with a share, of text as in ``ADDRESS=12.5``. Raises typer.BadParameter."""
+    from decimal import Decimal, InvalidOperation
+
+    from hausd.core.programs.accounts import Share
+
+    who, _, percent = untrusted.partition("=")
+    right = "write ADDRESS=PERCENT, as in …=12.5; a hundredth of a percent is the least"
+    try:
+        exact = Decimal(percent) * _SHARE
+        bps = int(exact) if exact.is_finite() else 0
+    except InvalidOperation:
+        raise typer.BadParameter(f"{untrusted!r}: {right}") from None
+    if bps != exact or not 0 < bps <= 100 * _SHARE:
+        raise typer.BadParameter(f"{untrusted!r}: {right}")
+    return Share(address(who), bps)
+
+
+def _seconds(untrusted: str) -> int:
+    """Seconds since 1970; 0 where nothing is said."""
+    return int(moment(untrusted).timestamp()) if untrusted else 0
+
+
+def cid_of(untrusted: str) -> Any:
+    """A CID. Raises typer.BadParameter."""
+    from hausd.core.cid import CID, CIDError
+
+    try:
+        return CID.parse(untrusted)
+    except CIDError:
+        raise typer.BadParameter(f"{untrusted!r} is no CID, as in bafy…") from None

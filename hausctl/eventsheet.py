@@ -1,0 +1,88 @@
+"""An event in full, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from hausctl.money import money
+from hausctl.words import clock, span
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hausd.core.chain_shapes import EventShape, TierShape
+
+_PERCENT_BPS = 100
+
+
+def event_sheet(event: EventShape) -> Table:
+    """Everything about an event."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False)
+    for name, value in _rows(event):
+        table.add_row(escape(name), escape(value))
+    return table
+
+
+def _rows(event: EventShape) -> Iterator[tuple[str, str]]:
+    yield "Event", event.id
+    yield "Title", event.title
+    yield "Status", f"{event.status}, premium" if event.premium else event.status
+    yield "Artist", event.artist
+    yield "Starts", when(event.starts)
+    yield "Ends", when(event.ends)
+    if event.tip_extension_s:
+        yield "", f"a late change of the highest tipper adds {span(event.tip_extension_s)}"
+    if event.tips_close and event.status in ("open", "live"):
+        yield "Tips close", when(event.tips_close)
+    yield "Stream by", event.stream_authority
+    for number, tier in enumerate(event.tiers):
+        yield f"Tier {number}", _tier(tier, event.mint)
+    yield "Tickets", f"{event.tickets:,}, {money(event.proceeds, event.mint)}"
+    yield "Tips", f"{event.tips:,}, {money(event.tips_total, event.mint)}"
+    leads = f", {money(event.highest_total, event.mint)}" if event.highest_tipper else ""
+    yield "Highest tipper", f"{event.highest_tipper or '-'}{leads}"
+    yield from _shares(event)
+    yield "RTA", event.rta_owner or "held by the event"
+    if event.rta_recipient and not event.rta_owner:
+        yield "", f"for {event.rta_recipient}: hausctl events deliver"
+    yield "Metadata", event.metadata or "-"
+    yield "Recording", event.recording or "-"
+    yield "Manifest", event.checkpoint.manifest if event.checkpoint else "-"
+    for payout in event.payouts:
+        state = "paid" if payout.claimed else "waits: hausctl events claim"
+        owed = f"{money(payout.amount, event.mint)} to {payout.payee}, {state}"
+        yield f"Owed of {payout.pot}", owed
+
+
+def _shares(event: EventShape) -> Iterator[tuple[str, str]]:
+    if event.fee_bps:
+        yield "Platform", f"{event.fee_bps / _PERCENT_BPS:g} % of all"
+    for share in event.split:
+        yield "Share", f"{share.bps / _PERCENT_BPS:g} % to {share.payee}"
+
+
+def _tier(tier: TierShape, mint: str | None) -> str:
+    told = [f"{tier.name}, {money(tier.price, mint)}, {tier.sold:,} of {tier.supply:,} given out"]
+    if tier.per_wallet:
+        told.append(f"{tier.per_wallet} a wallet at most")
+    if tier.sale_start:
+        told.append(f"sold from {when(tier.sale_start)}")
+    if tier.sale_end:
+        told.append(f"sold until {when(tier.sale_end)}")
+    if not tier.transferable:
+        told.append("can't be passed on")
+    if tier.refundable_until:
+        told.append(f"given back until {when(tier.refundable_until)}")
+    return ", ".join(told)
+
+
+def when(then: Any) -> str:
+    """A moment, as text or as it is, in the reader's own time zone."""
+    return clock(
+        then if isinstance(then, datetime) else datetime.fromisoformat(then).astimezone(UTC)
+    )

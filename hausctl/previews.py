@@ -1,0 +1,102 @@
+"""What transactions do and cost, before anything is signed: for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hausctl.money import sol
+
+if TYPE_CHECKING:
+    from solders.instruction import Instruction
+    from solders.message import Message
+
+    from hausd.core.chain_shapes import PlanShape
+    from hausd.core.programs.accounts import Programs
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Something that a transaction moves out of the wallet, in lamports; ``back``: a deposit."""
+
+    what: str
+    lamports: int
+    back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rent:
+    """An account that a transaction makes, by its size in bytes."""
+
+    what: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction. ``after``: it can't be rehearsed before the one in front of it is done."""
+
+    what: str
+    instructions: Sequence[Instruction]
+    costs: Sequence[Cost] = ()
+    rents: Sequence[Rent] = ()
+    after: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A step with its message, and what it costs. ``plan`` is None where it was not rehearsed."""
+
+    step: Step
+    message: Message
+    plan: PlanShape | None
+    fee: int
+    """Lamports."""
+    costs: Sequence[Cost]
+
+    @property
+    def total(self) -> int:
+        """Lamports that leave the wallet."""
+        return self.fee + sum(cost.lamports for cost in self.costs)
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        yield self.step.what
+        for cost in self.costs:
+            yield f"  {cost.what}: {sol(cost.lamports)}{' (a deposit)' if cost.back else ''}"
+        yield f"  Fee: {sol(self.fee)}{'' if self.plan else ', about'}"
+
+    def instruction_lines(self, programs: Programs) -> Iterator[str]:
+        """The instructions, read from the bytes that would be signed."""
+        from hausd.core.programs.messages import shown
+
+        for each in shown(self.message, programs):
+            told = " ".join(f"{name}={_text(value)}" for name, value in each.arguments.items())
+            yield f"  {each.program}.{each.name} {told}".rstrip()
+
+    def value(self, programs: Programs) -> dict[str, Any]:
+        """For programs."""
+        from hausd.core.programs.messages import shown
+
+        return {
+            "what": self.step.what,
+            "fee": str(self.fee),
+            "costs": [
+                {"what": cost.what, "amount": str(cost.lamports), "mint": None, "back": cost.back}
+                for cost in self.costs
+            ],
+            "instructions": [
+                {
+                    "program": each.program,
+                    "name": each.name,
+                    "arguments": {name: _text(value) for name, value in each.arguments.items()},
+                    "accounts": each.accounts,
+                }
+                for each in shown(self.message, programs)
+            ],
+        }
+
+
+def _text(value: Any) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,137 @@
+"""``hausctl events``: what follows an event's end."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hausctl.client import Refused
+from hausctl.completion import RoomName
+from hausctl.drafts import cid_of
+from hausctl.events import Act, answer_event, payment_of
+from hausctl.money import money
+from hausctl.paying import DryOption, YesOption, address, of_this_alone
+from hausctl.previews import Rent, Step
+from hausctl.wallet import KeypairOption, SignerOption
+
+_WINNERS_BYTES = 170
+"""An associated token account of Token-2022: with its ImmutableOwner extension."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    app.command()(finalize)
+    app.command()(claim)
+    app.command()(deliver)
+    app.command("set-rta-recipient")(set_rta_recipient)
+    app.command("set-recording")(set_recording)
+
+
+def finalize(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Settles an event that ended, and gives the RTA to the highest tipper."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    settle = act.builder.finalize(act.who, act.at)
+    what = "Settling the event and giving the RTA"
+    step = Step(what, [settle, *_delivery(act).instructions], rents=_delivery(act).rents)
+    try:
+        act.cashier.ask(step)
+    except Refused as refused:
+        of_this_alone(refused)
+        # who won may refuse the RTA, which must not hold up the money; where settling is what is
+        # refused, it is refused alone as well
+        step = Step("Settling the event", [settle])
+        act.cashier.ask(step, note=f"The RTA can't be given with it: {refused.message}")
+    act.cashier.do(step)
+    answer_event(act.here, act.event)
+
+
+def deliver(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Gives the RTA to whom it belongs, where that did not succeed yet; anyone may."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.cashier.pay(_delivery(act))
+    answer_event(act.here, act.event)
+
+
+def _delivery(act: Act) -> Step:
+    now = act.now
+    cancelled = now.status == "cancelled"
+    leader = None if cancelled else now.highest_tipper
+    recipient = address(now.rta_recipient or leader or now.artist)
+    given = act.builder.deliver_rta(act.who, act.at, recipient, address(now.artist))
+    rents = [] if now.rta_owner else [Rent("The winner's token account", _WINNERS_BYTES)]
+    return Step(f"Giving the RTA to {recipient}", [given], rents=rents)
+
+
+def set_rta_recipient(
+    ctx: typer.Context,
+    event: RoomName,
+    recipient: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose it shall be.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Has the RTA go to another wallet than the winner's, before it is delivered."""
+    new = address(recipient)
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do("Whose the RTA will be", act.builder.set_rta_recipient(act.who, act.at, new))
+
+
+def set_recording(
+    ctx: typer.Context,
+    event: RoomName,
+    cid: Annotated[str, typer.Argument(metavar="CID", help="The finished directory's.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Tells the chain where an event's recording is. The node does so itself where it has it."""
+    named = cid_of(cid)
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    act.do("Where the recording is", act.builder.set_recording(act.who, act.at, named))
+
+
+def claim(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Has everything paid out that a settled event still owes, to whomever it owes it."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
+    now = act.now
+    owed = [payout for payout in now.payouts if not payout.claimed]
+    if not owed:
+        hint = "hausctl events show tells what was paid"
+        if not now.payouts:
+            hint = "it owes from when it is finalized: hausctl events finalize"
+        raise Refused("nothing-owed", "this event owes nobody anything", hint)
+    payment = payment_of(now)
+    steps = []
+    for payout in owed:
+        make = act.builder.claim_sale if payout.pot == "tickets" else act.builder.claim_tips
+        paid = make(act.at, address(payout.payee), payout.index, payment)
+        amount = money(payout.amount, now.mint)
+        steps.append(Step(f"{amount} of {payout.pot} to {payout.payee}", [paid]))
+    outcomes = act.cashier.pay_each(*steps)
+    answer_event(act.here, act.event)
+    if any(outcome.refused for outcome in outcomes):
+        raise typer.Exit(1)
