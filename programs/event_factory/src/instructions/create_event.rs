@@ -96,7 +96,7 @@ fn run(input: Input) -> ProgramResult {
     // Left out is what is the program itself in its place (Anchor's way). A mint is not taken yet:
     // who names one must not get an event that is paid in SOL.
     let left_out = |view: &AccountView| view.address() == program;
-    require(accounts.iter().skip(12).all(left_out), Fault::MintRefused)?;
+    require(accounts.iter().skip(12).all(left_out), Fault::UnknownTokenProgram)?;
     let [artist, config, event, checkpoint, rta_mint, escrow, sale, vault, tickets, tips, token_2022, system] =
         take::<12>(accounts)?;
     let given = read(data)?;

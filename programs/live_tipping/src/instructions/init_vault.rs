@@ -20,7 +20,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     data.end()?;
 
     let sol = Address::default();
-    require(mint == sol && token_program == sol, Fault::MintRefused)?;
+    require(mint == sol && token_program == sol, Fault::UnknownTokenProgram)?;
     let factory = factory_of(event)?;
     require(tips_close_at <= latest_close_at, TipError::BadClose)?;
     let seeds: [&[u8]; 3] = [b"vault", event.address().as_array(), &[bump]];

@@ -18,7 +18,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     data.end()?;
 
     let sol = Address::default();
-    require(mint == sol && token_program == sol, Fault::MintRefused)?;
+    require(mint == sol && token_program == sol, Fault::UnknownTokenProgram)?;
     let factory = factory_of(event)?;
     let seeds: [&[u8]; 3] = [b"sale", event.address().as_array(), &[bump]];
     create(payer, sale, Sale::BYTES, seeds, program)?;
