@@ -54,7 +54,7 @@ pub enum Fault {
     PaidInSol = 6122,
     /// This event is paid in a token: its token accounts have to be there.
     PaidInTokens = 6123,
-    /// This is no token account of the payee's for that mint.
+    /// This is no token account of theirs for the event's mint.
     NotTheirTokens = 6124,
 }
 
