@@ -14,8 +14,10 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from hausd.core.programs.addresses import TOKEN, TOKEN_2022, pot_tokens_place
 from tests.support.pots import (
     BUILD,
+    LOTS,
     PROGRAMS,
     TIER,
     Pots,
@@ -23,19 +25,20 @@ from tests.support.pots import (
     payouts_data,
     tier_data,
 )
+from tests.support.tokens import Coin
 
 _Made = tuple[Instruction, list[Keypair]]
 _MOST = 2**64 - 1
 
 
 def _bought(pots: Pots, count: int = 2) -> Keypair:
-    buyer = pots.person()
+    buyer = pots.fan()
     pots.buy(buyer, count)
     return buyer
 
 
 def _tipped(pots: Pots) -> Keypair:
-    tipper = pots.person()
+    tipper = pots.fan()
     pots.tip(tipper, 50_000_000)
     return tipper
 
@@ -46,7 +49,7 @@ def _buy(pots: Pots) -> _Made:
 
 
 def _buy_first(pots: Pots) -> _Made:
-    buyer = pots.person()
+    buyer = pots.fan()
     return pots.buying(buyer), [buyer]
 
 
@@ -64,7 +67,7 @@ def _transfer(pots: Pots) -> _Made:
 def _refund(pots: Pots) -> _Made:
     holder = _bought(pots)
     who = holder.pubkey()
-    return BUILD.refund_ticket(who, pots.event.address, who, 0, 2), [holder]
+    return BUILD.refund_ticket(who, pots.event.address, who, 0, 2, pots.payment), [holder]
 
 
 def _claim_sale(pots: Pots) -> _Made:
@@ -72,7 +75,7 @@ def _claim_sale(pots: Pots) -> _Made:
     pots.sale_told("close_sale")
     artist = pots.artist.pubkey()
     pots.sale_told("settle", payouts_data([(artist, 2 * TIER.price)]))
-    return BUILD.claim_sale(pots.event.address, artist, 0), [holder]
+    return BUILD.claim_sale(pots.event.address, artist, 0, pots.payment), [holder]
 
 
 def _close_ticket(pots: Pots) -> _Made:
@@ -90,7 +93,8 @@ def _open_record(pots: Pots) -> _Made:
 
 def _tip(pots: Pots) -> _Made:
     tipper = _tipped(pots)
-    return BUILD.tip(tipper.pubkey(), pots.event.address, 20_000_000, "encore"), [tipper]
+    tip = BUILD.tip(tipper.pubkey(), pots.event.address, 20_000_000, "encore", pots.payment)
+    return tip, [tipper]
 
 
 def _claim_tips(pots: Pots) -> _Made:
@@ -98,14 +102,14 @@ def _claim_tips(pots: Pots) -> _Made:
     pots.vault_told("close_vault")
     artist = pots.artist.pubkey()
     pots.vault_told("settle", payouts_data([(artist, 50_000_000)]))
-    return BUILD.claim_tips(pots.event.address, artist, 0), [tipper]
+    return BUILD.claim_tips(pots.event.address, artist, 0, pots.payment), [tipper]
 
 
 def _refund_tips(pots: Pots) -> _Made:
     tipper = _tipped(pots)
     pots.vault_told("cancel_vault")
     who = tipper.pubkey()
-    return BUILD.refund_tips(who, pots.event.address, who), [tipper]
+    return BUILD.refund_tips(who, pots.event.address, who, pots.payment), [tipper]
 
 
 def _close_record(pots: Pots) -> _Made:
@@ -130,11 +134,28 @@ _INSTRUCTIONS: dict[str, Callable[[Pots], _Made]] = {
     "close_record": _close_record,
 }
 _MAY = {
-    ("buy", 0): "anyone may pay for another's tickets",
-    ("buy_first", 0): "anyone may pay for another's tickets",
     ("open_record", 0): "anyone may pay for another's record",
     ("transfer", 5): "where both have tickets already, the system program is not called",
 }
+_MAY_IN_SOL = {
+    ("buy", 0): "anyone may pay for another's tickets",
+    ("buy_first", 0): "anyone may pay for another's tickets",
+}
+_MAY_IN_TOKENS = {
+    ("buy", 4): "where there is a ticket already, the system program is not called",
+    ("tip", 3): "the system program is not called",
+}
+_PAID_IN = {"SOL": None, "SPL Token": TOKEN, "Token-2022": TOKEN_2022}
+
+
+@pytest.fixture(params=_PAID_IN.values(), ids=_PAID_IN.keys())
+def pots(request: pytest.FixtureRequest) -> Pots:
+    return Pots.opened(token_program=request.param)
+
+
+def _may(pots: Pots, name: str, index: int) -> bool:
+    more = _MAY_IN_SOL if pots.coin is None else _MAY_IN_TOKENS
+    return (name, index) in _MAY or (name, index) in more
 
 
 def _fakes(pots: Pots, other: Pots, meta: AccountMeta) -> Iterator[tuple[str, Pubkey]]:
@@ -150,6 +171,25 @@ def _fakes(pots: Pots, other: Pots, meta: AccountMeta) -> Iterator[tuple[str, Pu
         data = bytes(found.data)
         pots.svm.set_account(copy, Account(found.lamports, data, PROGRAMS.event_factory))
         yield "the same data of a hostile program", copy
+    if pots.coin is not None:
+        yield from _token_fakes(pots, other, pots.coin)
+
+
+def _token_fakes(pots: Pots, other: Pots, coin: Coin) -> Iterator[tuple[str, Pubkey]]:
+    for each, what in ((pots, "this"), (other, "another")):
+        for pot in (each.places.sale.address, each.places.vault.address):
+            yield (
+                f"the tokens of a pot of {what} event's",
+                pot_tokens_place(pot, coin.token_program),
+            )
+    yield "a stranger's tokens", coin.give(pots.person().pubkey(), LOTS)
+    yield "a pot's tokens at another address", coin.opened(pots.places.sale.address)
+    yield "a pot's tokens at another address", coin.opened(pots.places.vault.address)
+    for program in (TOKEN, TOKEN_2022):
+        false = Coin.made(pots, program)
+        yield "another mint", false.mint
+        yield "another token program", program
+        yield "the artist's tokens of another mint", false.opened(pots.artist.pubkey())
 
 
 def _with(made: Instruction, index: int, meta: AccountMeta) -> Instruction:
@@ -167,19 +207,17 @@ def _refused(pots: Pots, made: Instruction, by: list[Keypair], what: str) -> Non
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_it_succeeds_as_it_is_meant(name: str) -> None:
-    pots = Pots.opened()
+def test_it_succeeds_as_it_is_meant(pots: Pots, name: str) -> None:
     made, by = _INSTRUCTIONS[name](pots)
     pots.send(made, by=by)
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_no_account_can_be_another(name: str) -> None:
-    pots = Pots.opened()
+def test_no_account_can_be_another(pots: Pots, name: str) -> None:
     made, by = _INSTRUCTIONS[name](pots)
     other = Pots.opened(beside=pots)
     for index, meta in enumerate(made.accounts):
-        if (name, index) in _MAY or meta.is_signer:
+        if _may(pots, name, index) or meta.is_signer:
             continue
         for what, fake in _fakes(pots, other, meta):
             if fake == meta.pubkey:
@@ -189,8 +227,7 @@ def test_no_account_can_be_another(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_nobody_signs_for_another(name: str) -> None:
-    pots = Pots.opened()
+def test_nobody_signs_for_another(pots: Pots, name: str) -> None:
     made, _ = _INSTRUCTIONS[name](pots)
     stranger = pots.person()
     for index, meta in enumerate(made.accounts):
@@ -198,26 +235,24 @@ def test_nobody_signs_for_another(name: str) -> None:
             continue
         unsigned = _with(made, index, AccountMeta(meta.pubkey, False, meta.is_writable))
         _refused(pots, unsigned, [stranger], f"account {index} of {name} unsigned")
-        if (name, index) not in _MAY:
+        if not _may(pots, name, index):
             theirs = _with(made, index, AccountMeta(stranger.pubkey(), True, meta.is_writable))
             _refused(pots, theirs, [stranger], f"a stranger as account {index} of {name}")
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_no_account_stands_twice(name: str) -> None:
-    pots = Pots.opened()
+def test_no_account_stands_twice(pots: Pots, name: str) -> None:
     made, by = _INSTRUCTIONS[name](pots)
     for index, meta in enumerate(made.accounts):
         for double in made.accounts:
-            if double.pubkey == meta.pubkey or (name, index) in _MAY or meta.is_signer:
+            if double.pubkey == meta.pubkey or _may(pots, name, index) or meta.is_signer:
                 continue
             changed = _with(made, index, AccountMeta(double.pubkey, False, meta.is_writable))
             _refused(pots, changed, by, f"{double.pubkey} twice, as account {index} of {name}")
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_every_account_is_needed(name: str) -> None:
-    pots = Pots.opened()
+def test_every_account_is_needed(pots: Pots, name: str) -> None:
     made, by = _INSTRUCTIONS[name](pots)
     needed = len([each for each in made.accounts if each.pubkey != made.program_id])
     for length in range(needed):
@@ -226,8 +261,7 @@ def test_every_account_is_needed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
-def test_every_byte_of_data_is_needed_and_none_more(name: str) -> None:
-    pots = Pots.opened()
+def test_every_byte_of_data_is_needed_and_none_more(pots: Pots, name: str) -> None:
     made, by = _INSTRUCTIONS[name](pots)
     data = bytes(made.data)
     for changed in (b"", data[:4], data[:-1], data + b"\0", bytes(8) + data[8:]):

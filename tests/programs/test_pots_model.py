@@ -14,10 +14,19 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from hausd.core.programs.accounts import PotState, TicketAccount, TicketTier, TipRecordAccount
-from hausd.core.programs.addresses import EMBEDDED, ticket_place, tip_place
+from hausd.core.programs.addresses import (
+    EMBEDDED,
+    TOKEN,
+    TOKEN_2022,
+    pot_tokens_place,
+    ticket_place,
+    tip_place,
+)
 from hausd.core.programs.idl import idl
+from hausd.core.programs.payments import SOL
 from tests.support.potmodel import GRACE_S, Model, ModelTier, Phase
 from tests.support.programs import BUILT, FEE, NOW, ProgramChain, Refused, Show
+from tests.support.tokens import Coin
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the programs are not built")
 
@@ -26,6 +35,7 @@ _TIERS = (
     TicketTier("Guest", 0, 4, 0, 0, 0, 0, False, 0),
 )
 _PEOPLE = 4
+_TOKENS = 10**9
 _FEE_BPS = 333
 _PERSON = st.integers(0, _PEOPLE - 1)
 _TIER = st.integers(0, 1)
@@ -39,13 +49,21 @@ _STATES = {
 
 
 class Life(RuleBasedStateMachine):
-    """One event from its opening on."""
+    """One event from its opening on, paid in SOL."""
+
+    token_program: Pubkey | None = None
 
     @initialize(extension=st.sampled_from([0, 300, 3_600]))
     def begin(self, extension: int) -> None:
         self.chain = ProgramChain(fee_bps=_FEE_BPS)
-        self.show = Show.opened(self.chain, *_TIERS, tip_extension=extension)
         self.people = [self.chain.person() for _ in range(_PEOPLE)]
+        self.coin = self.token_program and Coin.made(self.chain, self.token_program)
+        self.payment = self.coin.payment if self.coin else SOL
+        self.show = Show.opened(self.chain, *_TIERS, tip_extension=extension, payment=self.payment)
+        for each in self.people if self.coin else ():
+            self.coin.give(each.pubkey(), _TOKENS)
+        for each in (self.show.artist, self.chain.treasury) if self.coin else ():
+            self.coin.opened(each.pubkey())
         close = self.show.vault.tips_close_at
         tiers = [
             ModelTier(a.price, a.supply, a.per_wallet, a.transferable, a.refundable_until)
@@ -80,7 +98,13 @@ class Life(RuleBasedStateMachine):
         buyer, holder = self.people[who], self.people[to].pubkey()
         price = _TIERS[tier].price
         made = self.chain.build.buy(
-            buyer.pubkey(), self.show.address, holder, tier=tier, count=count, max_price=price
+            buyer.pubkey(),
+            self.show.address,
+            holder,
+            tier=tier,
+            count=count,
+            max_price=price,
+            payment=self.payment,
         )
         self._tried(self.model.buy(to, tier, count), made, buyer)
 
@@ -100,7 +124,12 @@ class Life(RuleBasedStateMachine):
     def refund(self, who: int, tier: int, count: int) -> None:
         holder = self.people[who]
         made = self.chain.build.refund_ticket(
-            holder.pubkey(), self.show.address, self._ticket_payer(holder), tier, count
+            holder.pubkey(),
+            self.show.address,
+            self._ticket_payer(holder),
+            tier,
+            count,
+            self.payment,
         )
         self._tried(self.model.refund(who, tier, count), made, holder)
 
@@ -108,7 +137,7 @@ class Life(RuleBasedStateMachine):
     def tip(self, who: int, amount: int) -> None:
         tipper = self.people[who]
         key = tipper.pubkey()
-        made = [self.chain.build.tip(key, self.show.address, amount, "")]
+        made = [self.chain.build.tip(key, self.show.address, amount, "", self.payment)]
         if who not in self.model.records:
             made.insert(0, self.chain.build.open_record(key, self.show.address, key))
         self._tried(self.model.tip(who, amount), made, tipper)
@@ -117,7 +146,7 @@ class Life(RuleBasedStateMachine):
     def refund_tips(self, who: int) -> None:
         tipper = self.people[who]
         key = tipper.pubkey()
-        made = self.chain.build.refund_tips(key, self.show.address, key)
+        made = self.chain.build.refund_tips(key, self.show.address, key, self.payment)
         self._tried(self.model.refund_tips(who), made, tipper)
 
     @rule(stream=st.booleans())
@@ -176,6 +205,13 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def no_lamport_is_made_or_lost(self) -> None:
         assert self._all_money() == self.had - self.fees
+
+    @invariant()
+    def no_token_is_made_or_lost(self) -> None:
+        if self.coin:
+            assert self._all_tokens() == _PEOPLE * _TOKENS
+            places = self.show.places
+            assert self._lamports(places.sale.address) == self._lamports(places.vault.address) == 0
 
     # -- the end --
 
@@ -253,7 +289,8 @@ class Life(RuleBasedStateMachine):
             (self.show.vault, self.chain.build.claim_tips),
         ):
             for index, payout in enumerate(pot.payouts):
-                self._tried(True, claim(self.show.address, payout.payee, index), anyone)
+                made = claim(self.show.address, payout.payee, index, self.payment)
+                self._tried(True, made, anyone)
 
     # -- the details --
 
@@ -270,19 +307,51 @@ class Life(RuleBasedStateMachine):
         return self.chain.read(TicketAccount, place).rent_payer
 
     def _held(self, pot: Pubkey) -> int:
-        """What a pot has beyond its rent."""
+        """What a pot has of what it is paid in."""
+        if self.coin:
+            return self.coin.balance(self._tokens(pot))
+        return self._lamports(pot)
+
+    def _tokens(self, pot: Pubkey) -> Pubkey:
+        assert self.coin
+        return pot_tokens_place(pot, self.coin.token_program)
+
+    def _lamports(self, pot: Pubkey) -> int:
+        """What it has beyond its rent."""
         rent = self.chain.svm.minimum_balance_for_rent_exemption(len(self.chain.data(pot)))
         return self.chain.balance(pot) - rent
 
-    def _all_money(self) -> int:
-        places = self.show.places
+    def _everybody(self) -> list[Pubkey]:
         each = [self.show.artist, self.show.stream, self.chain.treasury, *self.people]
-        where = [keypair.pubkey() for keypair in each]
+        return [keypair.pubkey() for keypair in each]
+
+    def _all_tokens(self) -> int:
+        assert self.coin
+        places = self.show.places
+        pots = self._held(places.sale.address) + self._held(places.vault.address)
+        return pots + sum(self.coin.has(each) for each in self._everybody())
+
+    def _all_money(self) -> int:
+        """In lamports."""
+        places = self.show.places
+        where = self._everybody()
         where += [places.sale.address, places.vault.address, self.show.address]
         where += [self._ticket(person) for person in self.people]
         where += [self._record(person) for person in self.people]
         return sum(self.chain.balance(address) for address in where)
 
 
+class TokenLife(Life):
+    token_program = TOKEN
+
+
+class Token2022Life(Life):
+    token_program = TOKEN_2022
+
+
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestTokenLife = TokenLife.TestCase
+TestTokenLife.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestToken2022Life = Token2022Life.TestCase
+TestToken2022Life.settings = TestTokenLife.settings

@@ -27,7 +27,6 @@ from solders.transaction_status import (
 )
 
 from hausd.core.programs.accounts import (
-    NOBODY,
     Programs,
     SaleAccount,
     TicketAccount,
@@ -37,14 +36,25 @@ from hausd.core.programs.accounts import (
     program_of,
     read_account,
 )
-from hausd.core.programs.addresses import SYSTEM, EventPlaces, Pda, ticket_place, tip_place
+from hausd.core.programs.addresses import (
+    SYSTEM,
+    EventPlaces,
+    Pda,
+    pot_tokens_place,
+    ticket_place,
+    tip_place,
+)
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder
+from hausd.core.programs.payments import SOL, Payment
 from tests.support.programs import ARTIFACTS, SBPF
+from tests.support.tokens import Coin
 
 PUPPET = Path(__file__).parent / "artifacts"
 NOW = 1_800_000_000
 FEE = 5_000
+LOTS = 10**12
+"""Base units of a token that somebody has to spend."""
 PROGRAMS = Programs(*(Pubkey(bytes([9, n]) + bytes(30)) for n in (1, 2, 3)))
 _ARTIFACTS = dict(
     zip(("puppet", "ticket_factory", "live_tipping"), PROGRAMS, strict=True),
@@ -95,6 +105,7 @@ class Pots:
     seed: bytes
     event: Pda
     places: EventPlaces
+    coin: Coin | None = None
     now: int = NOW
     slot: int = 100
 
@@ -106,22 +117,35 @@ class Pots:
         extension: int = 0,
         close_in: int = 3_600,
         beside: Pots | None = None,
+        token_program: Pubkey | None = None,
     ) -> Pots:
-        """Both pots in their drafts; ``beside`` another event's, on its chain."""
+        """Both pots in their drafts; ``beside`` another event's, on its chain and paid likewise."""
         svm = _chain() if beside is None else beside.svm
         event = Pda.of(PROGRAMS.event_factory, seed)
         artist = Keypair()
         svm.airdrop(artist.pubkey(), 10**12)
         pots = cls(svm, artist, seed, event, EventPlaces.of(PROGRAMS, event.address))
         pots.at(NOW)
+        if token_program is not None:
+            pots.coin = Coin.made(pots, token_program)
+        elif beside is not None:
+            pots.coin = beside.coin
+        if pots.coin is not None:
+            pots.coin.opened(artist.pubkey())
         pots.send(pots.made_event(), by=artist)
         pots.send(pots.init_sale(), pots.init_vault(extension, close_in), by=artist)
         return pots
 
     @classmethod
-    def opened(cls, *tiers: TicketTier, extension: int = 0, beside: Pots | None = None) -> Pots:
+    def opened(
+        cls,
+        *tiers: TicketTier,
+        extension: int = 0,
+        beside: Pots | None = None,
+        token_program: Pubkey | None = None,
+    ) -> Pots:
         seed = b"an event" if beside is None else b"another!"
-        pots = cls.of(extension=extension, seed=seed, beside=beside)
+        pots = cls.of(extension=extension, seed=seed, beside=beside, token_program=token_program)
         for tier in tiers or (TIER,):
             pots.sale_told("add_tier", tier_data(tier))
         pots.sale_told("open_sale")
@@ -139,6 +163,17 @@ class Pots:
         made = Keypair()
         self.svm.airdrop(made.pubkey(), lamports)
         return made
+
+    def fan(self) -> Keypair:
+        """Somebody who can pay."""
+        made = self.person()
+        if self.coin is not None:
+            self.coin.give(made.pubkey(), LOTS)
+        return made
+
+    @property
+    def payment(self) -> Payment:
+        return SOL if self.coin is None else self.coin.payment
 
     def balance(self, address: Pubkey) -> int:
         return self.svm.get_balance(address) or 0
@@ -222,14 +257,18 @@ class Pots:
 
     def init_sale(self) -> Instruction:
         place = self.places.sale
-        data = bytes([place.bump]) + bytes(self.artist.pubkey()) + bytes(NOBODY) * 2
+        data = bytes([place.bump]) + bytes(self.artist.pubkey()) + self._paid
         return self._made(PROGRAMS.ticket_factory, place, marked("init_sale", data))
 
     def init_vault(self, extension: int = 0, close_in: int = 3_600) -> Instruction:
         place = self.places.vault
         times = struct.pack("<qqI", NOW + close_in, NOW + close_in + extension, extension)
-        data = bytes([place.bump]) + bytes(self.artist.pubkey()) + bytes(NOBODY) * 2 + times
+        data = bytes([place.bump]) + bytes(self.artist.pubkey()) + self._paid + times
         return self._made(PROGRAMS.live_tipping, place, marked("init_vault", data))
+
+    @property
+    def _paid(self) -> bytes:
+        return bytes(self.payment.mint) + bytes(self.payment.token_program)
 
     def _made(self, program: Pubkey, place: Pda, data: bytes) -> Instruction:
         payer = self.artist.pubkey()
@@ -239,6 +278,13 @@ class Pots:
             AccountMeta(self.event.address, True, False),
             AccountMeta(SYSTEM, False, False),
         ]
+        if self.coin is not None:
+            tokens = pot_tokens_place(place.address, self.coin.token_program)
+            accounts += [
+                AccountMeta(self.coin.mint, False, False),
+                AccountMeta(self.coin.token_program, False, False),
+                AccountMeta(tokens, False, True),
+            ]
         return self.relayed(Instruction(program, data, accounts), payer)
 
     def told(self, program: Pubkey, pot: Pubkey, name: str, data: bytes = b"") -> Instruction:
@@ -267,13 +313,19 @@ class Pots:
         whose = (holder or buyer).pubkey()
         most = 2**64 - 1
         return BUILD.buy(
-            buyer.pubkey(), self.event.address, whose, tier=tier, count=count, max_price=most
+            buyer.pubkey(),
+            self.event.address,
+            whose,
+            tier=tier,
+            count=count,
+            max_price=most,
+            payment=self.payment,
         )
 
     def tip(self, tipper: Keypair, amount: int, message: str = "") -> TransactionMetadata:
         """Tips, opening the tipper's record where there is none."""
         who, event = tipper.pubkey(), self.event.address
-        tip = BUILD.tip(who, event, amount, message)
+        tip = BUILD.tip(who, event, amount, message, self.payment)
         if self.svm.get_account(tip.accounts[2].pubkey) is None:
             self.send(BUILD.open_record(who, event, who), by=tipper)
         return self.send(tip, by=tipper)
@@ -311,7 +363,8 @@ class Pots:
     def refund(self, holder: Keypair, count: int = 1, tier: int = 0) -> TransactionMetadata:
         payer = self.ticket(holder).rent_payer
         who, event = holder.pubkey(), self.event.address
-        return self.send(BUILD.refund_ticket(who, event, payer, tier, count), by=holder)
+        made = BUILD.refund_ticket(who, event, payer, tier, count, self.payment)
+        return self.send(made, by=holder)
 
 
 def _chain() -> LiteSVM:

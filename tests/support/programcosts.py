@@ -6,9 +6,11 @@ Prints the table of ``programs/costs.json``: ``python -m tests.support.programco
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
@@ -23,6 +25,7 @@ from hausd.core.programs.addresses import (
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import NewEvent
 from tests.support.programs import MANIFEST, TIER, ProgramChain, Show
+from tests.support.tokens import TOKEN_PROGRAMS, Coin
 
 Table = dict[str, dict[str, int]]
 SOL = 10**9
@@ -48,6 +51,8 @@ def measure() -> Table:
     _platform(costs)
     _whole_event(costs)
     _called_off(costs)
+    for name, token_program in TOKEN_PROGRAMS.items():
+        _in_tokens(costs, name, token_program)
     return dict(sorted(costs.table.items()))
 
 
@@ -163,6 +168,36 @@ def _called_off(costs: Counter) -> None:
     cancel = chain.build.cancel(show.artist.pubkey(), show.address)
     costs("event_factory.cancel", cancel, show.artist)
     costs("live_tipping.refund", chain.build.refund_tips(who, show.address, who), fan)
+
+
+def _in_tokens(costs: Counter, name: str, token_program: Pubkey) -> None:
+    chain, build = costs.chain, costs.chain.build
+    coin = Coin.made(chain, token_program)
+    artist, fan = chain.person(), chain.person()
+    coin.give(fan.pubkey(), SOL)
+    who, me, paid = artist.pubkey(), fan.pubkey(), coin.payment
+    nonce = bytes(16)
+    event = event_place(EMBEDDED, who, nonce).address
+    show = Show(chain, artist, fan, event, EventPlaces.of(EMBEDDED, event), paid)
+    new = NewEvent("x" * 64, chain.now + 60, chain.now + 7_200, 0, who, MANIFEST, paid)
+    costs(f"event_factory.create_event ({name})", build.create_event(who, nonce, new), artist)
+    tier = replace(TIER, refundable_until=chain.now + 60)
+    show.artists("add_tier", build.add_tier(who, event, tier))
+    show.artists("open", build.open_event(who, event))
+    price = TIER.price
+    buy = build.buy(me, event, me, tier=0, count=2, max_price=price, payment=paid)
+    costs(f"ticket_factory.buy (first of a holder, {name})", buy, fan)
+    refund = build.refund_ticket(me, event, me, 0, 1, paid)
+    costs(f"ticket_factory.refund ({name})", refund, fan)
+    chain.send(build.open_record(me, event, me), by=fan)
+    tip = build.tip(me, event, 1_000_000, "x" * 140, paid)
+    costs(f"live_tipping.tip (140 bytes, {name})", tip, fan)
+    show.end()
+    show.finalize()
+    treasury = chain.treasury.pubkey()
+    coin.opened(treasury)
+    costs(f"ticket_factory.claim ({name})", build.claim_sale(event, treasury, 0, paid), fan)
+    costs(f"live_tipping.claim ({name})", build.claim_tips(event, treasury, 0, paid), fan)
 
 
 if __name__ == "__main__":

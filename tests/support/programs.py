@@ -38,6 +38,7 @@ from hausd.core.programs.accounts import (
 from hausd.core.programs.addresses import EMBEDDED, EventPlaces, config_place, event_place
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import Builder, NewEvent
+from hausd.core.programs.payments import SOL, Payment
 
 SBPF = os.environ.get("HAUSD_SBPF", "v0")
 """The instruction set that is tried; v3 needs a newer runtime: ``scripts/programs test``."""
@@ -60,7 +61,7 @@ class Refused(Exception):
 
     def __init__(self, why: int | str, logs: Sequence[str]) -> None:
         super().__init__(f"{why}: {' | '.join(logs)}")
-        self.why = why
+        self.why, self.logs = why, logs
 
 
 class ProgramChain:
@@ -192,6 +193,7 @@ class Show:
     stream: Keypair
     address: Pubkey
     places: EventPlaces
+    payment: Payment = SOL
     done: dict[str, Done] = field(default_factory=dict)
     """What each step cost."""
 
@@ -203,19 +205,25 @@ class Show:
         tip_extension: int = 0,
         title: str = "A night at the house",
         nonce: bytes = bytes(range(16)),
+        payment: Payment = SOL,
     ) -> Show:
         artist, stream = chain.person(), chain.person(10**9)
         address = event_place(EMBEDDED, artist.pubkey(), nonce).address
-        new = NewEvent(
-            title, chain.now + 60, chain.now + 7_200, tip_extension, stream.pubkey(), MANIFEST
-        )
-        show = cls(chain, artist, stream, address, EventPlaces.of(EMBEDDED, address))
+        starts, ends, who = chain.now + 60, chain.now + 7_200, stream.pubkey()
+        new = NewEvent(title, starts, ends, tip_extension, who, MANIFEST, payment)
+        show = cls(chain, artist, stream, address, EventPlaces.of(EMBEDDED, address), payment)
         show.artists("create_event", chain.build.create_event(artist.pubkey(), nonce, new))
         return show
 
     @classmethod
-    def opened(cls, chain: ProgramChain, *tiers: TicketTier, tip_extension: int = 0) -> Show:
-        show = cls.draft(chain, tip_extension=tip_extension)
+    def opened(
+        cls,
+        chain: ProgramChain,
+        *tiers: TicketTier,
+        tip_extension: int = 0,
+        payment: Payment = SOL,
+    ) -> Show:
+        show = cls.draft(chain, tip_extension=tip_extension, payment=payment)
         for tier in tiers or (TIER,):
             show.artists("add_tier", chain.build.add_tier(show.artist.pubkey(), show.address, tier))
         show.artists("open", chain.build.open_event(show.artist.pubkey(), show.address))
@@ -243,14 +251,22 @@ class Show:
     def tip(self, tipper: Keypair, amount: int, message: str = "") -> Done:
         """Tips, opening the tipper's record where it is not there."""
         build, who = self.chain.build, tipper.pubkey()
-        tip = build.tip(who, self.address, amount, message)
+        tip = build.tip(who, self.address, amount, message, self.payment)
         if not self.chain.data(tip.accounts[2].pubkey):
             self.chain.send(build.open_record(who, self.address, who), by=tipper)
         return self.chain.send(tip, by=tipper)
 
     def buy(self, buyer: Keypair, count: int = 1, tier: int = 0, price: int = TIER.price) -> Done:
         who = buyer.pubkey()
-        buy = self.chain.build.buy(who, self.address, who, tier=tier, count=count, max_price=price)
+        buy = self.chain.build.buy(
+            who,
+            self.address,
+            who,
+            tier=tier,
+            count=count,
+            max_price=price,
+            payment=self.payment,
+        )
         return self.chain.send(buy, by=buyer)
 
     def end(self) -> None:

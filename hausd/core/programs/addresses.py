@@ -85,3 +85,8 @@ def token_place(owner: Pubkey, mint: Pubkey, token_program: Pubkey) -> Pubkey:
     """The associated token account of an owner."""
     seeds = [bytes(owner), bytes(token_program), bytes(mint)]
     return Pubkey.find_program_address(seeds, ASSOCIATED_TOKEN)[0]
+
+
+def pot_tokens_place(pot: Pubkey, token_program: Pubkey) -> Pubkey:
+    """The token account of a sale or a vault that is paid in a token: derived by a seed."""
+    return Pubkey.create_with_seed(pot, "tokens", token_program)

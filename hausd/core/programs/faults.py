@@ -28,6 +28,20 @@ _SENTENCES = {
     "InvalidAccountForFee": "the paying account can't pay fees",
     "WouldExceedMaxBlockCostLimit": "the block is full",
 }
+_TOKENS = {
+    1: ("InsufficientFunds", "the token account has too few tokens"),
+    14: ("Overflow", "the token account can hold no more"),
+    17: ("AccountFrozen", "the token account is frozen: its mint's issuer has to free it"),
+    36: (
+        "NoMemo",
+        "the token account wants a memo with what comes in: turn that off, or name another",
+    ),
+    42: (
+        "CpiGuardTransferBlocked",
+        "the token account lets no program pay from it: turn its CPI guard off",
+    ),
+}
+"""Source: ``TokenError`` of spl-token and spl-token-2022."""
 _SYSTEM = {
     0: "an account that is to be made exists already",
     1: "the wallet has too little SOL",
@@ -83,8 +97,8 @@ def _of(programs: Programs, program: str, number: int) -> Fault:
             return Fault(known.name, known.sentence, number)
     if program == "1" * 32 and number in _SYSTEM:
         return Fault("SystemProgram", _SYSTEM[number], number)
-    if program.startswith("Token") and number == 1:
-        return Fault("InsufficientFunds", "the token account has too few tokens", number)
+    if program.startswith("Token") and number in _TOKENS:
+        return Fault(*_TOKENS[number], number)
     return Fault(f"custom-{number}", f"program {program} refuses it with error {number}", number)
 
 

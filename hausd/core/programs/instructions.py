@@ -10,58 +10,22 @@ from solders.pubkey import Pubkey
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
-from hausd.core.programs.accounts import (
-    NOBODY,
-    EventAccount,
-    Programs,
-    SaleAccount,
-    Share,
-    TicketTier,
-    VaultAccount,
-)
+from hausd.core.programs.accounts import Share, TicketTier
 from hausd.core.programs.addresses import (
     ASSOCIATED_TOKEN,
     SYSTEM,
     TOKEN_2022,
     EventPlaces,
-    Pda,
     config_place,
     event_place,
-    ticket_place,
-    tip_place,
     token_place,
 )
 from hausd.core.programs.idl import idl
+from hausd.core.programs.payments import SOL, Accounts, Payment
+from hausd.core.programs.pots import PotBuilder
 
 NONCE_BYTES = 16
 _TIER_NAME_BYTES = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """What a pot is paid in: SOL (``mint`` is NOBODY), or one SPL token."""
-
-    mint: Pubkey = NOBODY
-    token_program: Pubkey = NOBODY
-
-    @classmethod
-    def of(cls, pot: EventAccount | SaleAccount | VaultAccount) -> Payment:
-        return cls(pot.mint, pot.token_program)
-
-    def accounts(self, payer_name: str, payer: Pubkey, pot_name: str, pot: Pubkey) -> _Accounts:
-        """The token accounts between a person and a pot; none where it is SOL."""
-        if self.mint == NOBODY:
-            return {}
-        return {
-            f"{payer_name}_tokens": token_place(payer, self.mint, self.token_program),
-            f"{pot_name}_tokens": token_place(pot, self.mint, self.token_program),
-            "mint": self.mint,
-            "token_program": self.token_program,
-        }
-
-
-SOL = Payment()
-_Accounts = dict[str, Pubkey]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +41,8 @@ class NewEvent:
     payment: Payment = SOL
 
 
-class Builder:
-    """Makes instructions for the programs of one chain."""
-
-    def __init__(self, programs: Programs) -> None:
-        self.programs = programs
-
-    # -- EventFactory --
+class Builder(PotBuilder):
+    """Makes instructions for the programs of one chain: here those of EventFactory."""
 
     def create_event(self, artist: Pubkey, nonce: bytes, new: NewEvent) -> Instruction:
         """Makes the event with its RTA, sale and vault."""
@@ -102,15 +61,7 @@ class Builder:
             "tipping_program": self.programs.live_tipping,
             "token2022": TOKEN_2022,
             "system_program": SYSTEM,
-        }
-        if new.payment.mint != NOBODY:
-            mint, tokens = new.payment.mint, new.payment.token_program
-            accounts |= {
-                "mint": mint,
-                "token_program": tokens,
-                "sale_tokens": token_place(places.sale.address, mint, tokens),
-                "vault_tokens": token_place(places.vault.address, mint, tokens),
-            }
+        } | new.payment.of_new_pots(places.sale.address, places.vault.address)
         return self._events(
             "create_event",
             accounts,
@@ -244,147 +195,9 @@ class Builder:
         """Calls an event off: tickets and tips can be refunded then."""
         return self._events("cancel", {"artist": artist} | self._with_pots(event))
 
-    # -- TicketFactory --
-
-    def buy(
-        self,
-        buyer: Pubkey,
-        event: Pubkey,
-        holder: Pubkey,
-        *,
-        tier: int,
-        count: int,
-        max_price: int,
-        payment: Payment = SOL,
-    ) -> Instruction:
-        """Buys tickets, for oneself or another; ``max_price`` is for one ticket."""
-        ticket, sale = self._ticket(event, holder), self._places(event).sale.address
-        accounts = {
-            "buyer": buyer,
-            "sale": sale,
-            "ticket": ticket.address,
-            "holder": holder,
-            "system_program": SYSTEM,
-        } | payment.accounts("buyer", buyer, "sale", sale)
-        return self._tickets(
-            "buy", accounts, tier=tier, count=count, max_price=max_price, bump=ticket.bump
-        )
-
-    def gift(
-        self, artist: Pubkey, event: Pubkey, holder: Pubkey, tier: int, count: int
-    ) -> Instruction:
-        """Puts somebody on the guest list."""
-        ticket = self._ticket(event, holder)
-        accounts = {
-            "artist": artist,
-            "sale": self._places(event).sale.address,
-            "ticket": ticket.address,
-            "holder": holder,
-            "system_program": SYSTEM,
-        }
-        return self._tickets("gift", accounts, tier=tier, count=count, bump=ticket.bump)
-
-    def transfer(
-        self, holder: Pubkey, event: Pubkey, to: Pubkey, tier: int, count: int
-    ) -> Instruction:
-        """Passes tickets on."""
-        target = self._ticket(event, to)
-        accounts = {
-            "holder": holder,
-            "sale": self._places(event).sale.address,
-            "from_ticket": self._ticket(event, holder).address,
-            "to_ticket": target.address,
-            "to": to,
-            "system_program": SYSTEM,
-        }
-        return self._tickets("transfer", accounts, tier=tier, count=count, bump=target.bump)
-
-    def refund_ticket(
-        self,
-        holder: Pubkey,
-        event: Pubkey,
-        rent_payer: Pubkey,
-        tier: int,
-        count: int,
-        payment: Payment = SOL,
-    ) -> Instruction:
-        """Gives tickets back for what was paid."""
-        sale = self._places(event).sale.address
-        accounts = {
-            "holder": holder,
-            "sale": sale,
-            "ticket": self._ticket(event, holder).address,
-            "rent_payer": rent_payer,
-        } | payment.accounts("holder", holder, "sale", sale)
-        return self._tickets("refund", accounts, tier=tier, count=count)
-
-    def claim_sale(
-        self, event: Pubkey, payee: Pubkey, index: int, payment: Payment = SOL
-    ) -> Instruction:
-        """Pays a payee of the sale what it is owed; anyone may ask for it."""
-        sale = self._places(event).sale.address
-        accounts = {"sale": sale, "payee": payee} | payment.accounts("payee", payee, "sale", sale)
-        return self._tickets("claim", accounts, index=index)
-
-    # -- LiveTipping --
-
-    def open_record(self, payer: Pubkey, event: Pubkey, tipper: Pubkey) -> Instruction:
-        """Makes the account that counts what a tipper gives."""
-        vault = self._places(event).vault.address
-        record = tip_place(self.programs, vault, tipper)
-        accounts = {
-            "payer": payer,
-            "vault": vault,
-            "record": record.address,
-            "tipper": tipper,
-            "system_program": SYSTEM,
-        }
-        return self._tips("open_record", accounts, bump=record.bump)
-
-    def tip(
-        self, tipper: Pubkey, event: Pubkey, amount: int, message: str, payment: Payment = SOL
-    ) -> Instruction:
-        """Tips; the tipper's record has to be open."""
-        vault = self._places(event).vault.address
-        accounts = {
-            "tipper": tipper,
-            "vault": vault,
-            "record": tip_place(self.programs, vault, tipper).address,
-            "system_program": SYSTEM,
-        } | payment.accounts("tipper", tipper, "vault", vault)
-        return self._tips("tip", accounts, amount=amount, message=message)
-
-    def claim_tips(
-        self, event: Pubkey, payee: Pubkey, index: int, payment: Payment = SOL
-    ) -> Instruction:
-        """Pays a payee of the tips what it is owed; anyone may ask for it."""
-        vault = self._places(event).vault.address
-        accounts = {"vault": vault, "payee": payee}
-        accounts |= payment.accounts("payee", payee, "vault", vault)
-        return self._tips("claim", accounts, index=index)
-
-    def refund_tips(
-        self, tipper: Pubkey, event: Pubkey, rent_payer: Pubkey, payment: Payment = SOL
-    ) -> Instruction:
-        """Gives back what was tipped to a cancelled event."""
-        vault = self._places(event).vault.address
-        accounts = {
-            "tipper": tipper,
-            "vault": vault,
-            "record": tip_place(self.programs, vault, tipper).address,
-            "rent_payer": rent_payer,
-        } | payment.accounts("tipper", tipper, "vault", vault)
-        return self._tips("refund", accounts)
-
     # -- the details --
 
-    def _places(self, event: Pubkey) -> EventPlaces:
-        return EventPlaces.of(self.programs, event)
-
-    def _ticket(self, event: Pubkey, holder: Pubkey) -> Pda:
-        return ticket_place(self.programs, event, holder)
-
-    def _with_pots(self, event: Pubkey) -> _Accounts:
+    def _with_pots(self, event: Pubkey) -> Accounts:
         places = self._places(event)
         return {
             "event": event,
@@ -394,11 +207,5 @@ class Builder:
             "tipping_program": self.programs.live_tipping,
         }
 
-    def _events(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
+    def _events(self, name: str, accounts: Accounts, **arguments: object) -> Instruction:
         return idl("event_factory").build(self.programs.event_factory, name, accounts, arguments)
-
-    def _tickets(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
-        return idl("ticket_factory").build(self.programs.ticket_factory, name, accounts, arguments)
-
-    def _tips(self, name: str, accounts: _Accounts, **arguments: object) -> Instruction:
-        return idl("live_tipping").build(self.programs.live_tipping, name, accounts, arguments)

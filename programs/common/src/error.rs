@@ -24,8 +24,38 @@ pub enum Fault {
     PayeeBelowRent = 6107,
     /// A pot has less than it owes.
     Insolvent = 6108,
-    /// Payments in this mint are not taken.
-    MintRefused = 6109,
+    /// The mint is neither of SPL Token nor of Token-2022.
+    UnknownTokenProgram = 6109,
+    /// This is no mint, or one that is not made to the end.
+    NotAMint = 6110,
+    /// The mint's authority could freeze what was paid, and it is none of the well-known mints.
+    MintFreezes = 6111,
+    /// The mint takes a fee of every transfer.
+    MintTakesFees = 6112,
+    /// The mint could be closed and made again as another.
+    MintCanBeClosed = 6113,
+    /// The mint has confidential transfers.
+    MintConfidential = 6114,
+    /// New token accounts of this mint may begin frozen.
+    MintFreezesNew = 6115,
+    /// Tokens of this mint can't be passed on.
+    MintNotTransferable = 6116,
+    /// The mint shows other amounts than it has: interest, or a scale.
+    MintScales = 6117,
+    /// The mint has a delegate who could take what was paid.
+    MintHasDelegate = 6118,
+    /// The mint calls another program at every transfer.
+    MintHasHook = 6119,
+    /// Transfers of this mint can be paused.
+    MintPausable = 6120,
+    /// The mint has an extension that is not known to do no harm.
+    MintExtended = 6121,
+    /// This event is paid in SOL: leave the token accounts out.
+    PaidInSol = 6122,
+    /// This event is paid in a token: its token accounts have to be there.
+    PaidInTokens = 6123,
+    /// This is no token account of theirs for the event's mint.
+    NotTheirTokens = 6124,
 }
 
 impl From<Fault> for ProgramError {

@@ -7,9 +7,11 @@ pub mod create;
 pub mod data;
 pub mod error;
 pub mod event;
+pub mod mints;
 pub mod names;
 pub mod payout;
 pub mod sys;
+pub mod tokens;
 
 pub use account::{load, load_mut, require_signer, require_writable, Account};
 pub use data::Reader;

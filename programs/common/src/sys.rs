@@ -12,6 +12,7 @@ extern "C" {
         out: *mut u8,
     ) -> u64;
     fn sol_log_data(data: *const u8, n: u64);
+    fn sol_sha256(slices: *const u8, n: u64, hash: *mut u8) -> u64;
     fn sol_set_return_data(data: *const u8, n: u64);
 }
 
@@ -94,6 +95,15 @@ pub fn derives(seeds: &[&[u8]], program: &Address) -> bool {
         )
     };
     failed == 0
+}
+
+/// The hash of three pieces as of one.
+pub fn sha256(pieces: &[&[u8]; 3]) -> [u8; 32] {
+    let slices = pieces.map(Slice::of);
+    let mut hash = [0u8; 32];
+    // SAFETY: three slices, alive, and room for a hash; with that the call can't fail.
+    unsafe { sol_sha256(slices.as_ptr().cast(), 3, hash.as_mut_ptr()) };
+    hash
 }
 
 /// Writes one `Program data:` line.

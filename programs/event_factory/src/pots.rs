@@ -60,15 +60,24 @@ fn signed<const N: usize>(
     invoke_signed(&instruction, views, &[Signer::from(&seeds)])
 }
 
-/// Who and what the making of a pot takes.
+/// Who and what the making of a pot takes; `tokens` where it is to be paid in a token.
 pub struct Making<'a> {
     pub payer: &'a AccountView,
     pub pot: &'a AccountView,
     pub event: &'a AccountView,
     pub system: &'a AccountView,
+    pub tokens: Option<Tokens<'a>>,
 }
 
-/// `[payer, pot, event, system]`: makes a pot.
+#[derive(Clone, Copy)]
+pub struct Tokens<'a> {
+    pub mint: &'a AccountView,
+    pub program: &'a AccountView,
+    /// The pot's own account, to be made.
+    pub account: &'a AccountView,
+}
+
+/// `[payer, pot, event, system]`, and `[mint, token_program, account]` for a token: makes a pot.
 #[inline(never)]
 pub fn make(program: &Address, made: &Making, data: &Data, seeds: &EventSeeds) -> ProgramResult {
     let Making {
@@ -76,14 +85,33 @@ pub fn make(program: &Address, made: &Making, data: &Data, seeds: &EventSeeds) -
         pot,
         event,
         system,
+        tokens,
     } = *made;
-    let accounts = [
+    let [a, b, c, d] = [
         InstructionAccount::writable_signer(payer.address()),
         InstructionAccount::writable(pot.address()),
         InstructionAccount::readonly_signer(event.address()),
         InstructionAccount::readonly(system.address()),
     ];
-    signed(program, &accounts, &[payer, pot, event, system], data, seeds)
+    let Some(tokens) = tokens else {
+        return signed(program, &[a, b, c, d], &[payer, pot, event, system], data, seeds);
+    };
+    let Tokens {
+        mint,
+        program: token_program,
+        account,
+    } = tokens;
+    let accounts = [
+        a,
+        b,
+        c,
+        d,
+        InstructionAccount::readonly(mint.address()),
+        InstructionAccount::readonly(token_program.address()),
+        InstructionAccount::writable(account.address()),
+    ];
+    let views = [payer, pot, event, system, mint, token_program, account];
+    signed(program, &accounts, &views, data, seeds)
 }
 
 /// `[pot, event]`: everything else.

@@ -1,6 +1,11 @@
 //! LiveTipping's accounts. Integers are little-endian; offsets in bytes.
 
-use hausd_common::{names, payout::Payouts, Account};
+use hausd_common::{
+    names,
+    payout::Payouts,
+    tokens::{Pot, Purse},
+    Account,
+};
 use pinocchio::Address;
 
 /// The states of a vault.
@@ -64,6 +69,19 @@ pub struct Vault {
 // SAFETY: packed, any bits are valid, discriminator and version first.
 unsafe impl Account for Vault {
     const DISCRIMINATOR: [u8; 8] = names::account("Vault");
+}
+
+impl Pot for Vault {
+    const SEED: &'static [u8] = b"vault";
+
+    fn purse(&self) -> Purse {
+        Purse {
+            mint: self.mint,
+            token_program: self.token_program,
+            event: self.event,
+            bump: [self.bump],
+        }
+    }
 }
 
 /// What one tipper gave: the derived address of `"tip"`, the vault and the tipper.

@@ -1,6 +1,12 @@
 //! TicketFactory's accounts. Integers are little-endian; offsets in bytes.
 
-use hausd_common::{names, payout::Payouts, require, Account, Fault};
+use hausd_common::{
+    names,
+    payout::Payouts,
+    require,
+    tokens::{Pot, Purse},
+    Account, Fault,
+};
 use pinocchio::{error::ProgramError, Address};
 
 use crate::error::TicketError;
@@ -84,6 +90,19 @@ pub struct Sale {
 // SAFETY: packed, any bits are valid, discriminator and version first.
 unsafe impl Account for Sale {
     const DISCRIMINATOR: [u8; 8] = names::account("Sale");
+}
+
+impl Pot for Sale {
+    const SEED: &'static [u8] = b"sale";
+
+    fn purse(&self) -> Purse {
+        Purse {
+            mint: self.mint,
+            token_program: self.token_program,
+            event: self.event,
+            bump: [self.bump],
+        }
+    }
 }
 
 impl Sale {

@@ -5,14 +5,14 @@ use hausd_common::{
     create::create,
     load, names, require, require_signer,
     sys::{log_data, now},
+    tokens::{left_out, SOL},
     Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
-use super::take;
 use crate::{
     error::Refusal,
-    pots::{make, Data, Making},
+    pots::{make, Data, Making, Tokens},
     state::{
         latest_close, status, Checkpoint, Config, Event, EventSeeds, MAX_LENGTH_S, MAX_POSTPONED_S,
         MAX_TIP_EXTENSION_S, MAX_TITLE_BYTES, MAX_URI_BYTES,
@@ -69,7 +69,8 @@ struct Terms {
 }
 
 /// `[artist (s w), config, event (w), checkpoint (w), rta_mint (w), escrow (w), sale (w),
-/// vault (w), ticket_program, tipping_program, token_2022, system]`
+/// vault (w), ticket_program, tipping_program, token_2022, system]`, and where it is to be paid in a
+/// token `[mint, token_program, sale_tokens (w), vault_tokens (w)]`
 #[inline(always)]
 pub fn process(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
     run(Input {
@@ -93,12 +94,13 @@ fn run(input: Input) -> ProgramResult {
         accounts,
         data,
     } = input;
-    // Left out is what is the program itself in its place (Anchor's way). A mint is not taken yet:
-    // who names one must not get an event that is paid in SOL.
-    let left_out = |view: &AccountView| view.address() == program;
-    require(accounts.iter().skip(12).all(left_out), Fault::MintRefused)?;
+    let Some((own, rest)) = accounts.split_first_chunk_mut::<12>() else {
+        return Err(ProgramError::NotEnoughAccountKeys);
+    };
     let [artist, config, event, checkpoint, rta_mint, escrow, sale, vault, tickets, tips, token_2022, system] =
-        take::<12>(accounts)?;
+        own;
+    let tokens = pots_tokens(rest, program)?;
+    let paid = Paid::of(&tokens);
     let given = read(data)?;
     require_signer(artist)?;
     token::require_token_2022(token_2022)?;
@@ -124,7 +126,7 @@ fn run(input: Input) -> ProgramResult {
         bump: [given.event_bump],
     };
     make_event_account(artist, event, &given, program)?;
-    fill_event(artist, event, rta_mint.address(), &given, &terms)?;
+    fill_event(artist, event, rta_mint.address(), &given, &terms, &paid)?;
     make_checkpoint(artist, checkpoint, event, &given)?;
     let mut rta = token::Rta {
         payer: artist,
@@ -140,12 +142,55 @@ fn run(input: Input) -> ProgramResult {
         pot: sale,
         event,
         system,
+        tokens: tokens.as_ref().map(|(of_sale, _)| *of_sale),
     };
-    make(&terms.ticket_program, &making, &sale_data(artist.address(), &given), &seeds)?;
+    make(&terms.ticket_program, &making, &sale_data(artist.address(), &given, &paid), &seeds)?;
     making.pot = vault;
-    make(&terms.tipping_program, &making, &vault_data(artist.address(), &given), &seeds)?;
+    making.tokens = tokens.map(|(_, of_vault)| of_vault);
+    make(&terms.tipping_program, &making, &vault_data(artist.address(), &given, &paid), &seeds)?;
     log_created(event.address(), artist.address());
     Ok(())
+}
+
+/// What the pots' token accounts are made of, where the event is to be paid in a token. The pots
+/// check the mint: it is their money.
+fn pots_tokens<'a>(
+    rest: &'a [AccountView],
+    program: &Address,
+) -> Result<Option<(Tokens<'a>, Tokens<'a>)>, ProgramError> {
+    if left_out(rest, program) {
+        return Ok(None);
+    }
+    let [mint, token_program, of_sale, of_vault, ..] = rest else {
+        return Err(Fault::PaidInTokens.into());
+    };
+    let some = |account| Tokens {
+        mint,
+        program: token_program,
+        account,
+    };
+    Ok(Some((some(of_sale), some(of_vault))))
+}
+
+/// The addresses of mint and token program; both zero: SOL.
+struct Paid {
+    mint: Address,
+    token_program: Address,
+}
+
+impl Paid {
+    fn of(tokens: &Option<(Tokens, Tokens)>) -> Self {
+        match tokens {
+            Some((tokens, _)) => Self {
+                mint: *tokens.mint.address(),
+                token_program: *tokens.program.address(),
+            },
+            None => Self {
+                mint: SOL,
+                token_program: SOL,
+            },
+        }
+    }
 }
 
 fn terms(config: &AccountView, program: &Address) -> Result<Terms, ProgramError> {
@@ -182,6 +227,7 @@ fn fill_event(
     rta_mint: &Address,
     given: &Given,
     terms: &Terms,
+    paid: &Paid,
 ) -> ProgramResult {
     let program = &event.owner();
     let now = now()?;
@@ -190,6 +236,8 @@ fn fill_event(
     made.status = status::DRAFT;
     made.artist = *artist.address();
     made.nonce = given.nonce;
+    made.mint = paid.mint;
+    made.token_program = paid.token_program;
     made.rta_mint = *rta_mint;
     made.stream_authority = given.stream_authority;
     made.authority_since = now.slot;
@@ -231,20 +279,22 @@ fn make_checkpoint(
 }
 
 #[inline(never)]
-fn sale_data(artist: &Address, given: &Given) -> Data {
+fn sale_data(artist: &Address, given: &Given, paid: &Paid) -> Data {
     let mut data = Data::of(const { names::instruction("init_sale") });
     data.put(&[given.sale_bump]);
     data.put(artist.as_array());
-    data.put(&[0; 64]); // paid in SOL: neither mint nor token program
+    data.put(paid.mint.as_array());
+    data.put(paid.token_program.as_array());
     data
 }
 
 #[inline(never)]
-fn vault_data(artist: &Address, given: &Given) -> Data {
+fn vault_data(artist: &Address, given: &Given, paid: &Paid) -> Data {
     let mut data = Data::of(const { names::instruction("init_vault") });
     data.put(&[given.vault_bump]);
     data.put(artist.as_array());
-    data.put(&[0; 64]);
+    data.put(paid.mint.as_array());
+    data.put(paid.token_program.as_array());
     data.put(&given.scheduled_end.to_le_bytes());
     let latest = latest_close(given.scheduled_end, given.tip_extension);
     data.put(&latest.to_le_bytes());

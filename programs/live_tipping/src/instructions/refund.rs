@@ -1,11 +1,13 @@
 //! Gives back what was tipped to an event that was called off, and closes the record. Accounts:
-//! tipper (signs, written), vault (written), record (written), rent payer (written).
+//! tipper (signs, written), vault (written), record (written), rent payer (written); in a token: mint, token
+//! program, a token account of the tipper's (written), the vault's (written).
 
 use hausd_common::{
     account::{bytes_of, close, require_address},
     create::pay,
     load, load_mut, names, require, require_signer,
     sys::log_data,
+    tokens::{left_out, Payment, SOL},
     Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
@@ -24,7 +26,7 @@ struct Refunded {
 }
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [tipper, vault, record, rent_payer, ..] = accounts else {
+    let [tipper, vault, record, rent_payer, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     Reader::new(data).end()?;
@@ -38,12 +40,23 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         require_address(rent_payer, &found.rent_payer)?;
         found.total
     };
-    {
+    let in_sol = {
         let mut vault = load_mut::<Vault>(vault, program)?;
         require(vault.state == REFUNDING, Fault::WrongState)?;
         vault.total -= amount;
+        vault.mint == SOL
+    };
+    if in_sol {
+        require(left_out(rest, program), Fault::PaidInSol)?;
+        pay(vault, tipper, amount)?;
+    } else if amount > 0 {
+        let payment = Payment {
+            program,
+            pot: vault,
+            rest,
+        };
+        payment.pay::<Vault>(tipper.address(), amount)?;
     }
-    pay(vault, tipper, amount)?;
     close(record, rent_payer)?;
     log_data(bytes_of(&Refunded {
         discriminator: EVENT,

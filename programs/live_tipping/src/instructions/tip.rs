@@ -1,10 +1,12 @@
-//! Tips. Accounts: tipper (signs, pays), vault (written), record (written), system program.
+//! Tips. Accounts: tipper (signs, pays), vault (written), record (written), system program; in
+//! a token: mint, token program, a token account of the tipper's (written), the vault's (written).
 
 use hausd_common::{
     account::bytes_of,
     create::pull,
     load_mut, names, require,
     sys::{log_data, now, Now},
+    tokens::{left_out, Payment, SOL},
     Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
@@ -32,7 +34,7 @@ struct Tipped {
 const HEAD: usize = core::mem::size_of::<Tipped>();
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [tipper, vault, record, _system, ..] = accounts else {
+    let [tipper, vault, record, _system, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     let mut data = Reader::new(data);
@@ -41,10 +43,21 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     data.end()?;
 
     require(amount >= MIN_TIP, TipError::TipTooSmall)?;
-    pull(tipper, vault, amount)?;
+    let in_sol = left_out(rest, program);
+    if in_sol {
+        pull(tipper, vault, amount)?;
+    } else {
+        let payment = Payment {
+            program,
+            pot: vault,
+            rest,
+        };
+        payment.pull::<Vault>(tipper, amount)?;
+    }
     let place = *vault.address();
     let now = now()?;
     let mut vault = load_mut::<Vault>(vault, program)?;
+    require(!in_sol || vault.mint == SOL, Fault::PaidInTokens)?;
     require_taking(&vault, now)?;
     let mut record = load_mut::<TipRecord>(record, program)?;
     require(

@@ -1,12 +1,14 @@
 //! Buys tickets, for oneself or another. Accounts: buyer (signs, pays), sale (written), ticket of
-//! the holder (written), holder, system program.
+//! the holder (written), holder, system program; in a token: mint, token program, a token account
+//! of the buyer's (written), the sale's (written).
 
 use hausd_common::{
     account::bytes_of,
     create::pull,
-    load_mut, names, require,
+    load_mut, names, require, require_signer,
     sys::{log_data, now, Now},
-    Reader,
+    tokens::{left_out, Payment, SOL},
+    Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
@@ -30,7 +32,7 @@ struct TicketsBought {
 }
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [buyer, sale, ticket, holder, _system, ..] = accounts else {
+    let [buyer, sale, ticket, holder, _system, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     let mut data = Reader::new(data);
@@ -38,8 +40,9 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     let bump = data.u8()?;
     data.end()?;
 
+    require_signer(buyer)?;
     let now = now()?;
-    let (event, tier) = {
+    let (event, in_sol, tier) = {
         let mut sale = load_mut::<Sale>(sale, program)?;
         require(sale.state == SELLING, TicketError::NotOnSale)?;
         let tier = *sale.tier(index)?;
@@ -47,7 +50,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         require(tier.price <= max_price, TicketError::PriceAboveLimit)?;
         sale.issue(index, count)?;
         sale.proceeds += tier.cost(count);
-        (sale.event, tier)
+        (sale.event, sale.mint == SOL, tier)
     };
     let amount = tier.cost(count);
     let place = Place {
@@ -56,7 +59,17 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         untrusted_bump: bump,
     };
     hold(program, buyer, ticket, &place)?;
-    pull(buyer, sale, amount)?;
+    if in_sol {
+        require(left_out(rest, program), Fault::PaidInSol)?;
+        pull(buyer, sale, amount)?;
+    } else if amount > 0 {
+        let payment = Payment {
+            program,
+            pot: sale,
+            rest,
+        };
+        payment.pull::<Sale>(buyer, amount)?;
+    }
     let mut ticket = load_mut::<Ticket>(ticket, program)?;
     ticket.add(index, count, 0, amount)?;
     ticket.acquired_slot = now.slot;

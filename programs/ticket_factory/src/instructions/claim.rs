@@ -1,11 +1,14 @@
 //! Pays one payee of a settled sale; anyone may ask for it. Accounts: sale (written), payee
-//! (written). A payee whose account would be too small to be kept waits: it can be asked again.
+//! (written). In a token: mint, token program, a token account of the payee's (written), the
+//! sale's (written). A payee whose account would be too small to be kept, or takes no tokens
+//! now, waits: it can be asked again.
 
 use hausd_common::{
     account::{bytes_of, require_writable},
     create::pay,
     load_mut, names, require,
     sys::{log_data, rent},
+    tokens::{left_out, Payment, SOL},
     Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
@@ -25,22 +28,33 @@ struct Claimed {
 }
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [sale, payee, ..] = accounts else {
+    let [sale, payee, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     let mut data = Reader::new(data);
     let index = data.u8()?;
     data.end()?;
 
-    require_writable(payee)?;
-    let (event, amount) = {
+    let (event, amount, in_sol) = {
         let mut sale = load_mut::<Sale>(sale, program)?;
         require(sale.state == SETTLED, Fault::WrongState)?;
-        (sale.event, sale.payouts.take(index, payee.address())?)
+        let amount = sale.payouts.take(index, payee.address())?;
+        (sale.event, amount, sale.mint == SOL)
     };
-    let kept = rent(payee.data_len())?;
-    require(payee.lamports() + amount >= kept, Fault::PayeeBelowRent)?;
-    pay(sale, payee, amount)?;
+    if in_sol {
+        require(left_out(rest, program), Fault::PaidInSol)?;
+        require_writable(payee)?;
+        let kept = rent(payee.data_len())?;
+        require(payee.lamports() + amount >= kept, Fault::PayeeBelowRent)?;
+        pay(sale, payee, amount)?;
+    } else if amount > 0 {
+        let payment = Payment {
+            program,
+            pot: sale,
+            rest,
+        };
+        payment.pay::<Sale>(payee.address(), amount)?;
+    }
     log_data(bytes_of(&Claimed {
         discriminator: EVENT,
         pot: *sale.address(),

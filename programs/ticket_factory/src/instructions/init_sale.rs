@@ -1,15 +1,17 @@
 //! EventFactory makes the sale of a new event. Accounts: payer (signs, pays), sale
-//! (written), event (signs), system program.
+//! (written), event (signs), system program;
+//! for payment in a token: mint, token program, token account (written).
 
 use hausd_common::{
-    account::begin, create::create, event::factory_of, require, Account, Fault, Reader,
+    account::begin, create::create, event::factory_of, 
+    tokens::{NewPot, Purse}, Account, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
 
 use crate::state::Sale;
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [payer, sale, event, _system, ..] = accounts else {
+    let [payer, sale, event, _system, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     let mut data = Reader::new(data);
@@ -17,15 +19,29 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
     let (artist, mint, token_program) = (data.address()?, data.address()?, data.address()?);
     data.end()?;
 
-    let sol = Address::default();
-    require(mint == sol && token_program == sol, Fault::MintRefused)?;
     let factory = factory_of(event)?;
     let seeds: [&[u8]; 3] = [b"sale", event.address().as_array(), &[bump]];
     create(payer, sale, Sale::BYTES, seeds, program)?;
 
+    let purse = Purse {
+        mint,
+        token_program,
+        event: *event.address(),
+        bump: [bump],
+    };
+    let new = NewPot {
+        payer,
+        pot: sale,
+        rest,
+        purse: &purse,
+    };
+    new.make_tokens::<Sale>()?;
+
     let mut sale = begin::<Sale>(sale, program)?;
     sale.bump = bump;
-    sale.event = *event.address();
+    sale.event = purse.event;
+    sale.mint = purse.mint;
+    sale.token_program = purse.token_program;
     sale.factory = factory;
     sale.artist = artist;
     Ok(())

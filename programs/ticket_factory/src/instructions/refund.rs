@@ -1,5 +1,6 @@
 //! Gives tickets back for what was paid; those paid for go first. Accounts: holder (signs,
-//! written), sale (written), ticket (written), rent payer (written). An account that is empty then
+//! written), sale (written), ticket (written), rent payer (written); in a token: mint, token program,
+//! a token account of the holder's (written), the sale's (written). An account that is empty then
 //! is closed.
 
 use hausd_common::{
@@ -7,6 +8,7 @@ use hausd_common::{
     create::pay,
     load_mut, names, require, require_signer,
     sys::{log_data, now},
+    tokens::{left_out, Payment, SOL},
     Fault, Reader,
 };
 use pinocchio::{error::ProgramError, AccountView, Address, ProgramResult};
@@ -30,7 +32,7 @@ struct TicketsRefunded {
 }
 
 pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> ProgramResult {
-    let [holder, sale, ticket, rent_payer, ..] = accounts else {
+    let [holder, sale, ticket, rent_payer, rest @ ..] = accounts else {
         return Err(ProgramError::NotEnoughAccountKeys);
     };
     let mut data = Reader::new(data);
@@ -39,7 +41,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
 
     require_signer(holder)?;
     require_writable(holder)?;
-    let (event, amount, empty) = {
+    let (event, in_sol, amount, empty) = {
         let mut sale = load_mut::<Sale>(sale, program)?;
         let mut ticket = load_mut::<Ticket>(ticket, program)?;
         require(
@@ -54,9 +56,19 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         tier.sold -= u32::from(count);
         sale.tickets -= u32::from(count);
         sale.proceeds -= taken.amount;
-        (sale.event, taken.amount, ticket.is_empty())
+        (sale.event, sale.mint == SOL, taken.amount, ticket.is_empty())
     };
-    pay(sale, holder, amount)?;
+    if in_sol {
+        require(left_out(rest, program), Fault::PaidInSol)?;
+        pay(sale, holder, amount)?;
+    } else if amount > 0 {
+        let payment = Payment {
+            program,
+            pot: sale,
+            rest,
+        };
+        payment.pay::<Sale>(holder.address(), amount)?;
+    }
     if empty {
         close(ticket, rent_payer)?;
     }
