@@ -221,7 +221,12 @@ def export(
     lacks = (
         "" if made.whole else "\nSome of the recording is not here: other nodes have another CID."
     )
-    here.answer(value, f"Exported {size(made.bytes)}{where}.{root}{lacks}")
+    sealed = (
+        "\nIt is encrypted: it plays at a node that has the room's keys, and nowhere else."
+        if made.sealed
+        else ""
+    )
+    here.answer(value, f"Exported {size(made.bytes)}{where}.{root}{lacks}{sealed}")
 
 
 def coming_in(room: RoomShape) -> int:

@@ -38,6 +38,7 @@ async def export_room(
     """Raises Problem where the room is not finished, or the file can't be written."""
     _check_finished(room)
     if form == "mp4":
+        _check_clear(room)
         return await _mp4(room, store, _needed(path), progress)
     made = await finished_directory(room, store)
     shape = ExportShape(
@@ -47,6 +48,7 @@ async def export_room(
         path="",
         bytes=made.exported.size,
         whole=made.whole,
+        sealed=_sealed(room),
     )
     if form == "unixfs":
         return shape
@@ -66,6 +68,20 @@ def _check_finished(room: Room) -> None:
             "not-finished",
             f"the room is {room.state.value}: only a finished recording can be given out",
             hint="stop the encoder and wait until the room has ended, or `hausctl rooms close`",
+            status=409,
+        )
+
+
+def _sealed(room: Room) -> bool:
+    return any(one.seal is not None for playlist in _recorded(room) for one in playlist.segments)
+
+
+def _check_clear(room: Room) -> None:
+    if _sealed(room):
+        raise Problem(
+            "gated",
+            "the recording is encrypted: a film of it would play for anybody, without a ticket",
+            hint="--format car gives it as it is; who may watch plays it at a node",
             status=409,
         )
 

@@ -40,6 +40,7 @@ def room_settings(config: Config) -> RoomSettings:
         live_target_s=max(1, round(media.gop_seconds)),
         live_window_s=config.live.window_s,
         archive_target_s=max(1, round(media.segment_seconds)),
+        epoch_s=config.keys.epoch_s,
         relay=relay_terms(config),
     )
 

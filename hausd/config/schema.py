@@ -13,6 +13,7 @@ from typing import Literal
 from hausd.config import units
 from hausd.config.chain import ChainConfig
 from hausd.config.ipfs import IpfsConfig
+from hausd.config.keys import KeysConfig
 from hausd.config.options import (
     BitsPerSecond,
     Bytes,
@@ -371,3 +372,4 @@ class Config(Section):
     p2p: P2PConfig = P2PConfig()
     relay: RelayConfig = RelayConfig()
     ipfs: IpfsConfig = IpfsConfig()
+    keys: KeysConfig = KeysConfig()

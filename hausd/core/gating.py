@@ -68,7 +68,7 @@ class EpochFrom:
 
 @dataclass(frozen=True, slots=True)
 class ObjectSeal:
-    """How an object (an init segment, an image) is sealed: number ``n`` of its class in an epoch."""
+    """How an init segment or an image is sealed: number ``n`` of its class in an epoch."""
 
     epoch: Epoch
     n: int

@@ -6,12 +6,14 @@ asking anyone. ``rooms`` makes them, ``http`` serves them.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
 from hausd.core.cid import CID
+from hausd.core.gating import SegmentSeal, Withheld
 from hausd.core.ids import SessionId
 from hausd.core.media import Rendition
 
@@ -39,13 +41,27 @@ class FileRange:
     length: int
 
 
-Body = tuple[bytes, ...] | FileRange
-"""Where media bytes are: in memory (to be sent one after the other), or in a file."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sealed:
+    """Bytes of a gated room that have to be opened, which may take I/O and a key from elsewhere.
+
+    ``open`` gives the clear bytes, or why they are not to be had.
+    """
+
+    open: Callable[[], Awaitable[bytes | Withheld]]
+
+
+Body = tuple[bytes, ...] | FileRange | Sealed
+"""Where media bytes are: in memory (to be sent one after the other), in a file, or sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """Media bytes that can be served: what they are, under which CID, and where they lie."""
+    """Media bytes that can be served: what they are, under which CID, and where they lie.
+
+    ``size`` is that of the body; of one that is sealed it is what is stored. The CID is always
+    that of what is stored.
+    """
 
     cid: CID
     content_type: str
@@ -127,7 +143,10 @@ class LivePlaylist:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveSegment:
-    """A finished segment of one rendition as manifest and archive playlist list it."""
+    """A finished segment of one rendition as manifest and archive playlist list it.
+
+    ``seal``: in a gated room, how it and its init are sealed; CIDs and sizes are of ciphertext.
+    """
 
     number: int
     session: SessionId
@@ -137,6 +156,7 @@ class ArchiveSegment:
     cid: CID
     size: int
     init: CID
+    seal: SegmentSeal | None = None
 
 
 @dataclass(frozen=True, slots=True)

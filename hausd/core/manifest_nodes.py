@@ -22,6 +22,8 @@ from hausd.core.forms import (
     rendition_form,
     session_form,
 )
+from hausd.core.gating import SegmentSeal
+from hausd.core.gating_forms import epoch_form, object_seal_form, read_epoch, read_object_seal
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import ArchiveSegment, RoomState
 from hausd.core.media import Rendition
@@ -85,21 +87,20 @@ class Root:
 def encode_record(record: SegmentRecord) -> bytes:
     """A record alone, as it stands beside its segment in the store."""
     segment = record.segment
-    return encode(
-        {
-            "v": 1,
-            "room": record.room,
-            "track": rendition_form(record.rendition),
-            "session": session_form(segment.session),
-            "run": segment.run,
-            "init": segment.init,
-            "number": segment.number,
-            "time": segment.program_time_ms,
-            "duration": segment.duration_ms,
-            "size": segment.size,
-            "cid": segment.cid,
-        }
-    )
+    form: dict[str, object] = {
+        "v": 1,
+        "room": record.room,
+        "track": rendition_form(record.rendition),
+        "session": session_form(segment.session),
+        "run": segment.run,
+        "init": segment.init,
+        "number": segment.number,
+        "time": segment.program_time_ms,
+        "duration": segment.duration_ms,
+        "size": segment.size,
+        "cid": segment.cid,
+    }
+    return encode(form | _seal_form(segment.seal))
 
 
 def decode_record(untrusted: bytes) -> SegmentRecord:
@@ -118,6 +119,7 @@ def decode_record(untrusted: bytes) -> SegmentRecord:
             cid=fields.link("cid"),
             size=fields.uint("size"),
             init=fields.link("init"),
+            seal=_read_seal(fields),
         )
         fields.done()
     except (DagCborError, FormError) as fault:
@@ -210,13 +212,29 @@ def decode_root(untrusted: bytes) -> Root:
 _STATE = re.compile("|".join(state.value for state in RoomState))
 
 
-def _common(record: SegmentRecord) -> tuple[SessionId, int, CID, Rendition]:
+_Common = tuple[SessionId, int, CID, Rendition, SegmentSeal | None]
+
+
+def _common(record: SegmentRecord) -> _Common:
     segment = record.segment
-    return segment.session, segment.run, segment.init, record.rendition
+    return segment.session, segment.run, segment.init, record.rendition, segment.seal
+
+
+def _seal_form(seal: SegmentSeal | None) -> dict[str, object]:
+    if seal is None:
+        return {}
+    return {"epoch": epoch_form(seal.epoch), "initSeal": object_seal_form(seal.init)}
+
+
+def _read_seal(fields: Fields) -> SegmentSeal | None:
+    if not fields.has("epoch"):
+        return None
+    epoch = read_epoch(fields.take("epoch"), "epoch")
+    return SegmentSeal(epoch, read_object_seal(fields.take("initSeal"), "initSeal"))
 
 
 def _run_form(records: list[SegmentRecord]) -> dict[str, object]:
-    session, run, init, rendition = _common(records[0])
+    session, run, init, rendition, seal = _common(records[0])
     return {
         "session": session_form(session),
         "run": run,
@@ -226,13 +244,14 @@ def _run_form(records: list[SegmentRecord]) -> dict[str, object]:
             [at.number, at.program_time_ms, at.duration_ms, at.size, at.cid]
             for at in (record.segment for record in records)
         ],
+        **_seal_form(seal),
     }
 
 
 def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
     fields = Fields(untrusted, "run")
     session, run, init = fields.session(), fields.uint("run"), fields.link("init")
-    rendition = read_rendition(fields.take("track"))
+    rendition, seal = read_rendition(fields.take("track")), _read_seal(fields)
     if rendition.name != name:
         raise FormError(f"the tree of {name} has a segment of {rendition.name}")
     records: list[SegmentRecord] = []
@@ -241,7 +260,9 @@ def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
             case [int(number), int(time), int(duration), int(size), CID() as cid] if all(
                 is_uint(value) for value in (number, time, duration, size)
             ):
-                segment = ArchiveSegment(number, session, run, time, duration, cid, size, init)
+                segment = ArchiveSegment(
+                    number, session, run, time, duration, cid, size, init, seal
+                )
                 records.append(SegmentRecord(room, rendition, segment))
             case _:
                 raise FormError("a segment is not [number, time, duration, size, link]")

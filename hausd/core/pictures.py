@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, Value, decode, encode
 from hausd.core.forms import Fields, FormError, is_uint
+from hausd.core.gating import ObjectSeal
+from hausd.core.gating_forms import object_seal_form, read_object_seal
 from hausd.core.ids import RoomId
 from hausd.core.media import LEAF_BYTES
 
@@ -33,10 +35,11 @@ class PicturesError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A JPEG: the raw block of its bytes, and how many they are."""
+    """A JPEG: the raw block of its bytes, and how many they are; in a gated room, its seal."""
 
     cid: CID
     size: int
+    seal: ObjectSeal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ def encode_pictures(pictures: Pictures) -> bytes:
         "older": list(pictures.older),
     }
     if pictures.poster is not None:
-        form["poster"] = [pictures.poster.cid, pictures.poster.size]
+        form["poster"] = _picture_form(pictures.poster)
     return encode(form)
 
 
@@ -116,16 +119,23 @@ def decode_sheets(untrusted: bytes) -> tuple[Sheet, ...]:
 
 
 def _form(sheet: Sheet) -> list[object]:
+    cid, size, *seal = _picture_form(sheet.picture)
     return [
-        *(sheet.picture.cid, sheet.picture.size, sheet.start_ms, sheet.interval_ms),
+        *(cid, size, sheet.start_ms, sheet.interval_ms),
         *(sheet.columns, sheet.tiles, sheet.tile_width, sheet.tile_height),
+        *seal,
     ]
+
+
+def _picture_form(picture: Picture) -> list[object]:
+    seal = [] if picture.seal is None else [object_seal_form(picture.seal)]
+    return [picture.cid, picture.size, *seal]
 
 
 def _read_sheet(untrusted: Value) -> Sheet:
     match untrusted:
-        case [cid, size, start_ms, interval_ms, columns, tiles, width, height]:
-            picture = _read_picture([cid, size])
+        case [cid, size, start_ms, interval_ms, columns, tiles, width, height, *seal]:
+            picture = _read_picture([cid, size, *seal])
             if (
                 is_uint(start_ms)
                 and is_uint(interval_ms, 1, _MAX_INTERVAL_MS)
@@ -140,6 +150,8 @@ def _read_sheet(untrusted: Value) -> Sheet:
 
 def _read_picture(untrusted: Value) -> Picture:
     match untrusted:
-        case [CID() as cid, size] if cid.codec is Codec.RAW and is_uint(size, 1, MAX_IMAGE_BYTES):
-            return Picture(cid, size)
-    raise FormError("a picture is [link to a raw block, its size]")
+        case [CID() as cid, size, *seal] if (
+            cid.codec is Codec.RAW and is_uint(size, 1, MAX_IMAGE_BYTES) and len(seal) <= 1
+        ):
+            return Picture(cid, size, read_object_seal(seal[0], "its seal") if seal else None)
+    raise FormError("a picture is [link to a raw block, its size, its seal if it is sealed]")

@@ -300,6 +300,7 @@ class ExportShape(Shape):
     """A finished room in one piece. ``cid`` is the UnixFS directory's; empty for an MP4.
 
     ``whole``: nothing of the recording is missing here, so every node that has it gives that CID.
+    ``sealed``: the room is gated, and what is in it plays for nobody without the room's keys.
     """
 
     room: str
@@ -308,6 +309,7 @@ class ExportShape(Shape):
     path: str
     bytes: int
     whole: bool = True
+    sealed: bool = False
 
 
 class ReloadShape(Shape):

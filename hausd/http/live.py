@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from hausd.core.live import LivePlaylist, Media, RoomState, Variant
+from hausd.core.gating import Withheld
+from hausd.core.live import LivePlaylist, Media, RoomState, Sealed, Variant
 from hausd.http.directives import (
     BadDirectives,
     Directives,
@@ -20,7 +21,7 @@ from hausd.http.directives import (
 )
 from hausd.http.messages import Accounting, Answer, Fetch, Request, Response, Wait, refusal
 from hausd.http.ports import LiveView, RoomView
-from hausd.http.sharing import Sharing
+from hausd.http.sharing import Headers, Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
 from hausd.wire.hls_live import BLOCK_TARGETS, LiveRenderer, begins_with_keyframes, report_of
 from hausd.wire.hls_names import InitName, PartName, SegmentName, parse_media_name
@@ -40,6 +41,7 @@ _RETRY = (b"retry-after", b"2")
 _MAX_TRACKS = 1024
 _SMALL_BYTES = 64 * 1024
 _MAX_SMALL = 256
+_WITHHELD_STATUS = {"not-here": 404, "broken": 502}
 
 
 class LiveAnswers:
@@ -56,7 +58,7 @@ class LiveAnswers:
         if not variants:
             return self._nothing_yet(room, sharing)
         choice = self._rooms.get(room.id)
-        if choice is None:
+        if choice is None or choice.sharing != sharing:
             if len(self._rooms) >= _MAX_TRACKS:
                 self._rooms.clear()
             choice = self._rooms[room.id] = _Choice(sharing)
@@ -219,13 +221,14 @@ class LiveAnswers:
             return _gone(sharing)
         rendition = view.playlist().rendition.name
         if media.size > _SMALL_BYTES or not isinstance(media.body, tuple):
-            return media_response(room, media, sharing)
+            return media_answer(room, media, sharing)
         # Small answers are put together once for everybody, so they have to be the same object.
         key = (room.id, rendition, name)
         kept = self._small.get(key)
         if kept is not None and kept[0].cid == media.cid:
             return kept[1]
-        response = media_response(room, media, sharing)
+        response = media_answer(room, media, sharing)
+        assert isinstance(response, Response)  # its bytes are in memory
         self._small[key] = media, response
         if len(self._small) > _MAX_SMALL:
             self._small.popitem(last=False)
@@ -259,21 +262,43 @@ class LiveAnswers:
     def _track(self, room: RoomView, view: LiveView, rendition: str, sharing: Sharing) -> _Track:
         key = (room.id, rendition)
         track = self._tracks.get(key)
-        if track is None or track.view is not view:
+        if track is None or track.view is not view or track.sharing != sharing:
             if len(self._tracks) >= _MAX_TRACKS:
                 self._tracks.clear()
             track = self._tracks[key] = _Track(room, view, rendition, sharing)
         return track
 
 
-def media_response(room: RoomView, media: Media, sharing: Sharing) -> Response:
+def media_answer(room: RoomView, media: Media, sharing: Sharing) -> Answer:
     """Bytes that never change under their name; their CID is the ETag."""
+    return body_answer(room, media, sharing.media(), sharing)
+
+
+def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -> Answer:
+    """The same with other words about caches. What is sealed is opened first."""
     headers = (
         (b"content-type", media.content_type.encode()),
         (b"etag", f'"{media.cid}"'.encode()),
-        *sharing.media(),
+        *kept,
     )
-    return Response(200, headers, media.body, Accounting(room.id))
+    body = media.body
+    if not isinstance(body, Sealed):
+        return Response(200, headers, body, Accounting(room.id))
+    sealed = body
+
+    async def opened() -> Response:
+        clear = await sealed.open()
+        if isinstance(clear, Withheld):
+            return locked(clear, sharing)
+        return Response(200, headers, (clear,), Accounting(room.id))
+
+    return Fetch(opened)
+
+
+def locked(withheld: Withheld, sharing: Sharing) -> Response:
+    """Why something of a gated room is not to be had: never ciphertext in its place."""
+    status = _WITHHELD_STATUS.get(withheld.code, 403)
+    return refusal(status, withheld.code, withheld.message, withheld.hint, sharing.errors())
 
 
 class _Choice:
@@ -281,6 +306,7 @@ class _Choice:
 
     def __init__(self, sharing: Sharing) -> None:
         self.complete: frozenset[str] = frozenset()
+        self.sharing = sharing
         self._headers = (_CONTENT_TYPE, *sharing.changing())
         self._last: tuple[Sequence[Variant], bool] | None = None
         self._response: Response | None = None
@@ -300,6 +326,7 @@ class _Track:
 
     def __init__(self, room: RoomView, view: LiveView, rendition: str, sharing: Sharing) -> None:
         self.view = view
+        self.sharing = sharing
         self._room = room
         self._rendition = rendition
         self._renderer = LiveRenderer()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from hausd.core.cid import CID
+from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import (
     ArchivePlaylist,
@@ -52,6 +53,13 @@ class RoomView(Protocol):
     @property
     def recording(self) -> CID | None:
         """The finished recording's directory, as the room's event names it."""
+
+    @property
+    def gated(self) -> bool:
+        """Whether watching takes a ticket, so that no answer may be kept or shared."""
+
+    def withheld(self) -> Withheld | None:
+        """Why what is live can't be watched at this node; None where it can."""
 
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""

@@ -7,8 +7,8 @@ import hashlib
 from hausd.core.cid import CID, CIDError
 from hausd.core.live import ArchivePlaylist, RoomState
 from hausd.http.directives import BadDirectives, parse_directives
-from hausd.http.live import media_response
-from hausd.http.messages import Accounting, Response, refusal
+from hausd.http.live import body_answer, media_answer
+from hausd.http.messages import Accounting, Answer, Response, refusal
 from hausd.http.ports import RoomView
 from hausd.http.sharing import Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
@@ -49,13 +49,13 @@ class ArchiveAnswers:
             return refusal(400, "bad-directive", directives.message, "", sharing.errors())
         key = (room.id, playlist.rendition.name)
         track = self._tracks.get(key)
-        if track is None:
+        if track is None or track.sharing != sharing:
             if len(self._tracks) >= _MAX_TRACKS:
                 self._tracks.clear()
             track = self._tracks[key] = _Track(room, sharing)
         return track.response(playlist, delta=directives.skip)
 
-    def media(self, room: RoomView, rendition: str, name: str, sharing: Sharing) -> Response:
+    def media(self, room: RoomView, rendition: str, name: str, sharing: Sharing) -> Answer:
         """``/archive/<room>/<rendition>/<cid>.m4s`` or ``.mp4``."""
         text, dot, ending = name.partition(".")
         try:
@@ -65,19 +65,14 @@ class ArchiveAnswers:
         media = room.archive_media(rendition, cid) if cid is not None else None
         if media is None:
             return _not_here("There is no such segment or init in this recording.", sharing)
-        return media_response(room, media, sharing)
+        return media_answer(room, media, sharing)
 
-    def poster(self, room: RoomView, sharing: Sharing) -> Response:
+    def poster(self, room: RoomView, sharing: Sharing) -> Answer:
         """``/archive/<room>/poster.jpg``: the newest."""
         media = room.poster()
         if media is None:
             return _not_here("There is no picture of this room yet.", sharing)
-        headers = (
-            (b"content-type", media.content_type.encode()),
-            (b"etag", f'"{media.cid}"'.encode()),
-            *sharing.changing(_POSTER_MAX_AGE_S),
-        )
-        return Response(200, headers, media.body, Accounting(room.id))
+        return body_answer(room, media, sharing.changing(_POSTER_MAX_AGE_S), sharing)
 
     def storyboard(self, room: RoomView, sharing: Sharing) -> Response:
         """``/archive/<room>/storyboard.vtt``."""
@@ -88,12 +83,12 @@ class ArchiveAnswers:
         headers = ((b"content-type", b"text/vtt; charset=utf-8"), _etag(body))
         return Response(200, headers + sharing.changing(), (body,), Accounting(room.id))
 
-    def sprite(self, room: RoomView, name: str, sharing: Sharing) -> Response:
+    def sprite(self, room: RoomView, name: str, sharing: Sharing) -> Answer:
         """``/archive/<room>/<cid>.jpg``: a sheet of the storyboard."""
         media = room.sprite(name)
         if media is None:
             return _not_here("The storyboard has no such picture.", sharing)
-        return media_response(room, media, sharing)
+        return media_answer(room, media, sharing)
 
 
 class _Track:
@@ -101,7 +96,7 @@ class _Track:
 
     def __init__(self, room: RoomView, sharing: Sharing) -> None:
         self._renderer = ArchiveRenderer()
-        self._sharing = sharing
+        self.sharing = sharing
         self._account = Accounting(room.id, watches=True)
         self._playlist: ArchivePlaylist | None = None
         self._responses: dict[bool, Response] = {}
@@ -113,7 +108,7 @@ class _Track:
         response = self._responses.get(delta)
         if response is None:
             body = self._renderer.render(playlist, delta=delta).encode()
-            headers = (_CONTENT_TYPE, _etag(body), *self._sharing.changing())
+            headers = (_CONTENT_TYPE, _etag(body), *self.sharing.changing())
             response = Response(200, headers, (body,), self._account)
             self._responses[delta] = response
         return response

@@ -11,7 +11,7 @@ import trio
 from hausd.core.ids import RoomId
 from hausd.http.elsewhere import JOIN_WAIT_S, LOOK_AGAIN_S, Elsewhere
 from hausd.http.gateway import Gateway
-from hausd.http.live import LiveAnswers
+from hausd.http.live import LiveAnswers, locked
 from hausd.http.messages import NOT_MINE, Answer, Request, Response, Wait, refusal
 from hausd.http.pages import Pages
 from hausd.http.ports import BlockReader, Catalog, OnDemand, RoomView
@@ -72,11 +72,14 @@ class RoomResponder:
         room = self._catalog.room(room_id)
         if room is None:
             return self._method(request, OURS_ONLY) or self._elsewhere.respond(request, names)
-        sharing = sharing_of(room_id)
+        sharing = sharing_of(room_id, gated=room.gated)
         refused = self._method(request, sharing) or keeps_out(sharing, request)
         if refused is not None:
             return refused
         if names[1] == "live":
+            withheld = room.withheld()
+            if withheld is not None:
+                return locked(withheld, sharing)
             return self._live_answer(request, room, names[3:], sharing)
         return self._archive_answer(request, room, names[3:], sharing)
 

@@ -65,9 +65,9 @@ OPEN = Sharing(open=True)
 OURS_ONLY = Sharing(open=False)
 
 
-def sharing_of(room: RoomId) -> Sharing:
+def sharing_of(room: RoomId, *, gated: bool = False) -> Sharing:
     """Open rooms are named by a key (``k51…``); a room of an event may be gated."""
-    return OPEN if room.startswith("k51") else OURS_ONLY
+    return OPEN if room.startswith("k51") and not gated else OURS_ONLY
 
 
 def own_page(request: Request) -> bool:

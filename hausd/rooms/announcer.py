@@ -16,15 +16,18 @@ import msgspec
 
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
+from hausd.core.gating import EpochFrom, EpochId, ObjectSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, SegmentRecord
 from hausd.core.media import Rendition
 from hausd.rooms.live import Span
+from hausd.rooms.opening import Place
 from hausd.rooms.packing import Block, Leaf
 from hausd.rooms.records import RoomRecord
 from hausd.wire.announce import Signed, pack, sign
+from hausd.wire.seals import TrackSeal
 from hausd.wire.statements import (
     MAX_TICK_GAPS,
     MAX_TICK_PARTS,
@@ -51,8 +54,20 @@ class PlaylistTerms:
     window_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class InitMade:
+    """An init segment as it is stored; ``seal``: in a gated room, how."""
+
+    cid: CID
+    size: int
+    seal: ObjectSeal | None = None
+
+
 class PartPlaced(msgspec.Struct, frozen=True):
-    """A part in the room's time: number ``index`` of its GOP, in archive segment ``segment``."""
+    """A part in the room's time: number ``index`` of its GOP, in archive segment ``segment``.
+
+    ``place``: in a gated room, where it was sealed.
+    """
 
     rendition: Rendition
     span: Span
@@ -61,6 +76,17 @@ class PartPlaced(msgspec.Struct, frozen=True):
     program_time_ms: int
     made: PartMade
     leaves: tuple[Leaf, ...]
+    place: Place | None = None
+
+
+class _Ready(msgspec.Struct, frozen=True):
+    """A part for the next tick."""
+
+    msn: int
+    run: int
+    segment: int
+    epoch: EpochId | None
+    part: TickPart
 
 
 class Announcer:
@@ -71,6 +97,8 @@ class Announcer:
         self.head: Signed[Head] | None = None
         self.pictures: CID | None = None
         """Poster and storyboard, of the next head on."""
+        self.epochs: tuple[EpochFrom, ...] = ()
+        """Of a session that is gated: those in force, and the next."""
         self.on_stated: Callable[[Signed[Statement]], None] | None = None
         """Is told each statement as it is signed."""
         self._room = RoomId(record.id)
@@ -84,7 +112,7 @@ class Announcer:
         self._before: bytes | None = None
         self._tracked: dict[str, Signed[Track]] = {}
         self._leading = ""
-        self._parts: list[tuple[int, int, int, TickPart]] = []
+        self._parts: list[_Ready] = []
         self._gaps: list[TickGap] = []
 
     @property
@@ -111,8 +139,14 @@ class Announcer:
 
     # -- what the origin tells --
 
-    def begin_session(self, session: SessionId, target_s: int | None = None) -> None:
+    def begin_session(
+        self,
+        session: SessionId,
+        target_s: int | None = None,
+        epochs: tuple[EpochFrom, ...] = (),
+    ) -> None:
         """Everything signed from here on is numbered within this session."""
+        self.epochs = epochs
         self._terms = replace(self._terms, target_s=target_s or self._terms.target_s)
         self._session = session
         self._ticks = self._tracks = self._heads = 0
@@ -126,9 +160,7 @@ class Announcer:
         """The first rendition that comes now leads the ticks."""
         self._leading = ""
 
-    def track(
-        self, rendition: Rendition, run: int, init: CID, init_size: int, part_target_ms: int
-    ) -> None:
+    def track(self, rendition: Rendition, run: int, init: InitMade, part_target_ms: int) -> None:
         """A rendition has a new init segment."""
         self._close_tick()
         self._leading = self._leading or rendition.name
@@ -140,16 +172,24 @@ class Announcer:
                 tick=self._ticks,
                 run=run,
                 rendition=rendition,
-                init=init,
-                init_size=init_size,
+                init=init.cid,
+                init_size=init.size,
                 active=True,
                 target_s=self._terms.target_s,
                 part_target_ms=part_target_ms,
                 window_ms=self._terms.window_ms,
                 peak_bps=rendition.bandwidth_bps,
                 average_bps=rendition.bandwidth_bps,
+                seal=TrackSeal(init.seal, self.epochs) if init.seal is not None else None,
             )
         )
+
+    def epochs_changed(self, epochs: tuple[EpochFrom, ...]) -> None:
+        """Another epoch will follow: who may watch gets its key meanwhile."""
+        self.epochs = epochs
+        for told in list(self._tracked.values()):
+            if self._session is not None and told.statement.active:
+                self._repeat(told.statement)
 
     def track_stopped(self, rendition: str) -> None:
         """A rendition has no more parts for now."""
@@ -160,12 +200,13 @@ class Announcer:
 
     def part(self, placed: PartPlaced) -> None:
         """A part is there; one of the leading rendition closes the tick."""
-        made = placed.made
+        made, place = placed.made, placed.place
         self._parts.append(
-            (
+            _Ready(
                 placed.span.msn,
                 placed.span.run,
                 placed.segment,
+                place.epoch if place is not None else None,
                 TickPart(
                     rendition=placed.rendition.name,
                     index=placed.index,
@@ -175,6 +216,7 @@ class Announcer:
                     leaves=tuple(cid for cid, _ in placed.leaves),
                     independent=made.independent,
                     ends_gop=made.ends_gop,
+                    leaf=place.leaf if place is not None else None,
                 ),
             )
         )
@@ -236,16 +278,19 @@ class Announcer:
             self._tick()
 
     def _tick(self, *, ends_run: bool = False) -> None:
-        gops: dict[tuple[int, int, int], list[TickPart]] = {}
-        for msn, run, segment, part in sorted(self._parts, key=lambda one: one[0]):
-            gops.setdefault((msn, run, segment), []).append(part)
+        gops: dict[tuple[int, int, int, EpochId | None], list[TickPart]] = {}
+        for one in sorted(self._parts, key=lambda one: one.msn):
+            gops.setdefault((one.msn, one.run, one.segment, one.epoch), []).append(one.part)
         tick = Tick(
             self._room,
             self._of_session(),
             self._ticks,
             self._before,
             self._clock.now_ms(),
-            tuple(TickGop(*place, tuple(parts)) for place, parts in gops.items()),
+            tuple(
+                TickGop(msn, run, segment, tuple(parts), epoch)
+                for (msn, run, segment, epoch), parts in gops.items()
+            ),
             tuple(self._gaps),
             ends_run,
         )
@@ -258,7 +303,8 @@ class Announcer:
         self._stated(signed)
 
     def _repeat(self, told: Track, **changes: int | bool) -> None:
-        told = replace(told, n=self._tracks, tick=self._ticks)
+        seal = replace(told.seal, epochs=self.epochs) if told.seal is not None else None
+        told = replace(told, n=self._tracks, tick=self._ticks, seal=seal)
         self._state_track(
             replace(
                 told,

@@ -16,6 +16,8 @@ class _Init:
     """What the rendition was under an init segment, and how many segments have it."""
 
     rendition: Rendition
+    of: ArchiveSegment
+    """One of them."""
     segments: int = 0
 
 
@@ -97,7 +99,7 @@ class Archive:
         # an origin elsewhere may cut longer segments than this node would
         self._target_s = max(self._target_s, target_s(segment.duration_ms))
         track.count += 1
-        init = track.inits.setdefault(segment.init, _Init(rendition))
+        init = track.inits.setdefault(segment.init, _Init(rendition, segment))
         init.segments += 1
         track.size += segment.size
         track.duration_ms += segment.duration_ms
@@ -163,6 +165,14 @@ class Archive:
             if track.count
         ]
         return sorted(made, key=rank)
+
+    def find(self, rendition: str, cid: CID) -> ArchiveSegment | None:
+        """The segment with this CID, or one whose init it is."""
+        track = self._tracks.get(rendition)
+        if track is None:
+            return None
+        init = track.inits.get(cid)
+        return track.by_cid.get(cid) or (init.of if init is not None else None)
 
     def holds(self, rendition: str, cid: CID) -> int | None:
         """The size of a segment with this CID, 0 for an init, None where neither is."""

@@ -13,6 +13,8 @@ from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.ports import BlockStore
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord
+from hausd.rooms.sealing import Sealing
+from hausd.wire.leafseal import MAX_OBJECT_BYTES, ObjectClass
 from hausd.wire.worker import ImageMade
 
 
@@ -27,6 +29,7 @@ class Depicting:
     recorder: Recorder
     store: BlockStore
     save: Callable[[], None]
+    sealing: Callable[[], Sealing | None]
     _root: CID | None = None
 
     def add(self, made: ImageMade, jpeg: bytes, start_ms: int) -> None:
@@ -35,7 +38,12 @@ class Depicting:
         A row of the storyboard (25 s) is kept with the poster of then: the list of what there was
         before is nowhere else.
         """
-        cid = self.images.add(made, jpeg, start_ms)
+        sealing, seal = self.sealing(), None
+        if sealing is not None:
+            if len(jpeg) > MAX_OBJECT_BYTES:
+                return  # a seal's few bytes too large for a leaf: the next one may be smaller
+            seal, jpeg = sealing.object(ObjectClass(made.use), jpeg)
+        cid = self.images.add(made, jpeg, start_ms, seal)
         if made.use == "storyboard":
             self.recorder.put(((cid, jpeg),))
         self.show()

@@ -183,7 +183,7 @@ class Directory:
             renditions=tuple(track.rendition for track in room.tracks.values() if track.active),
             rate_bps=room.rate_bps,
             copies=place.below if place is not None else None,
-            gated=event.gated if event is not None else False,
+            gated=room.gated,
             chain=room.record.chain or None,
             starts_ms=event.starts_ms if event is not None else None,
             ends_ms=event.ends_ms if event is not None else None,

@@ -90,5 +90,7 @@ async def _poster(head: Head, get: Getter) -> tuple[dict[str, bytes], bool]:
         return {}, True  # signed, and none: nobody can make more of it
     if pictures.room != head.room or pictures.poster is None:
         return {}, True
+    if pictures.poster.seal is not None:
+        return {}, True  # no picture for who has no key
     jpeg = await get(pictures.poster.cid)
     return ({_POSTER: jpeg}, True) if jpeg is not None else ({}, False)

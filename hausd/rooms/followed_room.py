@@ -15,11 +15,13 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
+from hausd.core.gating import Withheld
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.policy.sharing import weight
+from hausd.rooms.admission import Admission
 from hausd.rooms.archive import rank
 from hausd.rooms.archivist import Archivist
 from hausd.rooms.attended import Attended
@@ -39,7 +41,7 @@ from hausd.rooms.records import RoomRecord, authority_of
 from hausd.rooms.room import RoomParts
 from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import TickChain
-from hausd.wire.statements import End, Head, Statement, Tick
+from hausd.wire.statements import End, Head, Statement, Tick, Track
 
 log = structlog.get_logger("hausd.rooms")
 
@@ -76,6 +78,7 @@ class FollowedRoom(Attended):
         self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._scopes: dict[int, trio.CancelScope] = {}
+        self._admission = Admission(self.id, parts.keyring, self.opener)
         self._assemble()
 
     def _assemble(self) -> None:
@@ -116,6 +119,7 @@ class FollowedRoom(Attended):
             Events(
                 on_session=self._session_began,
                 on_tick=self._ticked,
+                on_track=self._track_stated,
                 on_head=self._head_came,
                 on_change=self._touch,
                 on_lane=self._lane_began,
@@ -123,6 +127,7 @@ class FollowedRoom(Attended):
                 on_contradiction=self._contradiction,
                 may_record=lambda key: not self._archivist.claims(key),
             ),
+            self.opener,
         )
         kept = self._door.verified(self.record.head) if self.record.head else None
         if kept is not None:
@@ -162,6 +167,7 @@ class FollowedRoom(Attended):
             with trio.move_on_after(_JOIN_S):
                 await self._ask(_RECENT)
             nursery.start_soon(self._archivist.run)
+            nursery.start_soon(self._admission.run)
             nursery.start_soon(self._picturing.run)
             nursery.start_soon(self._mend)
             nursery.start_soon(self._watch)
@@ -260,8 +266,21 @@ class FollowedRoom(Attended):
             finally:
                 del self._scopes[id(lane)]
 
+    def _track_stated(self, track: Track) -> None:
+        if track.seal is None:
+            return
+        self._admission.stated(track.seal)
+        if not self.record.gated:
+            self.record.gated = True
+            self._save()
+
+    def withheld(self) -> Withheld | None:
+        return self._admission.withheld
+
     def _ticked(self, said: Tick | End) -> None:
         self._ticked_at_s = trio.current_time()
+        if isinstance(said, Tick) and said.gops:
+            self._admission.ticked(said.gops[-1].epoch)
         if isinstance(said, End):
             self._come_to(said.state)
         elif said.ends_run:

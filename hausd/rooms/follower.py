@@ -23,6 +23,7 @@ from hausd.core.storage import SegmentKey
 from hausd.rooms.door import Door
 from hausd.rooms.lane import Entry, Lane, Step
 from hausd.rooms.metrics import STATEMENTS_LOST
+from hausd.rooms.opening import Opener
 from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.taping import Tape
@@ -47,6 +48,7 @@ class Events:
 
     on_session: Callable[[], None]
     on_tick: Callable[[Tick | End], None]
+    on_track: Callable[[Track], None]
     on_head: Callable[[Signed[Head], PeerId | None], None]
     on_change: Callable[[], None]
     on_lane: Callable[[Lane], None]
@@ -66,7 +68,9 @@ class Follower:
         puller: Puller,
         recorder: Recorder,
         events: Events,
+        opener: Opener,
     ) -> None:
+        self._opener = opener
         self.lanes: dict[str, Lane] = {}
         self.head: Signed[Head] | None = None
         self.session: SessionId | None = None
@@ -147,6 +151,7 @@ class Follower:
         match said:
             case Track():
                 if self._door.remember(signed):
+                    self._events.on_track(said)
                     self._learn_track(Signed(said, signed.encoded, signed.digest), told_by)
             case Head():
                 old = self.head.statement if self.head is not None else None
@@ -303,6 +308,7 @@ class Follower:
                 fetch_init=self._init,
                 on_change=self._events.on_change,
                 on_missing=self._events.on_missing,
+                opener=self._opener,
                 joined_late=late,
             )
             self._events.on_lane(lane)

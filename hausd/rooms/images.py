@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hausd.core.cid import CID, Codec
+from hausd.core.gating import ObjectSeal
 from hausd.core.ids import RoomId
 from hausd.core.live import Media
 from hausd.core.pictures import (
@@ -31,6 +32,8 @@ class Images:
 
     def __init__(self) -> None:
         self.poster: Media | None = None
+        """As it is stored: in a gated room sealed, as ``poster_seal`` says."""
+        self.poster_seal: ObjectSeal | None = None
         self._sheets: list[Sheet] = []
         self._full: dict[tuple[Sheet, ...], Block] = {}
         """Nodes of full sheets, which are made once."""
@@ -39,14 +42,17 @@ class Images:
         """Whether there is anything to be seen."""
         return self.poster is not None or bool(self._sheets)
 
-    def add(self, made: ImageMade, jpeg: bytes, start_ms: int) -> CID:
-        """``start_ms``: where in the recording the first picture stands. Returns its CID."""
+    def add(
+        self, made: ImageMade, jpeg: bytes, start_ms: int, seal: ObjectSeal | None = None
+    ) -> CID:
+        """``start_ms``: where in the recording the first picture stands. ``seal``: what ``jpeg``
+        is sealed with, if it is. Returns its CID."""
         cid = CID.of(jpeg)
         if made.use == "poster":
-            self.show(jpeg)
+            self.show(jpeg, seal)
             return cid
         sheet = Sheet(
-            Picture(cid, len(jpeg)),
+            Picture(cid, len(jpeg), seal),
             max(start_ms, 0),
             made.interval_ms,
             made.columns,
@@ -62,8 +68,9 @@ class Images:
             del self._sheets[:FULL]  # a whole node, so that the others stay as they are
         return cid
 
-    def show(self, jpeg: bytes) -> None:
+    def show(self, jpeg: bytes, seal: ObjectSeal | None = None) -> None:
         """The newest poster."""
+        self.poster_seal = seal
         self.poster = Media(CID.of(jpeg), JPEG, len(jpeg), (jpeg,))
 
     def take(self, sheets: Sequence[Sheet]) -> None:
@@ -84,7 +91,7 @@ class Images:
         poster = self.poster
         root = Pictures(
             room,
-            Picture(poster.cid, poster.size) if poster is not None else None,
+            Picture(poster.cid, poster.size, self.poster_seal) if poster is not None else None,
             tuple(self._sheets[whole:]),
             tuple(cid for cid, _ in full),
         )
@@ -92,11 +99,11 @@ class Images:
         decode_pictures(encoded)
         return _block(encoded), full
 
-    def sprite(self, name: str) -> tuple[CID, int] | None:
-        """CID and size of a sprite named in the storyboard."""
+    def sprite(self, name: str) -> Picture | None:
+        """A sprite named in the storyboard."""
         for sheet in self._sheets:
             if name == f"{sheet.picture.cid}.jpg":
-                return sheet.picture.cid, sheet.picture.size
+                return sheet.picture
         return None
 
     def storyboard(self) -> str | None:

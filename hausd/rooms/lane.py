@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 import trio
 
+from hausd.core.gating import SegmentSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import LivePart, Media
 from hausd.core.media import Kind
@@ -21,8 +22,10 @@ from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.metrics import PART_BYTES, PARTS, PARTS_LOST
+from hausd.rooms.opening import Opener, Place
 from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.taping import Tape
+from hausd.wire.leafseal import ObjectClass
 from hausd.wire.statements import TickGap, TickGop, TickPart, Track
 
 log = structlog.get_logger("hausd.rooms")
@@ -69,6 +72,7 @@ class Lane:
     name: str
     puller: Puller
     tape: Tape
+    opener: Opener
     fetch_init: Callable[[Track, PeerId | None], Pull]
     on_change: Callable[[], None]
     on_missing: Callable[[], None]
@@ -248,9 +252,12 @@ class Lane:
         self.tape.recorder.put(((track.init, init),))
         self._close_archive()
         if self.live is None:
-            self.live = _window_of(track)
+            self.live = self._window_of(track)
         content_type = "video/mp4" if track.rendition.kind is Kind.VIDEO else "audio/mp4"
         media = Media(track.init, content_type, len(init), (init,))
+        if track.seal is not None:
+            seal, kind = track.seal.init, ObjectClass.INIT
+            media = self.opener.object(track.init, content_type, kind, seal, init)
         self.live.start_run(track.rendition, self.session, track.run, media)
         self.on_change()
 
@@ -295,6 +302,8 @@ class Lane:
             return
         cut = pull.cut()
         stored = StoredPart(self.tape.place(cut), part.size, pull.data)
+        if gop.epoch is not None and part.leaf is not None:
+            stored.place = Place(gop.epoch, gop.segment, part.leaf)
         shown = LivePart(part.duration, part.independent, part.size)
         first = live.last_msn is None
         live.add_part(span, shown, stored, ends_segment=part.ends_gop)
@@ -347,7 +356,7 @@ class Lane:
         """So much is missing that players do better with a new playlist."""
         track, old = self.track, self._window()
         assert track is not None  # a window was made from it
-        self.live = _window_of(track)
+        self.live = self._window_of(track)
         init = old.init(self.session.counter, track.run)
         if init is not None:
             self.live.start_run(track.rendition, self.session, track.run, init)
@@ -378,7 +387,19 @@ class Lane:
         key = SegmentKey(self.room, self.session, self.name, gop.segment)
         if self.tape.holds_other(key):
             self._close_archive()
-        self.tape.open(key, gop.run, part.program_time_ms, self.track.init, part.index)
+        seal = self._seal_of(gop)
+        self.tape.open(key, gop.run, part.program_time_ms, self.track.init, part.index, seal)
+        if seal is None and gop.epoch is not None:
+            self.tape.spoil()  # no statement here tells of the epoch: the manifest will
+
+    def _seal_of(self, gop: TickGop) -> SegmentSeal | None:
+        """How the GOP's segment is sealed, as its rendition's statements say."""
+        for track in (self.track, self.newest):
+            if track is not None and track.seal is not None and self.track is not None:
+                for begun in track.seal.epochs:
+                    if begun.epoch.id == gop.epoch and self.track.seal is not None:
+                        return SegmentSeal(begun.epoch, self.track.seal.init)
+        return None
 
     def _close_archive(self) -> None:
         if self.live is not None:
@@ -390,11 +411,11 @@ class Lane:
         await self._wake.wait()
         self._wake = trio.Event()
 
-
-def _window_of(track: Track) -> LiveTrack:
-    return LiveTrack(
-        track.rendition,
-        target_s=track.target_s,
-        part_target_ms=track.part_target_ms,
-        window_s=track.window_ms / 1000,
-    )
+    def _window_of(self, track: Track) -> LiveTrack:
+        return LiveTrack(
+            track.rendition,
+            target_s=track.target_s,
+            part_target_ms=track.part_target_ms,
+            window_s=track.window_ms / 1000,
+            opener=self.opener,
+        )

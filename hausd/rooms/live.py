@@ -18,6 +18,7 @@ from hausd.core.cid import CID
 from hausd.core.ids import SessionId
 from hausd.core.live import FileRange, LivePart, LivePlaylist, LiveSegment, Media, Variant
 from hausd.core.media import Kind, Rendition
+from hausd.rooms.opening import Opener, Piece, Place
 
 _IN_MEMORY_SEGMENTS = 3
 """Newest complete segments whose bytes stay in memory even when they are on disk: nearly every
@@ -28,12 +29,16 @@ _RATE_WINDOW = 32
 
 @dataclass(slots=True)
 class StoredPart:
-    """A part in the window; ``stored`` is set once it is on disk."""
+    """A part in the window; ``stored`` is set once it is on disk.
+
+    ``place``: in a gated room, where it opens; all else is of what is sealed.
+    """
 
     cid: CID
     size: int
     data: bytes | None
     stored: FileRange | None = None
+    place: Place | None = None
 
 
 @dataclass(slots=True)
@@ -84,9 +89,16 @@ class LiveTrack:
     """One rendition's window. Implements ``http.ports.LiveView``."""
 
     def __init__(
-        self, rendition: Rendition, *, target_s: int, part_target_ms: int, window_s: float
+        self,
+        rendition: Rendition,
+        *,
+        target_s: int,
+        part_target_ms: int,
+        window_s: float,
+        opener: Opener | None = None,
     ) -> None:
         self.rendition = rendition
+        self._opener = opener
         self.active = True
         self._target_s = target_s
         self._part_target_ms = part_target_ms
@@ -267,6 +279,8 @@ class LiveTrack:
         found = segment.parts[part]
         if found is None:
             return None
+        if found.place is not None:
+            return self._open_parts(found.cid, segment, [found])
         body = found.stored if found.data is None else (found.data,)
         if body is None:
             return None
@@ -279,6 +293,8 @@ class LiveTrack:
         parts = [part for part in segment.parts if part is not None]
         if not segment.complete or segment.gap or not parts or segment.cid is None:
             return None
+        if parts[0].place is not None:
+            return self._open_parts(segment.cid, segment, parts)
         body: tuple[bytes, ...] | FileRange
         first = parts[0].stored
         if all(part.data is not None for part in parts):
@@ -294,6 +310,19 @@ class LiveTrack:
         return found[0] if found is not None else None
 
     # -- details --
+
+    def _open_parts(self, cid: CID, of: _Segment, parts: list[StoredPart]) -> Media | None:
+        """Parts of a gated room, to be opened; None where one is nowhere any more."""
+        pieces: list[Piece] = []
+        for part in parts:
+            body = part.stored if part.data is None else part.data
+            if body is None or part.place is None:
+                return None
+            pieces.append(Piece(part.place, part.size, body))
+        if self._opener is None:
+            return None
+        name = self.rendition.name
+        return self._opener.parts(cid, self._content_type, of.session, name, pieces)
 
     @property
     def _content_type(self) -> str:

@@ -98,12 +98,17 @@ class Rooms:
     # -- the operator --
 
     async def create(
-        self, untrusted_title: str, *, event: RoomId | None = None, chain: bytes = b""
+        self,
+        untrusted_title: str,
+        *,
+        event: RoomId | None = None,
+        chain: bytes = b"",
+        gated: bool = False,
     ) -> RoomShape:
         """A new room with a key of its own: an open one, or that of an event which names the key.
 
-        ``chain`` is the genesis hash of the event's chain, on which it need not be yet. Raises
-        Problem.
+        ``chain`` is the genesis hash of the event's chain, on which it need not be yet; whether
+        it is gated, the chain says. ``gated``: a room without an event is. Raises Problem.
         """
         title = " ".join(untrusted_title.split())
         if not title or len(title) > _MAX_TITLE or not title.isprintable():
@@ -121,6 +126,7 @@ class Rooms:
             id=event or public.open_room,
             authority=public.raw if event is not None else b"",
             chain=chain,
+            gated=gated if event is None else None,
             title=title,
             created_ms=self._parts.clock.now_ms(),
             seed=seed,

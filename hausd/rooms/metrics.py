@@ -46,3 +46,7 @@ JOINS = Counter(
 FOLLOWING_FAILED = Counter(
     "hausd_room_following_failed", "Times a followed room's tasks failed and began anew"
 )
+SEALS_BROKEN = Counter(
+    "hausd_room_seals_broken", "Times something of a gated room did not open with its key"
+)
+EPOCHS = Counter("hausd_room_epochs", "Epochs begun in gated rooms made here")

@@ -9,18 +9,22 @@ from fractions import Fraction
 from msgspec.structs import replace as changed
 
 from hausd.core.cid import CID
+from hausd.core.gating import ObjectSeal, SegmentSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import ArchiveSegment, LivePart, Media
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
-from hausd.rooms.announcer import Announcer, PartPlaced
+from hausd.rooms.announcer import Announcer, InitMade, PartPlaced
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.metrics import PART_BYTES, PARTS, RUNS
+from hausd.rooms.opening import Opener, Place
 from hausd.rooms.packing import Packer
 from hausd.rooms.recorder import Recorder
+from hausd.rooms.sealing import Sealing
 from hausd.rooms.timeline import Timeline
+from hausd.wire.leafseal import ObjectClass
 from hausd.wire.worker import PartMade, RunEnded, RunStarted, TrackStarted, TrackStopped
 
 MAX_RENDITIONS = 16
@@ -35,7 +39,19 @@ class _OpenSegment:
     init: CID
     again: bool
     """Whether it was closed before: what is recorded of it stands, the rest is not recorded."""
+    seal: SegmentSeal | None = None
     ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Init:
+    """A run's init segment as it is stored, and in clear; the same where the room is open."""
+
+    cid: CID
+    data: bytes
+    run: int
+    clear: bytes
+    seal: ObjectSeal | None = None
 
 
 @dataclass(slots=True)
@@ -43,7 +59,7 @@ class _Track:
     """One rendition: its live window, and the archive segment that is open."""
 
     live: LiveTrack
-    init: CID
+    init: _Init
     timescale: int
     packer: Packer = field(default_factory=Packer)
     open: _OpenSegment | None = None
@@ -71,7 +87,10 @@ class Origin:
         now_ms: Callable[[], int],
         announcer: Announcer,
         leaves: LeafTable | None = None,
+        opener: Opener | None = None,
     ) -> None:
+        self.sealing: Sealing | None = None
+        """Of a session that is gated."""
         self.tracks: dict[str, _Track] = {}
         self.timeline: Timeline | None = None
         self.part_target_ms = 0
@@ -86,6 +105,7 @@ class Origin:
         self._now_ms = now_ms
         self._announcer = announcer
         self._leaves = leaves
+        self._opener = opener
 
     def begin_session(
         self,
@@ -95,8 +115,12 @@ class Origin:
         next_run: int,
         next_segment: int,
         target_s: int | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
-        """A new session: fresh live windows, its own part target, and where given live target."""
+        """A new session: fresh live windows, its own part target, and where given live target.
+
+        ``sealing``: the session is gated."""
+        self.sealing = sealing
         self._target_s = target_s or self._target_s
         self.tracks = {}
         self.part_target_ms = self.media_end_ms = 0
@@ -137,15 +161,15 @@ class Origin:
             channels=message.channels,
             closed_captions=message.closed_captions,
         )
-        cid = CID.of(init)
         track = self.tracks.get(rendition.name)
-        said = track.live.init(timeline.session.counter, message.run) if track is not None else None
-        if said is not None and said.cid != cid:
+        kept = track.init if track is not None and track.init.run == message.run else None
+        if kept is not None and kept.clear != init:
             # players keep what an init's name stood for
             raise UntrustedWorker(f"{message.rendition} changed its parameters within a run")
-        self._recorder.put(((cid, init),))
+        made = kept or self._init(init, message.run)
+        self._recorder.put(((made.cid, made.data),))
         if self._leaves is not None:
-            self._leaves.add(((cid, init),))
+            self._leaves.add(((made.cid, made.data),))
         if track is None:
             if len(self.tracks) >= MAX_RENDITIONS:
                 raise UntrustedWorker("more renditions than a room can have")
@@ -154,15 +178,17 @@ class Origin:
                 target_s=self._target_s,
                 part_target_ms=self.part_target_ms,
                 window_s=self._window_s,
+                opener=self._opener,
             )
-            track = self.tracks[rendition.name] = _Track(live, cid, rendition.timescale)
+            track = self.tracks[rendition.name] = _Track(live, made, rendition.timescale)
         else:
             self._close_archive(track)
-            track.init, track.timescale, track.begun = cid, rendition.timescale, False
+            track.init, track.timescale, track.begun = made, rendition.timescale, False
         content_type = "video/mp4" if rendition.kind is Kind.VIDEO else "audio/mp4"
-        media = Media(cid, content_type, len(init), (init,))
+        media = self._shown(made, content_type)
         track.live.start_run(rendition, timeline.session, message.run, media)
-        self._announcer.track(rendition, message.run, cid, len(init), self.part_target_ms)
+        init_ = InitMade(made.cid, len(made.data), made.seal)
+        self._announcer.track(rendition, message.run, init_, self.part_target_ms)
 
     def track_stopped(self, message: TrackStopped) -> None:
         track = self.tracks.get(message.rendition)
@@ -195,10 +221,14 @@ class Origin:
         if not track.begun and track.open is not None:
             self._begin(track, track.open)
         self._fill_gaps(track, span)
+        place = None
+        if self.sealing is not None:
+            sealed = self.sealing.part(track.live.rendition.name, number, data)
+            data, place = sealed.data, Place(sealed.epoch.id, number, sealed.leaf)
         cut, cid = track.packer.add(data)
         if self._leaves is not None:
             self._leaves.add(cut)
-        part = StoredPart(cid, len(data), data)
+        part = StoredPart(cid, len(data), data, place=place)
         shown = LivePart(message.duration, message.independent, len(data))
         track.live.add_part(span, shown, part, ends_segment=message.ends_gop)
         track.msn = span.msn
@@ -219,6 +249,7 @@ class Origin:
                 span.program_time_ms,
                 message,
                 cut,
+                place,
             )
         )
 
@@ -245,6 +276,18 @@ class Origin:
             track.live.end()
 
     # -- details --
+
+    def _init(self, init: bytes, run: int) -> _Init:
+        if self.sealing is None:
+            return _Init(CID.of(init), init, run, init)
+        seal, data = self.sealing.object(ObjectClass.INIT, init)
+        return _Init(CID.of(data), data, run, init, seal)
+
+    def _shown(self, init: _Init, content_type: str) -> Media:
+        if init.seal is None or self._opener is None:
+            return Media(init.cid, content_type, len(init.data), (init.data,))
+        kind = ObjectClass.INIT
+        return self._opener.object(init.cid, content_type, kind, init.seal, init.data)
 
     def _timeline(self) -> Timeline:
         if self.timeline is None:
@@ -300,7 +343,12 @@ class Origin:
             raise UntrustedWorker(f"a part of {rendition.name} came after its segment was over")
         again, track.number = number == track.number, number
         key = SegmentKey(self._room, span.session, rendition.name, number)
-        track.open = _OpenSegment(key, rendition, span.run, span.program_time_ms, track.init, again)
+        seal = None
+        if self.sealing is not None and track.init.seal is not None:
+            seal = SegmentSeal(self.sealing.epoch_of(number), track.init.seal)
+        track.open = _OpenSegment(
+            key, rendition, span.run, span.program_time_ms, track.init.cid, again, seal
+        )
 
     def _begin(self, track: _Track, opened: _OpenSegment) -> None:
         track.begun = True
@@ -310,9 +358,10 @@ class Origin:
             run=opened.run,
             program_time_ms=max(0, self._timeline().zero_ms),
             duration_ms=0,
-            cid=track.init,
+            cid=track.init.cid,
             size=0,
-            init=track.init,
+            init=track.init.cid,
+            seal=opened.seal,
         )
         self.begun[opened.rendition.name] = SegmentRecord.of(opened.key, segment, opened.rendition)
 
@@ -330,6 +379,7 @@ class Origin:
             cid=packed.cid,
             size=packed.size,
             init=opened.init,
+            seal=opened.seal,
         )
         record = SegmentRecord.of(opened.key, segment, opened.rendition)
         self._recorder.close(packed.nodes, record)

@@ -21,6 +21,7 @@ from hausd.core.publishing import FeedOver, Publisher
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import rank
 from hausd.rooms.depicting import Depicting
+from hausd.rooms.epochs import Epochs
 from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
@@ -79,7 +80,9 @@ class OriginRoom(Room):
             now_ms=parts.clock.now_ms,
             announcer=self.announcer,
             leaves=self.leaves if parts.network is not None else None,
+            opener=self.opener,
         )
+        self.epochs = Epochs(record, parts, self.announcer.epochs_changed, self.notice)
         targets = Targets(settings.live_target_s, settings.archive_target_s)
         self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._session_began_ms = self._run_began_ms = 0
@@ -92,6 +95,7 @@ class OriginRoom(Room):
             self.recorder,
             parts.store,
             self._save,
+            lambda: self.origin.sealing,
         )
         self.cards = CardNumbers(record, self._save)
         self._succession = Succession(self.notice)
@@ -103,6 +107,7 @@ class OriginRoom(Room):
         if self.images:
             self._depicting.show()
         nursery.start_soon(self._measure)
+        nursery.start_soon(self.epochs.run)
         if self._parts.network is not None:
             nursery.start_soon(self.outlet.run, self._parts.network)
         if self.record.state is RoomState.WAITING:
@@ -231,14 +236,16 @@ class OriginRoom(Room):
         record.begun = {}
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
         session = await self._new_session()
+        sealing = await self.epochs.begin(session)
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,
             next_run=record.next_run,
             next_segment=record.next_segment,
             target_s=target_s,
+            sealing=sealing,
         )
-        self.announcer.begin_session(session, target_s)
+        self.announcer.begin_session(session, target_s, sealing.epochs if sealing else ())
         log.info("session-began", room=self.id, session=str(session))
 
     async def _new_session(self) -> SessionId:

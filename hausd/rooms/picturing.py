@@ -85,7 +85,7 @@ class Picturing:
         if found.poster is not None:
             jpeg = await self._picture(found.poster, told_by)
             blocks[found.poster.cid] = jpeg
-            self._images.show(jpeg)
+            self._images.show(jpeg, found.poster.seal)
         self._hold(blocks)
         sheets = await self._sheets(found, told_by)
         # the newest first: they are what is looked at

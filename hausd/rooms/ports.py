@@ -10,6 +10,7 @@ from hausd.core.cid import CID
 from hausd.core.errors import WorkerCrashed as WorkerCrashed
 from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Place, Priority, Told
+from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
 from hausd.core.peers import Heard, PeerId, Validator
@@ -171,3 +172,20 @@ class Network(Announcements, Leaves, RoomSync, Protocol):
 
     def place(self, room: RoomId) -> Place:
         """Where this node stands in a room."""
+
+
+class Keyring(Protocol):
+    """The keys of gated rooms' epochs that this node has, and how others are come by.
+
+    What it gives was checked against the epoch's commitment.
+    """
+
+    def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
+        """A key that is here; never waits."""
+
+    async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
+        """A key from here or from who holds it, or why it is not to be had. The caller owns the
+        deadline; an answer is kept, so asking often is cheap."""
+
+    async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
+        """Takes a key that was made here; it is on disk when this returns. Raises OSError."""

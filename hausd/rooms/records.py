@@ -63,6 +63,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     ``authority`` (32 bytes) signs an event's stream, as its chain said when it was last asked, at
     ``authority_slot``; an open room's is in its id. ``chain`` is the genesis hash of that chain.
 
+    ``gated``: what is streamed is sealed. None for an event's room whose chain did not say yet.
+    ``epochs`` are those of the session that goes on: first archive segment, id, commitment.
+
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
     """
@@ -95,6 +98,8 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     authority: bytes = b""
     authority_slot: int = 0
     chain: bytes = b""
+    gated: bool | None = None
+    epochs: list[tuple[int, bytes, bytes]] = msgspec.field(default_factory=list)
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""

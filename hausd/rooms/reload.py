@@ -12,11 +12,12 @@ from itertools import chain
 import structlog
 
 from hausd.core.cid import CID, CIDError
-from hausd.core.live import FileRange
+from hausd.core.gating import Epoch, EpochId, Withheld
+from hausd.core.live import ArchiveSegment, FileRange
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record, encode_record
 from hausd.core.pictures import PicturesError, decode_pictures, decode_sheets
 from hausd.core.storage import Close, RecordingStopped, SegmentKey, UnclosedSegment
-from hausd.rooms.packing import Packer
+from hausd.rooms.packing import Leaf, Packer
 from hausd.rooms.ports import BlockStore
 from hausd.rooms.records import Role
 from hausd.rooms.room import Room
@@ -61,8 +62,8 @@ async def reload_pictures(room: Room, store: BlockStore) -> None:
         log.info("pictures-not-reloaded", room=room.id, because=str(fault))
         return
     room.images.take([*chain.from_iterable(full), *found.sheets])
-    if poster is not None:
-        room.images.show(poster)
+    if poster is not None and found.poster is not None:
+        room.images.show(poster, found.poster.seal)
 
 
 async def _finish(room: Room, store: BlockStore, unclosed: UnclosedSegment) -> str:
@@ -89,18 +90,25 @@ async def _tell(
     key, segment = unclosed.key, template.segment
     if segment.session != key.session or key.number < segment.number or not unclosed.leaves:
         raise ManifestError("it is of an earlier run, or empty")
-    content = await _content(store, key, unclosed)
+    leaves = await _leaves(store, unclosed)
+    content, seal = b"".join(leaf for _, leaf in leaves), segment.seal
+    if seal is not None:
+        seal = replace(seal, epoch=_epoch(room, key))
+        content = await _opened(room, replace(segment, number=key.number, seal=seal), key, leaves)
     timescale = template.rendition.timescale
-    packer, start, ticks = Packer(), -1, 0
+    start, ticks, size = -1, 0, 0
     for part, first_dts, duration in _parts(content):
         start = first_dts if start < 0 else start
-        packer.add(part)
+        size += len(part)
         ticks += duration
-    packed = packer.end_segment()
-    if packed is None:
+    if not size:
         raise ManifestError("it holds no whole part")
-    if packed.size != len(content):
+    if size != len(content):
         raise ManifestError("its last part is not whole")
+    packer = Packer()
+    packer.place(leaves)
+    packed = packer.end_segment()
+    assert packed is not None  # there are leaves
     segment = replace(
         segment,
         number=key.number,
@@ -108,18 +116,44 @@ async def _tell(
         duration_ms=round(ticks * 1000 / timescale),
         cid=packed.cid,
         size=packed.size,
+        seal=seal,
     )
     return SegmentRecord.of(key, segment, template.rendition), packed.nodes
 
 
-async def _content(store: BlockStore, key: SegmentKey, unclosed: UnclosedSegment) -> bytes:
+async def _leaves(store: BlockStore, unclosed: UnclosedSegment) -> tuple[Leaf, ...]:
+    """What was written of a segment, each leaf what its CID says."""
     first = store.locate(unclosed.leaves[0][0])
     size = sum(length for _, length in unclosed.leaves)
     place = FileRange(first.path, 0, size) if first is not None else None
     content = await store.read_range(place) if place is not None else None
     if content is None:
         raise ManifestError("its file can't be read")
-    return content
+    view, at, found = memoryview(content), 0, []
+    for cid, length in unclosed.leaves:
+        found.append((cid, view[at : at + length]))
+        at += length
+    if any(CID.of(leaf) != cid for cid, leaf in found):
+        raise ManifestError("a block of it is damaged")
+    return tuple(found)
+
+
+def _epoch(room: Room, key: SegmentKey) -> Epoch:
+    """The epoch of a segment of the session that the crash ended."""
+    begun = [Epoch(EpochId(id_), said) for at, id_, said in room.record.epochs if at <= key.number]
+    if not begun:
+        raise ManifestError("the room does not know the epoch that it is sealed in")
+    return begun[-1]
+
+
+async def _opened(
+    room: Room, segment: ArchiveSegment, key: SegmentKey, leaves: tuple[Leaf, ...]
+) -> bytes:
+    """What was written of a sealed segment, in clear: its times are in there."""
+    found = await room.opener.leaves(key.rendition, segment, leaves)
+    if isinstance(found, Withheld):
+        raise ManifestError(found.message)
+    return found
 
 
 def _parts(content: bytes) -> list[tuple[bytes, int, int]]:

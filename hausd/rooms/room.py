@@ -19,6 +19,7 @@ from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Place, Told
+from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
 from hausd.core.manifest import SegmentRecord
@@ -30,13 +31,16 @@ from hausd.rooms.archive import Archive
 from hausd.rooms.audience import RoomAudience
 from hausd.rooms.gops import Workload
 from hausd.rooms.images import JPEG, Images
+from hausd.rooms.keyring import MemoryKeyring
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import NOTICES
-from hausd.rooms.ports import BlockStore, Chain, MediaWorkers, Network
+from hausd.rooms.opening import Opened, Opener
+from hausd.rooms.ports import BlockStore, Chain, Keyring, MediaWorkers, Network
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.turns import Turns
+from hausd.wire.leafseal import ObjectClass
 from hausd.wire.worker import WorkerConfig
 
 log = structlog.get_logger("hausd.rooms")
@@ -54,6 +58,7 @@ class RoomSettings:
     live_target_s: int
     live_window_s: float
     archive_target_s: int
+    epoch_s: float = 600.0
     relay: RelayTerms = NO_RELAYING
     """What is done for rooms of others unasked, and which go before others."""
 
@@ -64,6 +69,7 @@ class RoomParts:
 
     ``settings`` may be replaced while rooms run; a room's next worker and session follow them.
     ``network`` is None where the node takes part in none, ``chain`` where it knows none.
+    ``keyring`` has the keys of gated rooms; ``opened`` what of them was opened last.
     """
 
     settings: RoomSettings
@@ -76,6 +82,8 @@ class RoomParts:
     chain: Chain | None = None
     workload: Workload = field(default_factory=Workload)
     turns: Turns = field(default_factory=Turns)
+    keyring: Keyring = field(default_factory=MemoryKeyring)
+    opened: Opened = field(default_factory=Opened)
 
 
 class Room(ABC):
@@ -89,6 +97,7 @@ class Room(ABC):
         self.images = Images()
         self.notices: deque[NoticeShape] = deque(maxlen=_NOTICES)
         self.leaves = LeafTable(parts.store)
+        self.opener = Opener(self.id, parts.store, parts.keyring, parts.opened)
         self.recorder = Recorder(
             self.id,
             parts.store,
@@ -265,6 +274,16 @@ class Room(ABC):
         return None
 
     @property
+    def gated(self) -> bool:
+        """Whether watching takes a ticket: what is streamed is sealed, answers are for one."""
+        event = self.event
+        return bool(self.record.gated) or (event is not None and event.gated)
+
+    def withheld(self) -> Withheld | None:
+        """Why what is live can't be watched here: its key is not; None where it can."""
+        return None
+
+    @property
     def place(self) -> Place | None:
         """Where this node stands among those that have the room; None without a network."""
         network = self._parts.network
@@ -302,28 +321,38 @@ class Room(ABC):
         return self.archive_of.playlist(rendition)
 
     def archive_media(self, rendition: str, cid: CID) -> Media | None:
-        size = self.archive_of.holds(rendition, cid)
+        found = self.archive_of.find(rendition, cid)
         playlist = self.archive_of.playlist(rendition)
-        if size is None or playlist is None:
+        if found is None or playlist is None:
             return None
         place = self._parts.store.locate(cid)
         if place is None:
             return None
         kind = "video/mp4" if playlist.rendition.kind is Kind.VIDEO else "audio/mp4"
-        return Media(cid, kind, place.length, place)
+        if found.seal is None:
+            return Media(cid, kind, place.length, place)
+        if found.cid == cid:
+            return self.opener.segment(kind, rendition, found, place)
+        return self.opener.object(cid, kind, ObjectClass.INIT, found.seal.init, place)
 
     def poster(self) -> Media | None:
-        return self.images.poster
+        poster, seal = self.images.poster, self.images.poster_seal
+        if poster is None or seal is None or not isinstance(poster.body, tuple):
+            return poster
+        body = b"".join(poster.body)
+        return self.opener.object(poster.cid, JPEG, ObjectClass.POSTER, seal, body)
 
     def storyboard(self) -> str | None:
         return self.images.storyboard()
 
     def sprite(self, name: str) -> Media | None:
         found = self.images.sprite(name)
-        place = self._parts.store.locate(found[0]) if found is not None else None
+        place = self._parts.store.locate(found.cid) if found is not None else None
         if found is None or place is None:
             return None
-        return Media(found[0], JPEG, place.length, place)
+        if found.seal is not None:
+            return self.opener.object(found.cid, JPEG, ObjectClass.STORYBOARD, found.seal, place)
+        return Media(found.cid, JPEG, place.length, place)
 
     async def changed(self) -> None:
         await self._changed.wait()

@@ -27,6 +27,7 @@ class ShownRoom:
         self.storyboard = room.storyboard
         self.sprite = room.sprite
         self.changed = room.changed
+        self.withheld = room.withheld
 
     @property
     def id(self) -> RoomId:
@@ -44,6 +45,10 @@ class ShownRoom:
     def recording(self) -> CID | None:
         event = self._room.event
         return event.recording if event is not None else None
+
+    @property
+    def gated(self) -> bool:
+        return self._room.gated
 
     def shape(self) -> RoomShape:
         return room_shape(self._room, self._urls, private=False)

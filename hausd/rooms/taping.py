@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hausd.core.cid import CID
+from hausd.core.gating import SegmentSeal
 from hausd.core.live import ArchiveSegment
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Rendition
@@ -28,6 +29,7 @@ class _OpenSegment:
     program_time_ms: int
     init: CID
     broken: bool
+    seal: SegmentSeal | None
     ticks: int = 0
 
 
@@ -56,7 +58,15 @@ class Tape:
         """A part of this segment came and was not wanted."""
         self._number, self.unsure = number, False
 
-    def open(self, key: SegmentKey, run: int, program_time_ms: int, init: CID, part: int) -> None:
+    def open(
+        self,
+        key: SegmentKey,
+        run: int,
+        program_time_ms: int,
+        init: CID,
+        part: int,
+        seal: SegmentSeal | None = None,
+    ) -> None:
         """Part number ``part`` of a GOP is next; it belongs to this segment."""
         opened = self._open
         if opened is not None and opened.key == key:
@@ -67,7 +77,7 @@ class Tape:
         begun_before = self.unsure or self._number == key.number or part > 0
         self._number, self.unsure = key.number, False
         broken = begun_before or not self.may_record(key)
-        self._open = _OpenSegment(key, run, program_time_ms, init, broken)
+        self._open = _OpenSegment(key, run, program_time_ms, init, broken, seal)
 
     def holds_other(self, key: SegmentKey) -> bool:
         """Whether another segment is open, which has to be closed first."""
@@ -114,5 +124,6 @@ class Tape:
             cid=packed.cid,
             size=packed.size,
             init=opened.init,
+            seal=opened.seal,
         )
         self.recorder.close(packed.nodes, SegmentRecord.of(opened.key, segment, rendition))

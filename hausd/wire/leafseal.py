@@ -61,7 +61,7 @@ class Stream:
 
 
 class LeafCipher:
-    """Seals and opens the leaves of a stream, by their place. Keeps no count: ``PartSealer`` does."""
+    """Seals and opens the leaves of a stream by their place; ``PartSealer`` keeps the count."""
 
     __slots__ = ("_about", "_cipher")
 

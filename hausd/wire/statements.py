@@ -26,13 +26,16 @@ from hausd.core.forms import (
     rendition_form,
     session_form,
 )
+from hausd.core.gating import EPOCH_ID_BYTES, EpochId
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import RoomState
 from hausd.core.media import LEAF_BYTES, Rendition
+from hausd.wire.seals import TrackSeal, read_track_seal, track_seal_form
 
 MAX_PART_BYTES = 32 * 1024 * 1024
 MAX_TICK_PARTS = 4 * MAX_RENDITIONS
 MAX_TICK_GAPS = 8 * MAX_RENDITIONS
+MAX_LEAF = 2**32 - 1
 DIGEST_BYTES = 32
 
 
@@ -43,7 +46,7 @@ class Track:
     ``n`` counts a session's tracks. It holds from the tick numbered ``tick`` on; not ``active``:
     from there on the rendition has no parts, and its open GOP is complete. ``target_s``,
     ``part_target_ms`` and ``window_ms`` are the live playlist's. Repeated every segment with the
-    bit rates measured so far.
+    bit rates measured so far. ``seal``: in a gated room, how it is sealed.
     """
 
     room: RoomId
@@ -60,6 +63,7 @@ class Track:
     window_ms: int
     peak_bps: int
     average_bps: int
+    seal: TrackSeal | None = None
 
 
 class TickPart(msgspec.Struct, frozen=True):
@@ -67,7 +71,8 @@ class TickPart(msgspec.Struct, frozen=True):
 
     ``program_time_ms`` is the part's own program date-time. ``leaves`` are raw blocks of
     LEAF_BYTES, the last one shorter. ``ends_gop``: the GOP is complete with it (where that is not
-    known yet, the next GOP's first part says so).
+    known yet, the next GOP's first part says so). ``leaf``: in a gated room, the number of the
+    part's first leaf in its archive segment; sizes are of what is sealed.
     """
 
     rendition: str
@@ -78,16 +83,19 @@ class TickPart(msgspec.Struct, frozen=True):
     leaves: tuple[CID, ...]
     independent: bool = False
     ends_gop: bool = False
+    leaf: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TickGop:
-    """Parts of one GOP: its media sequence number, run, and archive segment."""
+    """Parts of one GOP: its media sequence number, run, archive segment, and in a gated room
+    epoch."""
 
     msn: int
     run: int
     segment: int
     parts: tuple[TickPart, ...]
+    epoch: EpochId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +231,7 @@ _END_STATE = re.compile(f"{RoomState.ENDED.value}|{RoomState.CLOSED.value}")
 
 
 def _track_form(track: Track) -> dict[str, object]:
-    return {
+    form: dict[str, object] = {
         "tick": track.tick,
         "run": track.run,
         "track": rendition_form(track.rendition),
@@ -236,6 +244,9 @@ def _track_form(track: Track) -> dict[str, object]:
         "peak": track.peak_bps,
         "average": track.average_bps,
     }
+    if track.seal is not None:
+        form["seal"] = track_seal_form(track.seal)
+    return form
 
 
 def _read_track(fields: Fields, room: RoomId, session: SessionId, n: int) -> Track:
@@ -254,20 +265,13 @@ def _read_track(fields: Fields, room: RoomId, session: SessionId, n: int) -> Tra
         window_ms=fields.uint("window", 1),
         peak_bps=fields.uint("peak"),
         average_bps=fields.uint("average"),
+        seal=read_track_seal(fields.take("seal")) if fields.has("seal") else None,
     )
 
 
 def _tick_form(tick: Tick) -> dict[str, object]:
     form: dict[str, object] = {"before": tick.before, "time": tick.time_ms}
-    form["gops"] = [
-        {
-            "msn": gop.msn,
-            "run": gop.run,
-            "segment": gop.segment,
-            "parts": [_part_form(part) for part in gop.parts],
-        }
-        for gop in tick.gops
-    ]
+    form["gops"] = [_gop_form(gop) for gop in tick.gops]
     if tick.gaps:
         form["gaps"] = [
             {
@@ -281,6 +285,18 @@ def _tick_form(tick: Tick) -> dict[str, object]:
         ]
     if tick.ends_run:
         form["endsRun"] = True
+    return form
+
+
+def _gop_form(gop: TickGop) -> dict[str, object]:
+    form: dict[str, object] = {
+        "msn": gop.msn,
+        "run": gop.run,
+        "segment": gop.segment,
+        "parts": [_part_form(part) for part in gop.parts],
+    }
+    if gop.epoch is not None:
+        form["epoch"] = gop.epoch
     return form
 
 
@@ -298,6 +314,8 @@ def _part_form(part: TickPart) -> dict[str, object]:
         form["independent"] = True
     if part.ends_gop:
         form["endsGop"] = True
+    if part.leaf is not None:
+        form["leaf"] = part.leaf
     return form
 
 
@@ -333,13 +351,16 @@ def _read_gop(untrusted: Value) -> TickGop:
     fields = Fields(untrusted, "tick.gop")
     msn, run, segment = fields.uint("msn"), fields.uint("run"), fields.uint("segment")
     parts = tuple(_read_part(part) for part in fields.items("parts", MAX_TICK_PARTS, 1))
+    epoch = EpochId(fields.blob("epoch", EPOCH_ID_BYTES)) if fields.has("epoch") else None
     fields.done()
+    if any((part.leaf is None) is not (epoch is None) for part in parts):
+        raise fields.fault("parts", "sealed as their GOP is: leaf and epoch go together")
     newest: dict[str, int] = {}
     for part in parts:
         if part.index <= newest.get(part.rendition, -1):
             raise fields.fault("parts", "in the order of each rendition's indexes")
         newest[part.rendition] = part.index
-    return TickGop(msn, run, segment, parts)
+    return TickGop(msn, run, segment, parts, epoch)
 
 
 def _read_part(untrusted: Value) -> TickPart:
@@ -358,6 +379,7 @@ def _read_part(untrusted: Value) -> TickPart:
         ),
         independent=_mark(fields, "independent"),
         ends_gop=_mark(fields, "endsGop"),
+        leaf=fields.uint("leaf", 0, MAX_LEAF) if fields.has("leaf") else None,
     )
     fields.done()
     return made

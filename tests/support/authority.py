@@ -12,6 +12,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.media import Rendition
 from hausd.wire.announce import REPEATED_TICKS, Signed, pack, sign
+from hausd.wire.seals import TrackSeal
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, Track
 
 
@@ -45,6 +46,7 @@ class Authority:
         peak_bps: int,
         average_bps: int,
         active: bool = True,
+        seal: TrackSeal | None = None,
     ) -> Signed[Track]:
         """States a rendition as it is from the next tick on."""
         track = Track(
@@ -62,6 +64,7 @@ class Authority:
             window_ms=window_ms,
             peak_bps=peak_bps,
             average_bps=average_bps,
+            seal=seal,
         )
         signed = sign(track, self._key)
         self._tracks += 1

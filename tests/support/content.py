@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from hausd.core.cid import CID, Codec
+from hausd.core.gating import (
+    Epoch,
+    EpochFrom,
+    EpochId,
+    EpochKey,
+    ObjectSeal,
+    SegmentSeal,
+    commitment,
+)
 from hausd.core.ids import RoomId, SessionId, open_room_id
 from hausd.core.keys import SigningKey
 from hausd.core.live import ArchiveSegment, RoomState
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import LEAF_BYTES, Kind, Rendition
+from hausd.wire.seals import TrackSeal
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
 
 KEY = SigningKey(bytes(range(32)))
@@ -68,7 +79,18 @@ def part(rendition: str, index: int, size: int, **more: bool) -> TickPart:
     )
 
 
-def record(number: int, rendition: Rendition = VIDEO, room: RoomId = ROOM) -> SegmentRecord:
+def epoch(number: int) -> Epoch:
+    """An epoch that nobody has the key of."""
+    id_ = EpochId(content(number, 16))
+    return Epoch(id_, commitment(ROOM, id_, EpochKey(content(number + 1, 32))))
+
+
+def record(
+    number: int,
+    rendition: Rendition = VIDEO,
+    room: RoomId = ROOM,
+    seal: SegmentSeal | None = None,
+) -> SegmentRecord:
     """A segment's record; every 7 segments a run ends, every 20 a session."""
     segment = ArchiveSegment(
         number=number,
@@ -79,6 +101,7 @@ def record(number: int, rendition: Rendition = VIDEO, room: RoomId = ROOM) -> Se
         cid=CID.of(b"segment %d" % number, Codec.DAG_PB),
         size=3_750_000 + number,
         init=CID.of(b"init %d" % (number // 7)),
+        seal=seal,
     )
     return SegmentRecord(room, rendition, segment)
 
@@ -124,6 +147,17 @@ renditions = st.builds(
 )
 
 
+_epochs = st.builds(Epoch, st.binary(min_size=16, max_size=16).map(EpochId), digests)
+object_seals = st.builds(ObjectSeal, _epochs, counts)
+segment_seals = st.builds(SegmentSeal, _epochs, object_seals)
+
+
+@st.composite
+def _track_seals(draw: st.DrawFn) -> TrackSeal:
+    begin = sorted(draw(st.sets(counts, min_size=1, max_size=4)))
+    return TrackSeal(draw(object_seals), tuple(EpochFrom(at, draw(_epochs)) for at in begin))
+
+
 @st.composite
 def _parts(draw: st.DrawFn) -> tuple[TickPart, ...]:
     found = []
@@ -138,8 +172,14 @@ def _parts(draw: st.DrawFn) -> tuple[TickPart, ...]:
 
 @st.composite
 def _gops(draw: st.DrawFn) -> tuple[TickGop, ...]:
-    msns = sorted(draw(st.sets(counts, max_size=3)))
-    return tuple(TickGop(msn, draw(counts), draw(counts), draw(_parts())) for msn in msns)
+    found = []
+    for msn in sorted(draw(st.sets(counts, max_size=3))):
+        gop = TickGop(msn, draw(counts), draw(counts), draw(_parts()))
+        if draw(st.booleans()):
+            sealed = tuple(replace(one, leaf=draw(st.integers(0, 2**32 - 1))) for one in gop.parts)
+            gop = dataclasses.replace(gop, parts=sealed, epoch=draw(_epochs).id)
+        found.append(gop)
+    return tuple(found)
 
 
 @st.composite
@@ -182,6 +222,7 @@ _tracks = st.builds(
     window_ms=st.integers(1, 2**40),
     peak_bps=counts,
     average_bps=counts,
+    seal=st.none() | _track_seals(),
 )
 _heads = st.builds(
     Head,

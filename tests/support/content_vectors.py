@@ -6,21 +6,26 @@ with what the code makes, so that a form can't change unnoticed.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace as changed
 
 if __name__ == "__main__":  # run by itself, it stands in for conftest.py
     sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 from support import exchange_vectors
 from support.authority import Authority
-from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content, record
+from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content, epoch, record
 
 from hausd.core import dagcbor, unixfs
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import Value
+from hausd.core.gating import EpochFrom, EpochKey, ObjectSeal, SegmentSeal
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, encode_record
 from hausd.core.media import LEAF_BYTES, leaves
@@ -28,6 +33,8 @@ from hausd.core.pictures import FULL, Picture, Pictures, Sheet, encode_pictures,
 from hausd.core.unixfs import Block
 from hausd.wire import announce, car
 from hausd.wire.announce import Signed
+from hausd.wire.leafseal import LeafCipher, ObjectCipher, ObjectClass, Stream
+from hausd.wire.seals import TrackSeal
 from hausd.wire.statements import Statement, TickGap, TickGop, TickPart
 
 FOLDER = Path(__file__).parents[1] / "vectors"
@@ -47,6 +54,7 @@ def all_vectors() -> dict[str, Vectors]:
         "blocks": exchange_vectors.blocks(),
         "room": exchange_vectors.room(),
         "pictures": _pictures(),
+        "leafseal": _leafseal(),
     }
 
 
@@ -135,6 +143,7 @@ def _manifest() -> Vectors:
     )
     found.append(_blocks("segments 3 to 39 of 720p", manifest.append(*video[3:])))
     found.append(_blocks("ended", manifest.append(state=RoomState.ENDED)))
+    sealed = SegmentSeal(epoch(2), ObjectSeal(epoch(1), 3))
     return {
         "about": (
             "Each step appends to the one before; its blocks are those that are new, the root "
@@ -144,6 +153,12 @@ def _manifest() -> Vectors:
         ),
         "room": ROOM,
         "record": encode_record(record(0)).hex(),
+        "sealed": {
+            "about": "segment 0 sealed in epoch 2, its init as number 3 of epoch 1; epoch n: id "
+            "content(n, 16), key content(n + 1, 32)",
+            "record": encode_record(record(0, seal=sealed)).hex(),
+            "blocks": _blocks("alone", Manifest(ROOM).append(record(0, seal=sealed)))["blocks"],
+        },
         "steps": found,
     }
 
@@ -175,6 +190,46 @@ def _pictures() -> Vectors:
         "root": root.hex(),
         "full": encode_sheets([_sheet(n) for n in range(FULL)]).hex(),
         "empty": encode_pictures(Pictures(ROOM, None, ())).hex(),
+        "sealed": encode_pictures(_sealed_pictures()).hex(),
+    }
+
+
+def _sealed_pictures() -> Pictures:
+    """A poster as number 0 of epoch 1, a sheet as number 2: see manifest.json."""
+    poster = Picture(CID.of(content(98, 1016)), 1016, ObjectSeal(epoch(1), 0))
+    sheet = _sheet(0)
+    picture = replace(sheet.picture, seal=ObjectSeal(epoch(1), 2))
+    return Pictures(ROOM, poster, (replace(sheet, picture=picture),))
+
+
+def _leafseal() -> Vectors:
+    """What is sealed, in full."""
+    key, id_ = EpochKey(content(2, 32)), epoch(1).id
+    leaves_ = LeafCipher(key, Stream(ROOM, SESSION, "720p", id_))
+    init = ObjectCipher(key, ROOM, id_, ObjectClass.INIT)
+    clear = content(0, LEAF_BYTES)
+    return {
+        "about": "AES-256-GCM as hausd/wire/leafseal.py says. content(n, size): see unixfs.json",
+        "room": ROOM,
+        "session": str(SESSION),
+        "epoch": id_.hex(),
+        "key": key.raw.hex(),
+        "commitment": epoch(1).commitment.hex(),
+        "leaves": [
+            {
+                "about": "a part of 720p of content(5, 100): leaf 7 of segment 200",
+                "sealed": leaves_.seal(200, 7, content(5, 100)).hex(),
+            },
+            {
+                "about": "a part of 720p of content(0, 131072): leaves 8 and 9 of segment 200",
+                "sha256": hashlib.sha256(leaves_.seal(200, 8, clear)).hexdigest(),
+                "size": len(leaves_.seal(200, 8, clear)),
+            },
+        ],
+        "init": {
+            "about": "number 3 of the inits: content(9, 60)",
+            "sealed": init.seal(3, content(9, 60)).hex(),
+        },
     }
 
 
@@ -211,6 +266,7 @@ def _announce() -> Vectors:
     )
     end = authority.end(NOW_MS + 900, RoomState.ENDED)
     head = authority.head(Manifest(ROOM).cid, RoomState.ENDED, NOW_MS + 901)
+    sealed = Authority(ROOM, SESSION, KEY)
     made: dict[str, Signed[Statement]] = {
         "track": track,
         "tick 0": first,
@@ -219,6 +275,35 @@ def _announce() -> Vectors:
         "head": head,
         "head with pictures": authority.head(
             Manifest(ROOM).cid, RoomState.ENDED, NOW_MS + 902, _pictures_root()[0]
+        ),
+        "track of a gated room": sealed.track(
+            VIDEO,
+            run=2,
+            init=init,
+            init_size=900,
+            target_s=2,
+            part_target_ms=434,
+            window_ms=60_000,
+            peak_bps=3_100_000,
+            average_bps=2_900_000,
+            seal=TrackSeal(
+                ObjectSeal(epoch(1), 3), (EpochFrom(200, epoch(1)), EpochFrom(260, epoch(2)))
+            ),
+        ),
+        "tick of a gated room": sealed.tick(
+            NOW_MS + 450,
+            [
+                TickGop(
+                    1000,
+                    2,
+                    200,
+                    (
+                        changed(_part("720p", 1, 200_000, NOW_MS), leaf=7),
+                        changed(_part("audio", 4, 6400, NOW_MS), leaf=0),
+                    ),
+                    epoch(1).id,
+                )
+            ],
         ),
     }
     return {

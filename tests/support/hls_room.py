@@ -18,6 +18,7 @@ from support.media import ASC, AVCC
 
 from hausd.core import unixfs
 from hausd.core.cid import CID
+from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId, SessionId, open_room_id
 from hausd.core.live import (
     ArchivePlaylist,
@@ -151,7 +152,7 @@ class StudioRoom:
         self.touch()
 
     def run_gops(self, count: int = 1, *, parts: int | None = None) -> None:
-        """Makes so many GOPs in all renditions; the last only to its ``parts``-th part, never its end."""
+        """Makes so many GOPs in all renditions; the last only to its ``parts``-th part."""
         for number in range(count):
             self._make_gop(parts if number == count - 1 else None)
 
@@ -331,6 +332,12 @@ class StudioRoom:
 
     # -- http.ports.RoomView
 
+    gated = False
+    refused: Withheld | None = None
+
+    def withheld(self) -> Withheld | None:
+        return self.refused
+
     def shape(self) -> RoomShape:
         return RoomShape(
             id=self.id,
@@ -380,8 +387,8 @@ class StudioRoom:
         found = self.images.sprite(name)
         if found is None:
             return None
-        data = self.blocks[found[0]]
-        return Media(found[0], "image/jpeg", len(data), (data,))
+        data = self.blocks[found.cid]
+        return Media(found.cid, "image/jpeg", len(data), (data,))
 
     async def changed(self) -> None:
         await self._changed.wait()

@@ -20,13 +20,15 @@ from support.swarm import Node, Swarm
 
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
+from hausd.core.gating import Epoch, EpochKey, Withheld
 from hausd.core.ids import RoomId
-from hausd.core.live import FileRange, Media
+from hausd.core.live import FileRange, Media, Sealed
 from hausd.core.manifest import Manifest, decode_record, verify
 from hausd.core.media import LEAF_BYTES, Kind
 from hausd.core.publishing import Publisher
 from hausd.core.storage import SegmentKey
 from hausd.rooms.followed_room import FollowedRoom
+from hausd.rooms.keyring import MemoryKeyring
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.records import RoomRecord, encode
@@ -114,6 +116,24 @@ class ScriptedWorkers:
         return self.newest
 
 
+class TicketKeyring(MemoryKeyring):
+    """Has a key from ``holder``, where there is one: as who holds a ticket would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.holder: MemoryKeyring | None = None
+        self.asked = 0
+
+    async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
+        self.asked += 1
+        if self.holder is None:
+            return Withheld("no-ticket", "the wallet has no ticket for this event")
+        found = self.holder.get(room, epoch.id)
+        if found is not None:
+            await self.keep(room, epoch, found)
+        return await super().ask(room, epoch)
+
+
 @dataclass
 class Home:
     """What of a node outlives its process. ``folder``: its store is a real one, there."""
@@ -121,6 +141,7 @@ class Home:
     store: MemoryStore | Store = field(default_factory=MemoryStore)
     folder: Path | None = None
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    keyring: TicketKeyring = field(default_factory=TicketKeyring)
 
 
 class Peer:
@@ -145,6 +166,10 @@ class Peer:
             found = await self.home.store.read_range(media.body)
             assert found is not None
             return found
+        if isinstance(media.body, Sealed):
+            clear = await media.body.open()
+            assert isinstance(clear, bytes), clear
+            return clear
         return b"".join(media.body)
 
 
@@ -233,6 +258,7 @@ class Stage:
                         random_bytes=self.random.randbytes,
                         network=node,
                         chain=self.chain,
+                        keyring=home.keyring,
                     )
                 )
                 opened.append(rooms)
@@ -274,6 +300,8 @@ class Show:
         self._gop = self._at = 0
         self._run = 0
         self._shed: set[str] = set()
+        self.said: list[tuple[str, bytes]] = []
+        """Every part that the worker made, by rendition."""
 
     @asynccontextmanager
     async def on(self) -> AsyncIterator[Show]:
@@ -336,7 +364,9 @@ class Show:
             part == 0,
             ends,
         )
-        self._tell(made, self._stage.random.randbytes(self._stage.random.choice(SIZES)))
+        data = self._stage.random.randbytes(self._stage.random.choice(SIZES))
+        self.said.append((name, data))
+        self._tell(made, data)
 
     def _start(self, name: str) -> None:
         kind = Kind.AUDIO if name == "audio" else Kind.VIDEO

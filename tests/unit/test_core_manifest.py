@@ -9,11 +9,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.content import AUDIO, OTHER_ROOM, ROOM, VIDEO, BlockBox, record
+from support.content import AUDIO, OTHER_ROOM, ROOM, VIDEO, BlockBox, record, segment_seals
 
 from hausd.core import manifest_nodes
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import decode, encode
+from hausd.core.gating import SegmentSeal
 from hausd.core.live import RoomState
 from hausd.core.manifest import (
     FANOUT,
@@ -27,6 +28,7 @@ from hausd.core.manifest import (
     records,
     verify,
 )
+from hausd.core.manifest_nodes import decode_leaf
 from hausd.core.media import Rendition
 from hausd.core.storage import SegmentKey
 from hausd.core.unixfs import BlockMissing
@@ -264,3 +266,13 @@ async def test_a_root_that_is_none_is_refused(form: object) -> None:
     cid = CID.of(block, Codec.DAG_CBOR)
     with pytest.raises(ManifestError):
         await Manifest.load(cid, BlockBox({cid: block}).get)
+
+
+@given(segment_seals)
+def test_how_a_segment_is_sealed_is_read_again(seal: SegmentSeal) -> None:
+    sealed = record(3, seal=seal)
+    assert decode_record(encode_record(sealed)) == sealed
+    manifest = Manifest(ROOM)
+    blocks = dict(manifest.append(record(2), sealed, record(4, seal=seal)))
+    leaf = next(block for block in blocks.values() if b"runs" in block)
+    assert decode_leaf(ROOM, VIDEO.name, leaf) == [record(2), sealed, record(4, seal=seal)]

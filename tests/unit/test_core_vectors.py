@@ -89,11 +89,12 @@ def test_the_signed_vectors_verify_and_fit_the_schema() -> None:
 
 def test_the_stored_vectors_are_their_cids_and_fit_the_schema() -> None:
     found = vectors("manifest")
-    encoded = bytes.fromhex(found["record"])
-    assert encode_record(decode_record(encoded)) == encoded
-    check("segment-record", encoded)
+    for record in (found["record"], found["sealed"]["record"]):
+        encoded = bytes.fromhex(record)
+        assert encode_record(decode_record(encoded)) == encoded
+        check("segment-record", encoded)
     seen = set()
-    for step in found["steps"]:
+    for step in [*found["steps"], found["sealed"]]:
         for cid, block in step["blocks"].items():
             raw = bytes.fromhex(block)
             assert CID.parse(cid).matches(raw)
@@ -105,7 +106,7 @@ def test_the_stored_vectors_are_their_cids_and_fit_the_schema() -> None:
 
 def test_the_nodes_of_pictures_are_read_again_and_fit_the_schema() -> None:
     found = vectors("pictures")
-    for name in ("root", "empty"):
+    for name in ("root", "empty", "sealed"):
         encoded = bytes.fromhex(found[name])
         assert encode_pictures(decode_pictures(encoded)) == encoded
         check("pictures", encoded)

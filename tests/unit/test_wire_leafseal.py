@@ -1,4 +1,4 @@
-"""What is sealed opens at its own place with its own key, and nowhere else; no nonce is used twice."""
+"""What is sealed opens at its place with its key and nowhere else; no nonce is used twice."""
 
 from __future__ import annotations
 

@@ -1,0 +1,131 @@
+"""Whether an origin's room is gated, and the epochs of its sessions, one after the other.
+
+A key is on disk before anything is sealed with it: what was streamed can be opened again whatever
+happens to the process. It holds for one session; no epoch is ever taken up again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from hausd.core.errors import Problem
+from hausd.core.events import RoomEvent
+from hausd.core.gating import EpochFrom, new_epoch
+from hausd.core.ids import RoomId, SessionId
+from hausd.core.keys import open_room_authority
+from hausd.core.publishing import FeedOver
+from hausd.rooms.metrics import EPOCHS
+from hausd.rooms.records import RoomRecord
+from hausd.rooms.room import RoomParts
+from hausd.rooms.sealing import Sealing
+
+log = structlog.get_logger("hausd.rooms")
+
+LEAST_S = 60.0
+"""From one epoch to the next, however often tickets change hands."""
+_LOOK_UP_S = 5.0
+_LOOK_S = 1.0
+
+
+class Epochs:
+    """``run`` owns their changes. ``announce`` is told of the next one before it holds."""
+
+    def __init__(
+        self,
+        record: RoomRecord,
+        parts: RoomParts,
+        announce: Callable[[tuple[EpochFrom, ...]], None],
+        notice: Callable[[str, str], None],
+    ) -> None:
+        self._record = record
+        self._room = RoomId(record.id)
+        self._parts = parts
+        self._announce = announce
+        self._notice = notice
+        self._sealing: Sealing | None = None
+        self._wake = trio.Event()
+
+    async def begin(self, session: SessionId) -> Sealing | None:
+        """The seals of a new session; None where the room is open. Raises FeedOver where it is
+        gated and its key can't be kept: nothing of it is streamed in clear."""
+        self._sealing = None
+        if await self._is_gated():
+            epoch, key = new_epoch(self._room, self._parts.random_bytes)
+            try:
+                await self._parts.keyring.keep(self._room, epoch, key)
+            except OSError as fault:
+                why = f"the room's key can't be kept ({fault.strerror})"
+                self._notice("key-not-kept", f"The room is gated and takes no stream: {why}.")
+                raise FeedOver(why) from fault
+            self._sealing = Sealing(self._room, session, epoch, key)
+            EPOCHS.inc()
+        self._tell()
+        self._wake.set()
+        return self._sealing
+
+    def renew(self) -> None:
+        """Who may watch has changed: another epoch begins, at most one every LEAST_S."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Begins a new epoch every ``epoch_s``, until cancelled."""
+        while True:
+            sealing = self._sealing
+            began_s, epoch_s = trio.current_time(), self._parts.settings.epoch_s
+            with trio.move_on_after(epoch_s):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            if sealing is None or sealing is not self._sealing:
+                continue  # the session's first epoch was just made
+            await trio.sleep_until(began_s + min(LEAST_S, epoch_s))
+            while sealing is self._sealing and (sealing.pending or not await self._next(sealing)):
+                await trio.sleep(_LOOK_S)
+
+    async def _next(self, sealing: Sealing) -> bool:
+        epoch, key = new_epoch(self._room, self._parts.random_bytes)
+        try:
+            await self._parts.keyring.keep(self._room, epoch, key)
+        except OSError as fault:
+            log.error("key-not-kept", room=self._room, error=fault.strerror)
+            return False
+        if sealing is self._sealing:
+            begins = sealing.add(epoch, key)
+            EPOCHS.inc()
+            log.info("epoch-follows", room=self._room, from_segment=begins.segment)
+            self._tell()
+            self._announce(sealing.epochs)
+        return True
+
+    def _tell(self) -> None:
+        """What a crash cuts short is closed by these (``rooms.reload``)."""
+        sealing = self._sealing
+        begun = sealing.epochs if sealing is not None else ()
+        self._record.epochs = [(at.segment, at.epoch.id, at.epoch.commitment) for at in begun]
+
+    async def _is_gated(self) -> bool:
+        """As the event is now. Where its chain never said, it is: who streams behind a ticket must
+        not find it in clear because a chain did not answer."""
+        if open_room_authority(self._room) is not None:
+            return bool(self._record.gated)
+        event: RoomEvent | None = None
+        chain = self._parts.chain
+        if chain is not None:
+            event = chain.known(self._room)
+            with trio.move_on_after(_LOOK_UP_S):
+                try:
+                    event = await chain.look_up(self._room)
+                except Problem as fault:
+                    log.warning("event-unread", room=self._room, because=fault.message)
+        if event is not None:
+            self._record.gated = event.gated
+        elif self._record.gated is None:
+            self._notice(
+                "gated-unknown",
+                "Whether this event takes tickets is not known, for its chain did not answer: it "
+                "is streamed encrypted, as if it did.",
+            )
+            return True
+        return bool(self._record.gated)

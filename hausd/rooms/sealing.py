@@ -1,0 +1,108 @@
+"""A session's seals: which epoch an archive segment is of, and everything sealed once in it.
+
+Lives in memory only. A node that comes back begins another session, with another epoch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hausd.core.gating import Epoch, EpochFrom, EpochKey, ObjectSeal
+from hausd.core.ids import RoomId, SessionId
+from hausd.wire.leafseal import (
+    LeafCipher,
+    ObjectCipher,
+    ObjectClass,
+    ObjectSealer,
+    PartSealer,
+    Stream,
+)
+from hausd.wire.seals import MAX_EPOCHS
+
+_LEAD_SEGMENTS = 2
+"""A new epoch begins with the segment after the next: there is one whole segment to fetch its key
+in."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPart:
+    """A part as it is stored and sent; ``leaf`` is its first in the segment."""
+
+    data: bytes
+    epoch: Epoch
+    leaf: int
+
+
+@dataclass(slots=True)
+class _Begun:
+    """An epoch of this session."""
+
+    at: EpochFrom
+    key: EpochKey
+    parts: dict[str, PartSealer] = field(default_factory=dict)
+    objects: dict[ObjectClass, ObjectSealer] = field(default_factory=dict)
+
+
+class Sealing:
+    """One session's epochs; the first holds from its first segment on."""
+
+    def __init__(self, room: RoomId, session: SessionId, epoch: Epoch, key: EpochKey) -> None:
+        self._room = room
+        self._session = session
+        self._newest = -1
+        self._begun = [_Begun(EpochFrom(0, epoch), key)]
+
+    @property
+    def epochs(self) -> tuple[EpochFrom, ...]:
+        """Those that parts may still be of, and the next."""
+        return tuple(begun.at for begun in self._begun)
+
+    @property
+    def newest(self) -> EpochFrom:
+        """The epoch that was added last."""
+        return self._begun[-1].at
+
+    @property
+    def pending(self) -> bool:
+        """Whether nothing was sealed in the newest epoch yet."""
+        return self._newest < self.newest.segment
+
+    def add(self, epoch: Epoch, key: EpochKey) -> EpochFrom:
+        """The epoch after those that there are; gives where it begins."""
+        segment = max(self._newest + _LEAD_SEGMENTS, self.newest.segment + 1)
+        self._begun.append(_Begun(EpochFrom(segment, epoch), key))
+        del self._begun[:-MAX_EPOCHS]
+        return self.newest
+
+    def epoch_of(self, segment: int) -> Epoch:
+        """The epoch of an archive segment. Raises ValueError where that is gone."""
+        return self._of(segment).at.epoch
+
+    def part(self, rendition: str, segment: int, clear: bytes) -> SealedPart:
+        """Seals the next part of a rendition. Raises ValueError where it is of a segment before
+        the rendition's newest, or of an epoch long over."""
+        begun = self._of(segment)
+        sealer = begun.parts.get(rendition)
+        if sealer is None:
+            stream = Stream(self._room, self._session, rendition, begun.at.epoch.id)
+            sealer = begun.parts[rendition] = PartSealer(LeafCipher(begun.key, stream))
+        leaf, data = sealer.seal(segment, clear)
+        self._newest = max(self._newest, segment)
+        return SealedPart(data, begun.at.epoch, leaf)
+
+    def object(self, of: ObjectClass, clear: bytes) -> tuple[ObjectSeal, bytes]:
+        """Seals an init or image in the epoch of the newest segment. Raises ValueError where it
+        is too large."""
+        begun = self._of(max(self._newest, self._begun[0].at.segment))
+        sealer = begun.objects.get(of)
+        if sealer is None:
+            cipher = ObjectCipher(begun.key, self._room, begun.at.epoch.id, of)
+            sealer = begun.objects[of] = ObjectSealer(cipher)
+        n, data = sealer.seal(clear)
+        return ObjectSeal(begun.at.epoch, n), data
+
+    def _of(self, segment: int) -> _Begun:
+        for begun in reversed(self._begun):
+            if begun.at.segment <= segment:
+                return begun
+        raise ValueError(f"segment {segment} is of an epoch that is long over")
