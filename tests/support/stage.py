@@ -34,6 +34,7 @@ from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.records import RoomRecord, encode
 from hausd.rooms.room import Room, RoomParts, RoomSettings
 from hausd.wire.flv import Tag
+from hausd.wire.fmp4 import Sample, fragment
 from hausd.wire.hls_live import live_media_playlist
 from hausd.wire.worker import (
     FromWorker,
@@ -184,6 +185,7 @@ SETTINGS = RoomSettings(
     live_target_s=2,
     live_window_s=20.0,
     archive_target_s=10,
+    epoch_s=60.0,
 )
 
 
@@ -302,6 +304,8 @@ class Show:
         self._shed: set[str] = set()
         self.said: list[tuple[str, bytes]] = []
         """Every part that the worker made, by rendition."""
+        self.fragments = False
+        """Whether parts are fragments of MP4, as a real worker's, or just bytes."""
 
     @asynccontextmanager
     async def on(self) -> AsyncIterator[Show]:
@@ -365,6 +369,8 @@ class Show:
             ends,
         )
         data = self._stage.random.randbytes(self._stage.random.choice(SIZES))
+        if self.fragments:
+            data = fragment(1, [Sample(start, start, made.duration, part == 0, data)])
         self.said.append((name, data))
         self._tell(made, data)
 

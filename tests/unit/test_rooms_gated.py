@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
+from support.eventchain import EVENT, GENESIS, EventChain
 from support.memorystore import MemoryStore
 from support.stage import Peer, Show, Stage, same_archive, same_live
 
 from hausd.core.gating import Withheld
-from hausd.core.live import Media, Sealed
+from hausd.core.keys import SigningKey
+from hausd.core.live import ArchivePlaylist, Media, Sealed
+from hausd.core.media import LEAF_BYTES
+from hausd.core.publishing import FeedOver
+from hausd.rooms.opening import Opened
 
 NAMES = ("source", "audio")
 
@@ -87,3 +93,251 @@ async def test_who_has_the_keys_sees_what_was_streamed_and_all_else_is_ciphertex
             for where, kept in held.items():
                 assert data[:64] not in kept, (name, where)
         assert not any(b"init of" in kept for kept in held.values())
+
+
+async def test_each_epoch_has_its_key_and_who_loses_the_ticket_sees_nothing_of_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(2) as stage:
+        origin, viewer = await stage.node("origin"), await stage.node("viewer")
+        stage.swarm.link(origin.node, viewer.node)
+        viewer.home.keyring.holder = origin.home.keyring
+        room = await gated(origin)
+        await viewer.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(60)  # two minutes: the first epoch and the second
+            await same_live(origin, viewer, room)
+            assert viewer.room(room).withheld() is None
+            viewer.home.keyring.holder = None
+            for _ in range(60):
+                await show.play(1)
+                if viewer.room(room).withheld() is not None:
+                    break
+            withheld = viewer.room(room).withheld()
+            assert withheld is not None
+            assert withheld.code == "no-ticket"
+            await show.play(5)
+        await trio.sleep(60)
+        segments = [one for one in archive(origin, room, "source").segments if one.seal is not None]
+        epochs = list(dict.fromkeys(one.seal.epoch for one in segments if one.seal))
+        assert len(epochs) >= 3
+        assert len({epoch.id for epoch in epochs}) == len({e.commitment for e in epochs})
+        # at the same segment in every rendition
+        for name in NAMES:
+            assert [
+                one.seal and one.seal.epoch for one in archive(origin, room, name).segments
+            ] == [one.seal and one.seal.epoch for one in segments]
+        mine = await recorded(origin, room, "source")
+        theirs = await recorded(viewer, room, "source")
+        assert b"".join(part for part in mine if isinstance(part, bytes)) == clear_of(
+            show, "source"
+        )
+        seen = [isinstance(part, bytes) for part in theirs]
+        assert seen == sorted(seen, reverse=True)
+        assert True in seen
+        assert False in seen
+        assert [part for part in theirs if isinstance(part, bytes)] == mine[: seen.count(True)]
+        assert viewer.home.keyring.asked < 60
+
+
+def archive(peer: Peer, room: str, name: str) -> ArchivePlaylist:
+    found = peer.room(room).archive(name)
+    assert found is not None
+    return found
+
+
+async def test_after_a_kill_what_was_written_opens_and_another_session_has_other_keys(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(3) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+        with trio.CancelScope() as scope:
+            async with Show(stage, origin, room, NAMES).on() as show:
+                show.fragments = True
+                await show.play(8)  # into the second archive segment
+                await trio.sleep(0.1)
+                scope.cancel()
+        stage.kill("origin")
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        assert any("the 6.0 s that were written are kept" in one for one in origin.rooms.repaired)
+        for name in NAMES:
+            found = await recorded(origin, room, name)
+            assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
+                show, name
+            )
+        async with Show(stage, origin, room, NAMES).on() as again:
+            await again.play(8)
+        await trio.sleep(60)
+        segments = archive(origin, room, "source").segments
+        sealed = {one.session: one.seal.epoch.id for one in segments if one.seal is not None}
+        assert len(sealed) == 2
+        assert len(set(sealed.values())) == 2
+        found = await recorded(origin, room, "source")
+        assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
+            show, "source"
+        ) + clear_of(again, "source")
+
+
+async def test_a_node_without_the_key_keeps_what_a_crash_cut_short_as_it_can(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(4) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+        with trio.CancelScope() as scope:
+            async with Show(stage, origin, room, NAMES).on() as show:
+                show.fragments = True
+                await show.play(8)
+                await trio.sleep(0.1)
+                scope.cancel()
+        stage.kill("origin")
+        origin.home.keyring._keys.clear()
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        (whole,) = await recorded(origin, room, "source")
+        assert isinstance(whole, Withheld)
+
+
+async def test_pictures_of_a_gated_room_are_sealed_too(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(5) as stage:
+        origin, viewer, relay = [await stage.node(name) for name in ("origin", "viewer", "relay")]
+        for one in (viewer, relay):
+            stage.swarm.link(origin.node, one.node)
+        viewer.home.keyring.holder = origin.home.keyring
+        room = await gated(origin)
+        for one in (viewer, relay):
+            await one.rooms.follow(room)
+        jpegs = [bytes([n]) * 3000 for n in range(3)]
+        async with Show(stage, origin, room, NAMES).on() as show:
+            show.depict("poster", 0, jpegs[0])
+            show.depict("storyboard", 0, jpegs[1])
+            await show.play(6)
+            show.depict("storyboard", 0, jpegs[2])  # as the sheet fills
+            show.depict("poster", 5, bytes(LEAF_BYTES - 3))  # too large to be sealed in a leaf
+            await show.play(12)
+        await trio.sleep(60)
+        for one in (origin, viewer):
+            assert await opened(one.room(room).poster()) == jpegs[0]
+            storyboard = one.room(room).storyboard()
+            assert storyboard is not None
+            (name,) = {line.partition("#")[0] for line in storyboard.split() if ".jpg#" in line}
+            assert await opened(one.room(room).sprite(name)) == jpegs[2]
+        assert isinstance(await opened(relay.room(room).poster()), Withheld)
+        for one in (origin, viewer, relay):
+            assert not any(jpeg[:99] in blocks_of(one) for jpeg in jpegs)
+        # after a restart too
+        stage.kill("origin")
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        assert await opened(origin.room(room).poster()) == jpegs[0]
+
+
+async def test_a_rendition_that_is_shed_and_comes_back_in_the_same_segment_stays_open(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(6) as stage:
+        origin, viewer = await stage.node("origin"), await stage.node("viewer")
+        stage.swarm.link(origin.node, viewer.node)
+        viewer.home.keyring.holder = origin.home.keyring
+        room = await gated(origin)
+        await viewer.rooms.follow(room)
+        async with Show(stage, origin, room, ("source", "720p", "audio")).on() as show:
+            await show.play(2)
+            show.shed("720p")
+            await show.play(1)
+            show.bring_back("720p")
+            await show.play(1)
+            await trio.sleep(0.3)
+            await same_live(origin, viewer, room)
+            await show.play(12)
+        await trio.sleep(60)
+        await same_archive(origin, viewer, room)
+
+
+async def on_chain(origin: Peer, chain: EventChain, **more: object) -> str:
+    """An event whose stream key is in the origin's node."""
+    room = (await origin.rooms.create("A show", event=EVENT, chain=GENESIS)).id
+    chain.has(EVENT, SigningKey(origin.room(room).record.seed), **more)  # type: ignore[arg-type]
+    return room
+
+
+@pytest.mark.parametrize("tickets", [True, False])
+async def test_an_event_is_gated_where_its_chain_says_so(
+    autojump_clock: trio.testing.MockClock, tickets: bool
+) -> None:
+    chain = EventChain()
+    async with Stage(7, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain, gated=tickets)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(6)
+        await trio.sleep(60)
+        assert any(data[:64] in blocks_of(origin) for _, data in show.said) is not tickets
+        assert origin.room(room).gated is tickets
+        # the next session goes by what was read last, where the chain does not answer
+        chain.reachable = False
+        chain.forget()
+        async with Show(stage, origin, room, NAMES).on() as again:
+            await again.play(6)
+        await trio.sleep(60)
+        assert any(data[:64] in blocks_of(origin) for _, data in again.said) is not tickets
+
+
+async def test_an_event_whose_chain_never_answered_is_not_streamed_in_clear(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = EventChain()
+    async with Stage(8, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain)
+        chain.reachable = False
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(6)
+        assert not any(data[:64] in blocks_of(origin) for _, data in show.said)
+        assert "gated-unknown" in [notice.code for notice in origin.room(room).notices]
+
+
+async def test_a_gated_room_whose_key_cant_be_kept_takes_no_stream(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage(9) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+
+        async def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(origin.home.keyring, "keep", full)
+        with pytest.raises(FeedOver, match="No space left"):
+            async with Show(stage, origin, room, NAMES).on():
+                pass
+        assert "key-not-kept" in [notice.code for notice in origin.room(room).notices]
+
+
+async def test_ciphertext_that_was_changed_is_never_shown(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A store that lies (its blocks are checked against their CIDs only when they are read)."""
+    async with Stage(10) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(12)
+        await trio.sleep(60)
+        store = origin.home.store
+        assert isinstance(store, MemoryStore)
+        first, second, *_ = archive(origin, room, "source").segments
+        before = {one.cid: store.locate(one.cid) for one in (first, second)}
+        store._places[first.cid], store._places[second.cid] = (
+            before[second.cid],  # type: ignore[assignment] # it is there
+            before[first.cid],  # type: ignore[assignment]
+        )
+        origin.room(room).opener.opened = Opened()
+        for one in (first, second):
+            media = await opened(origin.room(room).archive_media("source", one.cid))
+            assert isinstance(media, Withheld)
+            assert media.code in ("broken", "not-here")
