@@ -45,10 +45,10 @@ class FileRange:
 class Sealed:
     """Bytes of a gated room that have to be opened, which may take I/O and a key from elsewhere.
 
-    ``open`` gives the clear bytes, or why they are not to be had.
+    ``open`` gives the clear bytes, in pieces, or why they are not to be had.
     """
 
-    open: Callable[[], Awaitable[bytes | Withheld]]
+    open: Callable[[], Awaitable[tuple[bytes, ...] | Withheld]]
 
 
 Body = tuple[bytes, ...] | FileRange | Sealed

@@ -290,7 +290,7 @@ def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -
         clear = await sealed.open()
         if isinstance(clear, Withheld):
             return locked(clear, sharing)
-        return Response(200, headers, (clear,), Accounting(room.id))
+        return Response(200, headers, clear, Accounting(room.id))
 
     return Fetch(opened)
 

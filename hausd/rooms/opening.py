@@ -7,7 +7,7 @@ few of them are kept in memory (``Opened``), never anywhere else.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -34,36 +34,52 @@ log = structlog.get_logger("hausd.rooms")
 
 MAX_OPENED_BYTES = 32 * 1024 * 1024
 """Clear bytes kept, of all rooms of a node: some 40 s at 6 Mbit/s."""
+_AT_ONCE = 8
+_TURN_BYTES = 1024 * 1024
+"""Opened in one go: some 0.3 ms. Then others get their turn."""
 _MAX_CIPHERS = 64
+_MAX_SIZES = 64
+"""Segments whose leaves' sizes are kept in mind."""
 _ASK_S = 5.0
 """How long a request waits for a key that is asked for."""
+
+Clear = tuple[bytes, ...]
+"""Clear bytes, leaf by leaf."""
+Keys = dict[EpochId, EpochKey]
 
 _GONE = Withheld("not-here", "what is asked for is not in the store any more")
 _BROKEN = Withheld("broken", "it does not open with the room's key: it is not what was sealed here")
 
 
 class Opened:
-    """The clear bytes that were asked for last, by the CID of what they were sealed in."""
+    """The clear bytes that were asked for last, by the CID of what they were sealed in.
+
+    ``slots``: what is opened from disk at a time takes memory, and one is opened for all who ask.
+    """
 
     def __init__(self, max_bytes: int = MAX_OPENED_BYTES) -> None:
+        self.slots = trio.Semaphore(_AT_ONCE)
         self._max_bytes = max_bytes
-        self._held: OrderedDict[tuple[RoomId, CID], bytes] = OrderedDict()
+        self._held: OrderedDict[tuple[RoomId, CID], Clear] = OrderedDict()
         self._bytes = 0
 
-    def get(self, room: RoomId, cid: CID) -> bytes | None:
+    def get(self, room: RoomId, cid: CID) -> Clear | None:
         """What was opened, if it is still here."""
         found = self._held.get((room, cid))
         if found is not None:
             self._held.move_to_end((room, cid))
         return found
 
-    def put(self, room: RoomId, cid: CID, clear: bytes) -> None:
+    def put(self, room: RoomId, cid: CID, clear: Clear) -> None:
         """Keeps clear bytes until others need their place."""
-        before = self._held.pop((room, cid), None)
-        self._bytes += len(clear) - (len(before) if before is not None else 0)
+        self._bytes += _size(clear) - _size(self._held.pop((room, cid), ()))
         self._held[room, cid] = clear
         while self._bytes > self._max_bytes:
-            self._bytes -= len(self._held.popitem(last=False)[1])
+            self._bytes -= _size(self._held.popitem(last=False)[1])
+
+
+def _size(clear: Clear) -> int:
+    return sum(map(len, clear))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +110,7 @@ class Opener:
     opened: Opened
     _epochs: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
     _ciphers: OrderedDict[Stream, LeafCipher] = field(default_factory=OrderedDict)
+    _sizes: OrderedDict[CID, Sequence[int]] = field(default_factory=OrderedDict)
 
     def learn(self, *epochs: Epoch) -> None:
         """Takes note of epochs that a signed statement or manifest names."""
@@ -112,51 +129,31 @@ class Opener:
         size = sum(clear_size(piece.size) for piece in pieces)
         held = self.opened.get(self.room, cid)
         if held is not None:
-            return Media(cid, kind, size, (held,))
+            return Media(cid, kind, size, held)
         ids = {piece.place.epoch for piece in pieces}
         keys = {id_: key for id_ in ids if (key := self.keyring.get(self.room, id_)) is not None}
-        in_memory = all(isinstance(piece.body, bytes) for piece in pieces)
-        if in_memory and len(keys) == len(ids):
-            bodies = [piece.body for piece in pieces if isinstance(piece.body, bytes)]
-            clear = self._open_parts(session, rendition, pieces, bodies, keys)
-            if isinstance(clear, bytes):
-                self.opened.put(self.room, cid, clear)
-                return Media(cid, kind, size, (clear,))
+        bodies = [piece.body for piece in pieces if isinstance(piece.body, bytes)]
 
-        async def open_() -> bytes | Withheld:
-            keys = await self._keys(ids)
-            if isinstance(keys, Withheld):
-                return keys
-            bodies = [await self._read(piece.body) for piece in pieces]
-            found = [body for body in bodies if body is not None]
-            if len(found) < len(bodies):
+        def opened(bodies: Sequence[bytes], keys: Keys) -> Clear:
+            clear: list[bytes] = []
+            for piece, body in zip(pieces, bodies, strict=True):
+                at = piece.place
+                cipher = self._cipher(session, rendition, at.epoch, keys)
+                clear += cipher.open_leaves(at.segment, at.leaf, body)
+            return tuple(clear)
+
+        if len(bodies) == len(pieces) and len(keys) == len(ids):
+            clear = self._kept(cid, rendition, lambda: opened(bodies, keys))
+            if not isinstance(clear, Withheld):
+                return Media(cid, kind, size, clear)
+
+        async def open_(keys: Keys) -> Clear | Withheld:
+            found = [body for piece in pieces if (body := await self._read(piece.body)) is not None]
+            if len(found) < len(pieces):
                 return _GONE
-            clear = await trio.to_thread.run_sync(
-                self._open_parts, session, rendition, pieces, found, keys
-            )
-            if isinstance(clear, bytes):
-                self.opened.put(self.room, cid, clear)
-            return clear
+            return self._kept(cid, rendition, lambda: opened(found, keys))
 
-        return Media(cid, kind, size, Sealed(open_))
-
-    def _open_parts(
-        self,
-        session: SessionId,
-        rendition: str,
-        pieces: Sequence[Piece],
-        bodies: Sequence[bytes],
-        keys: dict[EpochId, EpochKey],
-    ) -> bytes | Withheld:
-        try:
-            return b"".join(
-                self._cipher(session, rendition, piece.place.epoch, keys).open(
-                    piece.place.segment, piece.place.leaf, body
-                )
-                for piece, body in zip(pieces, bodies, strict=True)
-            )
-        except SealBroken:
-            return self._broken(rendition)
+        return Media(cid, kind, size, self._sealed(cid, ids, open_))
 
     # -- the recording --
 
@@ -164,50 +161,22 @@ class Opener:
         self, kind: str, rendition: str, segment: ArchiveSegment, place: FileRange
     ) -> Media:
         """A recorded segment, which lies at ``place``."""
-        seal = segment.seal
+        seal, cid = segment.seal, segment.cid
         assert seal is not None  # the room is gated
         self.learn(seal.epoch)
-        held = self.opened.get(self.room, segment.cid)
+        held = self.opened.get(self.room, cid)
         if held is not None:
-            return Media(segment.cid, kind, len(held), (held,))
-        id_ = seal.epoch.id
+            return Media(cid, kind, _size(held), held)
 
-        async def open_() -> bytes | Withheld:
-            keys = await self._keys({id_})
-            if isinstance(keys, Withheld):
-                return keys
-            sizes = await self._leaf_sizes(segment.cid, place.length)
+        async def open_(keys: Keys) -> Clear | Withheld:
+            sizes = await self._leaf_sizes(cid)
             content = await self._read(place)
             if content is None or sizes is None or sum(sizes) != len(content):
                 return _GONE
-            clear = await trio.to_thread.run_sync(
-                self._open_leaves, rendition, segment, id_, sizes, content, keys
-            )
-            if isinstance(clear, bytes):
-                self.opened.put(self.room, segment.cid, clear)
-            return clear
+            clear = await self._open_leaves(rendition, segment, keys, sizes, content)
+            return self._kept(cid, rendition, lambda: clear) if clear else self._broken(rendition)
 
-        return Media(segment.cid, kind, segment.size, Sealed(open_))
-
-    def _open_leaves(
-        self,
-        rendition: str,
-        segment: ArchiveSegment,
-        epoch: EpochId,
-        sizes: Sequence[int],
-        content: bytes,
-        keys: dict[EpochId, EpochKey],
-    ) -> bytes | Withheld:
-        cipher, view = self._cipher(segment.session, rendition, epoch, keys), memoryview(content)
-        clear: list[bytes] = []
-        at = 0
-        try:
-            for leaf, size in enumerate(sizes):
-                clear.append(cipher.open(segment.number, leaf, view[at : at + size]))
-                at += size
-        except SealBroken:
-            return self._broken(rendition)
-        return b"".join(clear)
+        return Media(cid, kind, segment.size, self._sealed(cid, {seal.epoch.id}, open_))
 
     async def leaves(
         self, rendition: str, segment: ArchiveSegment, leaves: Sequence[Leaf]
@@ -221,56 +190,92 @@ class Opener:
             return keys
         sizes = [len(leaf) for _, leaf in leaves]
         content = b"".join(leaf for _, leaf in leaves)
-        return self._open_leaves(rendition, segment, seal.epoch.id, sizes, content, keys)
+        clear = await self._open_leaves(rendition, segment, keys, sizes, content)
+        return b"".join(clear) if clear else self._broken(rendition)
 
-    async def _leaf_sizes(self, cid: CID, size: int) -> list[int] | None:
-        """Of a segment's leaves, in order: parts begin anew with each."""
+    async def _open_leaves(
+        self,
+        rendition: str,
+        segment: ArchiveSegment,
+        keys: Keys,
+        sizes: Sequence[int],
+        content: bytes,
+    ) -> Clear:
+        """Empty where a leaf does not open."""
+        assert segment.seal is not None  # the room is gated
+        cipher = self._cipher(segment.session, rendition, segment.seal.epoch.id, keys)
+        view, at, turn = memoryview(content), 0, _TURN_BYTES
+        clear: list[bytes] = []
         try:
-            return [span.size async for span in spans(cid, self.store.block)]
-        except (UnixFsError, BlockMissing):
-            return None
+            for leaf, size in enumerate(sizes):
+                clear += cipher.open_leaves(segment.number, leaf, view[at : at + size])
+                at += size
+                if at > turn:
+                    turn += _TURN_BYTES
+                    await trio.lowlevel.checkpoint()
+        except SealBroken:
+            return ()
+        return tuple(clear)
+
+    async def _leaf_sizes(self, cid: CID) -> Sequence[int] | None:
+        """Of a segment's leaves, in order: parts begin anew with each."""
+        known = self._sizes.get(cid)
+        if known is None:
+            try:
+                known = tuple([span.size async for span in spans(cid, self.store.block)])
+            except (UnixFsError, BlockMissing):
+                return None
+            self._sizes[cid] = known
+            if len(self._sizes) > _MAX_SIZES:
+                self._sizes.popitem(last=False)
+        return known
 
     # -- objects --
 
     def object(
         self, cid: CID, kind: str, of: ObjectClass, seal: ObjectSeal, body: bytes | FileRange
     ) -> Media:
-        """An init or image; opened at once where that takes no I/O."""
+        """An init or image, opened when it is asked for."""
         self.learn(seal.epoch)
+        id_ = seal.epoch.id
         size = clear_size(len(body) if isinstance(body, bytes) else body.length)
-        held = self.opened.get(self.room, cid)
-        if held is not None:
-            return Media(cid, kind, size, (held,))
 
-        async def open_() -> bytes | Withheld:
+        async def open_(keys: Keys) -> Clear | Withheld:
+            content = await self._read(body)
+            if content is None:
+                return _GONE
+            cipher = ObjectCipher(keys[id_], self.room, id_, of)
+            return self._kept(cid, of.value, lambda: (cipher.open(seal.n, content),))
+
+        return Media(cid, kind, size, self._sealed(cid, {id_}, open_))
+
+    # -- details --
+
+    def _sealed(
+        self,
+        cid: CID,
+        ids: set[EpochId],
+        open_: Callable[[Keys], Awaitable[Clear | Withheld]],
+    ) -> Sealed:
+        async def opened() -> Clear | Withheld:
             held = self.opened.get(self.room, cid)
             if held is not None:
                 return held
-            keys = await self._keys({seal.epoch.id})
+            keys = await self._keys(ids)
             if isinstance(keys, Withheld):
                 return keys
-            content = await self._read(body)
-            return self._open_object(cid, of, seal, content, keys) if content else _GONE
+            async with self.opened.slots:
+                return self.opened.get(self.room, cid) or await open_(keys)
 
-        return Media(cid, kind, size, Sealed(open_))
+        return Sealed(opened)
 
-    def _open_object(
-        self,
-        cid: CID,
-        of: ObjectClass,
-        seal: ObjectSeal,
-        content: bytes,
-        keys: dict[EpochId, EpochKey],
-    ) -> bytes | Withheld:
-        id_ = seal.epoch.id
+    def _kept(self, cid: CID, what: str, opened: Callable[[], Clear]) -> Clear | Withheld:
         try:
-            clear = ObjectCipher(keys[id_], self.room, id_, of).open(seal.n, content)
+            clear = opened()
         except SealBroken:
-            return self._broken(of.value)
+            return self._broken(what)
         self.opened.put(self.room, cid, clear)
         return clear
-
-    # -- details --
 
     async def _read(self, body: bytes | FileRange) -> bytes | None:
         if isinstance(body, bytes):
@@ -280,9 +285,9 @@ class Opener:
         except OSError:
             return None
 
-    async def _keys(self, ids: set[EpochId]) -> dict[EpochId, EpochKey] | Withheld:
+    async def _keys(self, ids: set[EpochId]) -> Keys | Withheld:
         """The keys of these epochs, asked for where they are not here."""
-        found: dict[EpochId, EpochKey] = {}
+        found: Keys = {}
         for id_ in ids:
             key = self.keyring.get(self.room, id_)
             if key is None:
@@ -300,9 +305,7 @@ class Opener:
             found[id_] = key
         return found
 
-    def _cipher(
-        self, session: SessionId, rendition: str, epoch: EpochId, keys: dict[EpochId, EpochKey]
-    ) -> LeafCipher:
+    def _cipher(self, session: SessionId, rendition: str, epoch: EpochId, keys: Keys) -> LeafCipher:
         stream = Stream(self.room, session, rendition, epoch)
         cipher = self._ciphers.get(stream)
         if cipher is None:

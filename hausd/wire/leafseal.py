@@ -83,9 +83,13 @@ class LeafCipher:
 
     def open(self, segment: int, leaf: int, sealed: bytes | memoryview) -> bytes:
         """The clear bytes of a part that begins with this leaf. Raises SealBroken."""
+        return b"".join(self.open_leaves(segment, leaf, sealed))
+
+    def open_leaves(self, segment: int, leaf: int, sealed: bytes | memoryview) -> tuple[bytes, ...]:
+        """The same, leaf by leaf."""
         view = memoryview(sealed)
         try:
-            return b"".join(
+            return tuple(
                 self._cipher.decrypt(
                     *self._place(segment, leaf + at // LEAF_BYTES, view[at : at + LEAF_BYTES])
                 )

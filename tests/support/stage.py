@@ -169,8 +169,8 @@ class Peer:
             return found
         if isinstance(media.body, Sealed):
             clear = await media.body.open()
-            assert isinstance(clear, bytes), clear
-            return clear
+            assert isinstance(clear, tuple), clear
+            return b"".join(clear)
         return b"".join(media.body)
 
 

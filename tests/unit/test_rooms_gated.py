@@ -33,7 +33,8 @@ async def opened(media: Media | None) -> bytes | Withheld:
     assert media is not None
     body = media.body
     if isinstance(body, Sealed):
-        return await body.open()
+        clear = await body.open()
+        return clear if isinstance(clear, Withheld) else b"".join(clear)
     assert isinstance(body, tuple)
     return b"".join(body)
 
