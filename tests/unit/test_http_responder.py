@@ -14,8 +14,9 @@ from support.hls_room import MemoryBlocks, Rooms, Script, StudioRoom
 from support.hls_validator import check_archive, check_live, check_multivariant
 
 from hausd.core.cid import CID
+from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId
-from hausd.core.live import RoomState
+from hausd.core.live import Media, RoomState, Sealed
 from hausd.http.messages import Answer, Fetch, NotMine, Request, Response, Wait
 from hausd.http.responder import RoomResponder
 from hausd.wire.worker import ImageMade
@@ -511,6 +512,42 @@ async def test_rooms_that_may_be_gated_are_for_our_own_pages(headers: dict[str, 
     assert header(ours, "cache-control") == "private, no-store"
     preflight = asked.at_once("/live/ROOM/index.m3u8", method="OPTIONS", **headers)
     assert header(preflight, "access-control-allow-origin") is None
+
+
+async def test_no_answer_of_a_gated_room_may_be_kept_or_shared(on_air: Asked) -> None:
+    room = on_air.room
+    open_ = on_air.at_once("/live/ROOM/source/index.m3u8")
+    part = on_air.at_once("/live/ROOM/source/1.7.0.m4s")
+    assert header(part, "cache-control") == "public, max-age=31536000, immutable"
+    room.gated = True  # what was rendered before is not given out now
+    names = ("index.m3u8", "source/index.m3u8", "source/1.7.m4s", "source/init.1.0.mp4")
+    for name in names:
+        crossed = on_air.at_once(f"/live/ROOM/{name}", origin="https://evil.example")
+        assert (crossed.status, code(crossed)) == (403, "not-for-other-sites")
+        ours = await on_air.get(f"/live/ROOM/{name}", sec_fetch_site="same-origin")
+        assert ours is not open_
+        assert ours.status == 200
+        assert header(ours, "cache-control") == "private, no-store"
+        assert header(ours, "access-control-allow-origin") is None
+
+
+async def test_who_has_no_key_is_told_why_and_gets_nothing_else(on_air: Asked) -> None:
+    room, ours = on_air.room, {"sec_fetch_site": "same-origin"}
+    room.gated = True
+    room.refused = Withheld("no-ticket", "the wallet has no ticket", "buy one")
+    for name in ("index.m3u8", "source/index.m3u8", "source/1.7.m4s", "source/1.7.0.m4s"):
+        answer = on_air.at_once(f"/live/ROOM/{name}", **ours)
+        assert (answer.status, code(answer)) == (403, "no-ticket")
+        assert header(answer, "cache-control") == "no-store"
+    room.refused = None
+
+    async def open_() -> Withheld:
+        return Withheld("broken", "it does not open")
+
+    media = Media(CID.of(b"x"), "image/jpeg", 1, Sealed(open_))
+    room.poster = lambda: media  # type: ignore[method-assign]  # a sealed one
+    answer = await on_air.get("/archive/ROOM/poster.jpg", **ours)
+    assert (answer.status, code(answer)) == (502, "broken")
 
 
 def test_preflights_for_open_rooms_allow_reading_and_nothing_else(on_air: Asked) -> None:
