@@ -21,11 +21,12 @@ from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.rooms.door import Door
-from hausd.rooms.lane import Entry, Lane, Step
+from hausd.rooms.lane import Lane
 from hausd.rooms.metrics import STATEMENTS_LOST
 from hausd.rooms.opening import Opener
 from hausd.rooms.pulling import Pull, Puller
 from hausd.rooms.recorder import Recorder
+from hausd.rooms.steps import Entry, Step
 from hausd.rooms.taping import Tape
 from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import KEPT, Fork, Held, InOrder, SignedTick, TickChain

@@ -24,6 +24,7 @@ from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.metrics import PART_BYTES, PARTS, PARTS_LOST
 from hausd.rooms.opening import Opener, Place
 from hausd.rooms.pulling import Pull, Puller
+from hausd.rooms.steps import Entry, Step
 from hausd.rooms.taping import Tape
 from hausd.wire.leafseal import ObjectClass
 from hausd.wire.statements import TickGap, TickGop, TickPart, Track
@@ -40,27 +41,6 @@ MAX_GOP_BYTES = 128 * 1024 * 1024
 """Of a live segment. What is announced beyond it is left out: it would have to be in memory."""
 _MAX_GAPS = 64
 """Missing live segments that are listed as gaps; past it the playlist begins anew."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A part of a tick, and the pull that brings it; None where it is not wanted."""
-
-    gop: TickGop
-    part: TickPart
-    pull: Pull | None
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one tick has for a rendition. ``lost``: ticks before it are missing."""
-
-    tick: int
-    entries: tuple[Entry | TickGap, ...]
-    deadline_s: float
-    ends_run: bool = False
-    ends: bool = False
-    lost: bool = False
 
 
 @dataclass(slots=True)
