@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from hausd.core.forms import MAX_INT
 from hausd.core.gating import Epoch, EpochFrom, EpochKey, ObjectSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.wire.leafseal import (
@@ -64,8 +65,9 @@ class Sealing:
 
     @property
     def pending(self) -> bool:
-        """Whether nothing was sealed in the newest epoch yet."""
-        return self._newest < self.newest.segment
+        """Whether another epoch has to wait: nothing was sealed in the newest one yet, or no
+        segment can follow that a statement could name."""
+        return self._newest < self.newest.segment or self._newest + _LEAD_SEGMENTS > MAX_INT
 
     def add(self, epoch: Epoch, key: EpochKey) -> EpochFrom:
         """The epoch after those that there are; gives where it begins."""
@@ -102,6 +104,8 @@ class Sealing:
         return ObjectSeal(begun.at.epoch, n), data
 
     def _of(self, segment: int) -> _Begun:
+        if segment > MAX_INT:
+            raise ValueError(f"segment {segment} is beyond what a statement can name")
         for begun in reversed(self._begun):
             if begun.at.segment <= segment:
                 return begun

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 import trio
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.eventchain import EVENT, GENESIS, EventChain
 from support.memorystore import MemoryStore
 from support.stage import Peer, Show, Stage, same_archive, same_live
@@ -14,6 +17,8 @@ from hausd.core.live import ArchivePlaylist, Media, Sealed
 from hausd.core.media import LEAF_BYTES
 from hausd.core.publishing import FeedOver
 from hausd.rooms.opening import Opened
+from hausd.wire import leafseal
+from hausd.wire.worker import PartMade
 
 NAMES = ("source", "audio")
 
@@ -342,3 +347,72 @@ async def test_ciphertext_that_was_changed_is_never_shown(
             media = await opened(origin.room(room).archive_media("source", one.cid))
             assert isinstance(media, Withheld)
             assert media.code in ("broken", "not-here")
+
+
+class Watched:
+    """AES-GCM that notes with which key each nonce seals."""
+
+    used: ClassVar[list[tuple[bytes, bytes]]] = []
+
+    def __init__(self, key: bytes) -> None:
+        self._key, self._cipher = key, AESGCM(key)
+
+    def encrypt(self, nonce: bytes, data: bytes, about: bytes) -> bytes:
+        self.used.append((self._key, nonce))
+        return self._cipher.encrypt(nonce, data, about)
+
+    def decrypt(self, nonce: bytes, data: bytes, about: bytes) -> bytes:
+        return self._cipher.decrypt(nonce, data, about)
+
+
+async def test_no_key_and_nonce_pair_comes_twice_after_kills_returns_and_a_restored_backup(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leafseal, "AESGCM", Watched)
+    Watched.used.clear()
+    async with Stage(11) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+        backup = dict(origin.home.records.files)
+        for how in ("killed", "restored", "back within the session"):
+            with trio.CancelScope() as scope:
+                async with Show(stage, origin, room, NAMES).on() as show:
+                    show.depict("poster", 0, b"a poster" * 99)
+                    await show.play(4)
+                    show.shed("audio")
+                    await show.play(1)
+                    show.bring_back("audio")
+                    show.begin_run()  # as after a worker's crash
+                    await show.play(40)
+                    await trio.sleep(0.1)
+                    if how != "back within the session":
+                        scope.cancel()
+            if how == "back within the session":
+                async with Show(stage, origin, room, NAMES).on() as again:
+                    await again.play(8)
+                continue
+            stage.kill("origin")
+            await trio.sleep(1)
+            if how == "restored":
+                origin.home.records.files = dict(backup)
+                assert isinstance(origin.home.store, MemoryStore)
+                origin.home.store.files.clear()
+            origin = await stage.node("origin")
+    assert len(Watched.used) > 1000
+    assert len(set(Watched.used)) == len(Watched.used)
+
+
+@pytest.mark.parametrize("segment", [-1, 2**53, 2**64])
+async def test_a_worker_that_says_an_odd_segment_ends_itself_and_no_room(
+    autojump_clock: trio.testing.MockClock, segment: int
+) -> None:
+    async with Stage(12) as stage:
+        origin = await stage.node("origin")
+        room = await gated(origin)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(2)
+            made = PartMade("source", show._run, 2, segment, 99_999_999, 36_000, True)
+            show._tell(made, b"a part")
+            worker = await origin.workers.worker()  # another one takes its place
+            assert worker.config.first_run > show._run
+        assert "worker-crashed" in [notice.code for notice in origin.room(room).notices]
