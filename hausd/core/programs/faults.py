@@ -30,7 +30,6 @@ _SENTENCES = {
 }
 _TOKENS = {
     1: ("InsufficientFunds", "the token account has too few tokens"),
-    14: ("Overflow", "the token account can hold no more"),
     17: ("AccountFrozen", "the token account is frozen: its mint's issuer has to free it"),
     36: (
         "NoMemo",
