@@ -60,6 +60,18 @@ class _Seek:
     busy: bool = False
 
 
+@dataclass(slots=True)
+class _Again:
+    """When what could not be published is tried again."""
+
+    due_s: float = 0.0
+    wait_s: float = _FIRST_S
+
+    def failed(self, now_s: float) -> None:
+        self.due_s = now_s + self.wait_s
+        self.wait_s = min(_FAILED_S, 2 * self.wait_s)
+
+
 class Presence:
     """``open`` owns the tasks."""
 
@@ -85,7 +97,7 @@ class Presence:
         self._seeks: dict[RoomId, _Seek] = {}
         self._seeking = trio.CapacityLimiter(_SEEKS_AT_ONCE)
         self._tried: OrderedDict[tuple[RoomId, PeerId], float] = OrderedDict()
-        self._failed_s: dict[RoomId, float] = {}
+        self._again: dict[RoomId, _Again] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Presence]:
@@ -145,17 +157,25 @@ class Presence:
     async def _keep_naming(self) -> None:
         """Finished rooms become directories, and their names point there."""
         while True:
-            for room in (*self._rooms.origins(), *filter(_is_kept, self._rooms.followed())):
-                if trio.current_time() < self._failed_s.get(room.id, 0.0):
+            rooms = (*self._rooms.origins(), *filter(_is_kept, self._rooms.followed()))
+            for gone in self._again.keys() - {room.id for room in rooms}:
+                del self._again[gone]
+            for room in rooms:
+                again = self._again.setdefault(room.id, _Again())
+                if trio.current_time() < again.due_s:
                     continue
                 try:
                     await self._finish(room)
                     if isinstance(room, OriginRoom):
                         await self._point(room)
                 except (Problem, OSError) as fault:
-                    tell = log.debug if room.id in self._failed_s else log.warning
+                    # a follower's recording may be on its way still
+                    ours = isinstance(room, OriginRoom)
+                    tell = log.warning if ours and again.wait_s == _FIRST_S else log.debug
                     tell("room-not-published", room=room.id, because=str(fault))
-                    self._failed_s[room.id] = trio.current_time() + _FAILED_S
+                    again.failed(trio.current_time())
+                else:
+                    del self._again[room.id]
             await trio.sleep(_LOOK_S)
 
     async def _finish(self, room: Room) -> None:
@@ -259,7 +279,13 @@ def _is_kept(room: FollowedRoom) -> bool:
     """Whether all of a recording is here to stay, and what its origin signed: the directory that
     its origin made is made here too, for when its origin is gone."""
     record = room.record
-    return record.followed and not record.last_ms and bool(record.head) and not room.sought
+    newest = room.newest
+    return (
+        record.followed
+        and not record.last_ms
+        and newest is not None
+        and record.manifest == str(newest.manifest)
+    )
 
 
 def _is_finished(room: Room) -> bool:

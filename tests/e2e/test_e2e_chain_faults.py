@@ -15,7 +15,7 @@ from support.node import Node, until
 from support.publish import publishing
 from support.rpcproxy import Mangle, Proxy, hangs, proxy_beside, stands_still, status
 from support.wallets import rpc
-from support.whole import PAGE, Whole, shown, whole_chain, written
+from support.whole import PAGE, Whole, ask, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -97,12 +97,12 @@ def test_a_stream_and_its_viewers_go_on_and_the_checkpoints_catch_up(
 
 
 def _caught_up(one: Node) -> bool:
-    chain = one.ctl("status")["chain"]
+    chain = ask(one, "status")["chain"]
     return not chain["doubt"] and chain["checkpoints_behind"] < 4
 
 
 def _doubt(one: Node, words: str) -> Any:
-    chain = one.ctl("status")["chain"]
+    chain = ask(one, "status")["chain"]
     return chain if re.search(words, f"{chain['doubt']} {chain['waiting']}") else None
 
 

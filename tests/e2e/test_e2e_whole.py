@@ -15,7 +15,7 @@ import pytest
 from support.node import Node, until
 from support.playback import Played, Taken, take
 from support.publish import publishing
-from support.whole import PAGE, Whole, frames_of, has_ended, shown, whole_chain, written
+from support.whole import PAGE, Whole, account, frames_of, has_ended, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -33,10 +33,21 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture
-def whole(tmp_path: Path) -> Iterator[Whole]:
-    with whole_chain(tmp_path) as made:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    with whole_chain(tmp_path_factory.mktemp("whole")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def keeper(whole: Whole) -> Node:
+    return whole.node("keeper")
+
+
+@pytest.fixture(scope="module")
+def late(whole: Whole) -> Node:
+    """Comes to every event when its origin is gone."""
+    return whole.node("late")
 
 
 def same(ours: dict[str, Taken], theirs: dict[str, Taken]) -> None:
@@ -57,9 +68,9 @@ def every_frame(taken: Taken) -> None:
 
 
 def test_checkpoints_appear_while_it_streams_and_a_follower_holds_them_against_what_is_signed(
-    film: Path, whole: Whole
+    film: Path, whole: Whole, keeper: Node
 ) -> None:
-    origin, follower = whole.node("origin"), whole.node("follower")
+    origin, follower = whole.node("checked"), keeper
     made = whole.event(origin)
     event = made["id"]
     follower.ctl("rooms", "follow", event)
@@ -71,14 +82,14 @@ def test_checkpoints_appear_while_it_streams_and_a_follower_holds_them_against_w
         assert there["proven"]
         assert not there["doubt"]
         assert there["checkpoint"]["manifest"] != there["head"]["manifest"] or not there["behind"]
-        account = whole.haven.ctl("events", "show", event)["checkpoint"]
-        assert account["count"] >= 2
+        there_too = account(whole, event)["checkpoint"]
+        assert there_too["count"] >= 2
         status = origin.ctl("status")["chain"]
         assert status["last_checkpoint"]["room"] == event
         assert status["rooms"] == 1
     whole.by_artist("end", event)
     final = until(lambda: _agreed(origin, follower, event))
-    assert final == whole.haven.ctl("events", "show", event)["checkpoint"]["manifest"]
+    assert final == account(whole, event)["checkpoint"]["manifest"]
 
 
 def _matched(one: Node, room: str, times: int) -> Any:
@@ -96,8 +107,10 @@ def _agreed(origin: Node, follower: Node, room: str) -> Any:
     return found.pop() if len(found) == 1 else None
 
 
-def test_a_finalized_event_is_played_from_the_chain_alone(film: Path, whole: Whole) -> None:
-    origin, keeper = whole.node("origin"), whole.node("keeper")
+def test_a_finalized_event_is_played_from_the_chain_alone(
+    film: Path, whole: Whole, keeper: Node, late: Node
+) -> None:
+    origin = whole.node("finalized")
     made = whole.event(origin)
     event = made["id"]
     keeper.ctl("rooms", "follow", event)
@@ -108,12 +121,11 @@ def test_a_finalized_event_is_played_from_the_chain_alone(film: Path, whole: Who
     done = whole.by_artist("finalize", event)
     assert done["status"] == "finalized"
     until(lambda: _agreed(origin, keeper, event))
-    recording = until(lambda: whole.haven.ctl("events", "show", event)["recording"])
+    recording = until(lambda: account(whole, event)["recording"])
     until(lambda: shown(keeper, event)["published"]["directory"] == recording)
     ours = take(origin, event, "archive", PAGE)
     origin.kill()
 
-    late = whole.node("late")
     followed = late.ctl("rooms", "follow", event)
     assert followed["title"] == "Sundown"
     until(lambda: has_ended(late, event))
@@ -133,9 +145,9 @@ def test_a_finalized_event_is_played_from_the_chain_alone(film: Path, whole: Who
 
 
 def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
-    film: Path, whole: Whole
+    film: Path, whole: Whole, keeper: Node, late: Node
 ) -> None:
-    origin, keeper = whole.node("origin"), whole.node("keeper")
+    origin = whole.node("died")
     made = whole.event(origin)
     event = made["id"]
     keeper.ctl("rooms", "follow", event)
@@ -146,7 +158,6 @@ def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
         ours = take(origin, event, "archive", PAGE)
         origin.kill()
 
-    late = whole.node("late")
     late.ctl("rooms", "follow", event)
     until(lambda: shown(late, event)["recording"]["segments"] >= 2)
     whole.by_artist("end", event)
@@ -161,14 +172,13 @@ def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
     same(take(keeper, event, "archive", PAGE), theirs)
 
 
-def test_what_nobody_has_is_said_in_words(film: Path, whole: Whole) -> None:
-    origin = whole.node("origin")
+def test_what_nobody_has_is_said_in_words(film: Path, whole: Whole, late: Node) -> None:
+    origin = whole.node("alone")
     made = whole.event(origin)
     event = made["id"]
     with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
         until(lambda: written(origin, event))
         origin.kill()
-    late = whole.node("late")
     followed = late.ctl("rooms", "follow", event)
     assert [notice["code"] for notice in followed["notices"]] == ["nobody-found"]
     there = until(lambda: shown(late, event)["recording"]["sought"] and shown(late, event), 30)

@@ -12,7 +12,7 @@ from support.kubo_daemon import KuboDaemon, kubo_daemon
 from support.node import Node, until
 from support.playback import Played, take
 from support.publish import publishing
-from support.whole import PAGE, frames_of, has_ended, shown, whole_chain, written
+from support.whole import PAGE, account, frames_of, has_ended, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -87,7 +87,7 @@ def test_a_directory_that_kubo_pins_is_found_and_played(
         with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
             until(lambda: shown(origin, event)["recording"]["segments"] >= 3)
         whole.by_artist("end", event)
-        recording = until(lambda: whole.haven.ctl("events", "show", event)["recording"])
+        recording = until(lambda: account(whole, event)["recording"])
         pinned(kubo, recording, at=origin)
         frames = frames_of(f"{origin.http}/archive/{event}/index.m3u8")
         origin.kill()

@@ -12,6 +12,8 @@ from typing import Any
 from support.node import Node, node
 from support.wallets import Wallet, wallet
 
+from hausctl.client import Client
+
 SETS = (
     "media.ladder=[]",
     "media.segment_seconds=2",
@@ -58,8 +60,20 @@ def whole_chain(folder: Path) -> Iterator[Whole]:
         yield Whole(folder, stack, haven, wallet(folder / "artist.json", rpc), rpc)
 
 
+def ask(one: Node, *path: str) -> Any:
+    """What ``hausctl --json`` shows of it, without starting a program each time."""
+    return Client(one.home).get(*path)
+
+
 def shown(one: Node, room: str) -> dict[str, Any]:
-    found: dict[str, Any] = one.ctl("rooms", "show", room)
+    """As ``hausctl rooms show``."""
+    found: dict[str, Any] = ask(one, "rooms", room)
+    return found
+
+
+def account(whole: Whole, event: str) -> dict[str, Any]:
+    """As ``hausctl events show``, by the chain's own node."""
+    found: dict[str, Any] = ask(whole.haven, "events", event)
     return found
 
 
