@@ -1,119 +1,155 @@
 """Takes each check out of the programs, one by one, and says which no test misses.
 
-    scripts/programs mutate [FOLDER…]    folders of programs/: common live_tipping ticket_factory …
+    scripts/programs mutate [--jobs N] [--only TEXT] [FOLDER…]    folders of programs/
 
-A check is a statement that begins with ``require``: it is made to be asked and not heeded. All is
-done in a copy. A check may be missed by none because another stands behind it: each that is listed
-needs a look, not always a test.
+A check is a call of ``require…`` and the like, an ``if`` that refuses, a part of an ``&&`` (or, in
+a refusal, of an ``||``), a guard, or arithmetic that is checked. All are put behind one switch, in
+a copy, which is built once; a number in the built programs says which is off. So trying one takes
+no longer than its tests. Those that another check stands behind are in ``redundant.toml``, with the
+reason; any other that no test misses wants a test, or wants to go.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from checks import SWITCH, Check, instrumented
+
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("programs", "tests", "hausd", "hausctl", "scripts", "pyproject.toml")
+REDUNDANT = Path(__file__).with_name("redundant.toml")
 FOLDERS = ("common", "live_tipping", "ticket_factory", "event_factory")
-TESTS = ("rules", "states", "attacks", "life", "model")
-CHECK = re.compile(
-    r"^(?P<indent> +)(?P<call>require\w*\((?:[^;{}]|\{[^{}]*\})*?\))(?P<end>\?;)?\n", re.M
-)
-"""A statement, or the last expression of a function, which has no ``?;``."""
+NAMES = FOLDERS[1:]
+MAGIC = b"hausd's mutant: "
+MOST_S = 900
+_POTS = ("pots_rules", "pots_states", "pots_attacks", "pots_life")
+_EVENTS = ("event_factory_refusals", "endings", "payees", "life")
+TESTS = {
+    "common": (*_POTS, *_EVENTS, "pots_model"),
+    "live_tipping": (*_POTS, "endings", "payees", "life", "pots_model"),
+    "ticket_factory": (*_POTS, "payees", "life", "pots_model"),
+    "event_factory": (*_EVENTS, "pots_model"),
+}
+"""The quick ones first."""
 
 
-@dataclass(frozen=True)
-class Check:
-    path: Path
-    start: int
-    line: int
-    found: re.Match[str]
-
-    def without(self, source: str) -> str:
-        """The source with the check's answer thrown away."""
-        indent, call = self.found["indent"], self.found["call"]
-        tail = "" if self.found["end"] else f"{indent}Ok(())\n"
-        made = f"{indent}let _ = {call};\n{tail}"
-        return source[: self.found.start()] + made + source[self.found.end() :]
-
-    def __str__(self) -> str:
-        words = " ".join(self.found["call"].split())
-        return f"{self.path}:{self.line}: {words[:100]}"
-
-
-def checks_of(programs: Path, folder: str) -> Iterator[Check]:
-    for path in sorted((programs / folder / "src").rglob("*.rs")):
-        source = path.read_text()
-        for found in CHECK.finditer(source):
-            line = source.count("\n", 0, found.start()) + 1
-            yield Check(path.relative_to(programs), found.start(), line, found)
-
-
-def built(copy: Path) -> bool:
-    """v0 alone: what is tried is the checks, not the two encodings."""
-    run = subprocess.run(
-        [copy / "scripts" / "programs", "build"],
-        env=os.environ | {"PROGRAMS_VERSIONS": "v0"},
-        capture_output=True,
-        check=False,
-    )
-    return run.returncode == 0
-
-
-def noticed(copy: Path) -> bool:
-    python = ROOT / ".venv" / "bin" / "python"
-    tests = [f"tests/programs/test_{name}.py" for name in _tests(copy)]
-    command = [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, cwd=copy, capture_output=True, check=False).returncode != 0
-
-
-def _tests(copy: Path) -> list[str]:
-    """The quick ones first; not those of costs, texts and deployments."""
-    pots = [f"pots_{name}" for name in TESTS]
-    found = {
-        path.stem.removeprefix("test_") for path in (copy / "tests/programs").glob("test_*.py")
-    }
-    return [*pots, *sorted(found - set(pots) - {"costs", "idl", "deploying"})]
-
-
-def main(folders: list[str]) -> int:
-    with tempfile.TemporaryDirectory() as name:
-        copy = Path(name)
-        for each in COPIED:
-            source = ROOT / each
-            if source.is_dir():
-                shutil.copytree(source, copy / each, symlinks=True)
-            else:
-                shutil.copy(source, copy / each)
-        if not built(copy) or noticed(copy):
-            print("the programs do not build, or their tests fail, before anything is changed")
-            return 2
-        missed = [check for folder in folders for check in _unnoticed(copy, folder)]
-    print(f"{len(missed)} checks are missed by no test")
-    return 1 if missed else 0
-
-
-def _unnoticed(copy: Path, folder: str) -> Iterator[Check]:
-    for check in list(checks_of(copy / "programs", folder)):
-        path = copy / "programs" / check.path
-        source = path.read_text()
-        path.write_text(check.without(source))
-        try:
-            told = "does not build" if not built(copy) else "noticed"
-            if told == "noticed" and not noticed(copy):
-                told = "MISSED"
-                yield check
-        finally:
+def prepared(copy: Path) -> list[Check]:
+    """Puts every check in a copy of the sources behind the switch."""
+    checks: list[Check] = []
+    for folder in FOLDERS:
+        for path in sorted((copy / "programs" / folder / "src").rglob("*.rs")):
+            crate = "crate" if folder == "common" else "hausd_common"
+            name = path.relative_to(copy / "programs")
+            source, found = instrumented(path.read_text(), name, len(checks), crate)
             path.write_text(source)
-        print(f"{told:15} {check}", flush=True)
+            checks += found
+    library = copy / "programs" / "common" / "src" / "lib.rs"
+    library.write_text(library.read_text() + SWITCH.format(magic=MAGIC.decode()))
+    return checks
+
+
+def copied(copy: Path) -> None:
+    """What a build needs, anew."""
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT / "programs", copy / "programs", ignore=shutil.ignore_patterns("target"))
+    shutil.copytree(ROOT / "scripts", copy / "scripts")
+    shutil.copytree(ROOT / "tests/support/artifacts", copy / "tests/support/artifacts")
+
+
+def built(copy: Path, target: Path) -> None:
+    """v0 alone: what is tried is the checks, not the two encodings."""
+    wanted = {"PROGRAMS_VERSIONS": "v0", "PROGRAMS_NAMES": " ".join(NAMES)}
+    environment = os.environ | wanted | {"PROGRAMS_TARGET_DIR": str(target)}
+    command = [copy / "scripts" / "programs", "build"]
+    run = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    if run.returncode:
+        sys.exit(f"the copy does not build:\n{run.stderr}")
+
+
+def switched(copy: Path, number: int, to: Path) -> None:
+    """The three programs with one check off."""
+    for name in NAMES:
+        code = bytearray((copy / "programs" / "artifacts" / f"{name}_v0.so").read_bytes())
+        at = code.index(MAGIC) + len(MAGIC)
+        code[at : at + 2] = number.to_bytes(2, "little")
+        (to / f"{name}_v0.so").write_bytes(code)
+
+
+def noticed(copy: Path, number: int, tests: tuple[str, ...]) -> bool:
+    """Whether a test fails with that check off."""
+    with tempfile.TemporaryDirectory(dir=copy) as folder:
+        switched(copy, number, Path(folder))
+        python = ROOT / ".venv" / "bin" / "python"
+        files = [f"tests/programs/test_{name}.py" for name in tests]
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+        command = [python, "-m", "pytest", *options, *files]
+        places = {"HAUSD_ARTIFACTS": folder, "HYPOTHESIS_STORAGE_DIRECTORY": folder}
+        try:
+            run = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=os.environ | places,
+                capture_output=True,
+                check=False,
+                timeout=MOST_S,
+            )
+        except subprocess.TimeoutExpired:
+            return True
+    return run.returncode != 0
+
+
+def known() -> dict[tuple[str, str], str]:
+    """Checks that others stand behind: by file and words, the reason."""
+    listed = tomllib.loads(REDUNDANT.read_text()).get("check", [])
+    return {(each["file"], each["words"]): each["reason"] for each in listed}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/programs mutate", description=__doc__)
+    parser.add_argument("folders", nargs="*", metavar="FOLDER", help=", ".join(FOLDERS))
+    parser.add_argument("--jobs", type=int, default=2, help="how many are tried at once")
+    parser.add_argument("--only", default="", help="checks whose file or words have this in them")
+    options = parser.parse_args()
+    redundant = known()
+    # always at the same place, so that cargo finds again what it has built
+    target = ROOT / "programs" / "target" / "mutants"
+    copy = target / "copy"
+    copied(copy)
+    checks = prepared(copy)
+    built(copy, target)
+    if noticed(copy, len(checks), TESTS["common"]):
+        print("the tests fail before a check is off")
+        return 2
+    numbers = [
+        number
+        for number, check in enumerate(checks)
+        if check.folder in (options.folders or FOLDERS) and options.only in str(check)
+    ]
+    print(f"{len(numbers)} checks", flush=True)
+
+    def told(number: int) -> bool:
+        check = checks[number]
+        seen = noticed(copy, number, TESTS[check.folder])
+        reason = redundant.get(check.key)
+        word = "noticed" if seen else "redundant" if reason else "MISSED"
+        print(f"{word:10} {check}", flush=True)
+        return not seen and not reason
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        missed = sum(pool.map(told, numbers))
+    gone = set(redundant) - {check.key for check in checks}
+    for file, words in sorted(gone):
+        print(f"there is no such check any more: {file}: {words}")
+    print(f"{missed} checks are missed by no test")
+    return 1 if missed or gone else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or list(FOLDERS)))
+    sys.exit(main())

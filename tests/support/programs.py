@@ -42,7 +42,10 @@ from hausd.core.programs.payments import SOL, Payment
 
 SBPF = os.environ.get("HAUSD_SBPF", "v0")
 """The instruction set that is tried; v3 needs a newer runtime: ``scripts/programs test``."""
-ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
+ARTIFACTS = Path(
+    os.environ.get("HAUSD_ARTIFACTS", Path(__file__).parents[2] / "programs" / "artifacts")
+)
+"""Other builds of the programs are tried by that: ``scripts/programs mutate``."""
 MANIFEST = CID.of(b"a manifest")
 NOW = 1_800_000_000
 UPGRADEABLE_LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
