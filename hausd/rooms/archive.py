@@ -8,6 +8,7 @@ from hausd.core.cid import CID
 from hausd.core.live import ArchiveGap, ArchivePlaylist, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
+from hausd.policy.ladder import SOURCE
 from hausd.policy.stretches import Stretches
 
 
@@ -228,11 +229,17 @@ def target_s(longest_ms: int) -> int:
     return max(1, (longest_ms + 500) // 1000)
 
 
-def rank(variant: Variant) -> tuple[bool, int, int]:
-    """Sorts video before audio, then the larger picture, then the higher bit rate."""
+def rank(variant: Variant) -> tuple[bool, int, int, bool, str]:
+    """Sorts video before audio, then the larger picture, then the higher bit rate.
+
+    Of two that are alike in all that, the source, then by name: the same at every node, in
+    whatever order it heard of them.
+    """
     rendition = variant.rendition
     return (
         rendition.kind is Kind.AUDIO,
         -rendition.width * rendition.height,
         -variant.average_bps,
+        rendition.name != SOURCE,
+        rendition.name,
     )
