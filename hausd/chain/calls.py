@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -50,6 +50,10 @@ class TryAnother(Exception):
         self.rest_s = rest_s
 
 
+class _NoBatches(Exception):
+    """The endpoint takes one call at a time."""
+
+
 class _ErrorBody(msgspec.Struct):
     code: int
     message: str = ""
@@ -63,6 +67,7 @@ class _Envelope(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
+_batch_decoder = msgspec.json.Decoder(list[_Envelope] | _Envelope)
 
 
 def endpoint_name(url: str) -> str:
@@ -80,12 +85,36 @@ class Endpoint:
         self._url = url
         self._clock = clock
         self._calls = 0
+        self._batches = True
 
     async def call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
         """Asks, and checks the answer's shape. Raises TryAnother and RpcError."""
+        return await self._timed(self._call(method, parameters, kind))
+
+    async def batch(
+        self, method: str, calls: Sequence[Sequence[object]], kind: type[T]
+    ) -> list[T | RpcError]:
+        """Asks the same of several parameters, in one exchange where the endpoint takes that.
+
+        Answers in the order of the calls. Raises TryAnother.
+        """
+        if self._batches:
+            try:
+                return await self._timed(self._batch(method, calls, kind))
+            except _NoBatches:
+                self._batches = False
+        found: list[T | RpcError] = []
+        for parameters in calls:
+            try:
+                found.append(await self.call(method, parameters, kind))
+            except RpcError as fault:
+                found.append(fault)
+        return found
+
+    async def _timed(self, asking: Awaitable[T]) -> T:
         begun_s = trio.current_time()
         try:
-            answer = await self._call(method, parameters, kind)
+            answer = await asking
         except TryAnother as fault:
             CALL_FAULTS.labels(self.name, fault.kind).inc()
             raise
@@ -93,9 +122,7 @@ class Endpoint:
         return answer
 
     async def _call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
-        self._calls += 1
-        number = self._calls
-        asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+        (asked,) = self._asked(method, [parameters])
         status, untrusted, rest_s = await self._exchange(msgspec.json.encode(asked))
         if status == 429:
             raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
@@ -106,20 +133,46 @@ class Endpoint:
                 raise TryAnother(f"it answers HTTP {status}", "http", rest_s) from None
             raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
         if (error := envelope.error) is not None:
-            if error.code in _UNHEALTHY:
-                raise TryAnother(_UNHEALTHY[error.code], "behind")
-            if error.code == 429:
-                raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
-            raise RpcError(error.code, words(error.message), error.data)
+            raise _refusal(error, rest_s)
         if status != 200:
             raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
-        if envelope.id != number:
+        if envelope.id != asked["id"]:
             raise TryAnother("it answers another question", "nonsense")
+        return _result(envelope, method, kind)
+
+    async def _batch(
+        self, method: str, calls: Sequence[Sequence[object]], kind: type[T]
+    ) -> list[T | RpcError]:
+        asked = self._asked(method, calls)
+        status, untrusted, rest_s = await self._exchange(msgspec.json.encode(asked))
+        if status == 429:
+            raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
+        if status >= 500:
+            raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
         try:
-            return msgspec.json.decode(envelope.result, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-            said = f"its answer to {method} has not the right shape: {fault}"
-            raise TryAnother(said, "nonsense") from None
+            envelopes = _batch_decoder.decode(untrusted)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if status != 200:
+                raise _NoBatches from None
+            raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
+        if isinstance(envelopes, _Envelope):
+            if envelopes.error is not None and isinstance(
+                refusal := _refusal(envelopes.error, rest_s), TryAnother
+            ):
+                raise refusal
+            raise _NoBatches
+        told = {envelope.id: envelope for envelope in envelopes}
+        if len(envelopes) != len(asked) or told.keys() != {each["id"] for each in asked}:
+            raise TryAnother("it answers other questions", "nonsense")
+        return [_one_of(told[each["id"]], method, kind, rest_s) for each in asked]
+
+    def _asked(self, method: str, calls: Sequence[Sequence[object]]) -> list[dict[str, object]]:
+        first = self._calls + 1
+        self._calls += len(calls)
+        return [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
+            for number, parameters in enumerate(calls, first)
+        ]
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
         headers = {"content-type": "application/json"}
@@ -140,6 +193,31 @@ class Endpoint:
             raise TryAnother("it did not answer in time", "slow") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, UnicodeError) as fault:
             raise TryAnother(f"the connection failed ({type(fault).__name__})", "broken") from None
+
+
+def _refusal(error: _ErrorBody, rest_s: float) -> RpcError | TryAnother:
+    if error.code in _UNHEALTHY:
+        return TryAnother(_UNHEALTHY[error.code], "behind")
+    if error.code == 429:
+        return TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
+    return RpcError(error.code, words(error.message), error.data)
+
+
+def _result(envelope: _Envelope, method: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(envelope.result, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        said = f"its answer to {method} has not the right shape: {fault}"
+        raise TryAnother(said, "nonsense") from None
+
+
+def _one_of(envelope: _Envelope, method: str, kind: type[T], rest_s: float) -> T | RpcError:
+    if envelope.error is None:
+        return _result(envelope, method, kind)
+    refusal = _refusal(envelope.error, rest_s)
+    if isinstance(refusal, TryAnother):
+        raise refusal
+    return refusal
 
 
 def words(untrusted: str) -> str:

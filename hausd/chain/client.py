@@ -28,7 +28,7 @@ from hausd.chain.answers import (
     TransactionRecord,
     Valued,
 )
-from hausd.chain.calls import TryAnother
+from hausd.chain.calls import RpcError, TryAnother
 from hausd.chain.pool import Pool
 from hausd.core.programs.accounts import (
     AccountError,
@@ -45,6 +45,10 @@ from hausd.telemetry import count_swallowed
 MAX_ACCOUNTS_AT_ONCE = 100
 MAX_STATUSES_AT_ONCE = 256
 MAX_SIGNATURES_AT_ONCE = 1000
+MAX_TRANSACTIONS_AT_ONCE = 32
+_TRANSACTION = {"encoding": "base64", "maxSupportedTransactionVersion": 0}
+_UNKNOWN_VERSION = -32015
+"""Source: custom_error.rs of Agave's RPC."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -258,17 +262,26 @@ class ChainClient:
 
         Its bytes have to be those that the signature is of.
         """
-        options = {
-            "encoding": "base64",
-            "commitment": commitment,
-            "maxSupportedTransactionVersion": 0,
-        }
         return await self.pool.read(
             "getTransaction",
-            [signature, options],
+            [signature, {"commitment": commitment, **_TRANSACTION}],
             TransactionRecord | None,  # type: ignore[arg-type] # msgspec takes unions for types
             partial(_is_of, signature),
         )
+
+    async def transactions(self, signatures: Sequence[str]) -> list[TransactionRecord | None]:
+        """Confirmed transactions in the order of their signatures, as ``transaction`` gives one;
+        None as well for those of a version that is not known here.
+        """
+        found: list[TransactionRecord | None] = []
+        for some in _portions(signatures, MAX_TRANSACTIONS_AT_ONCE):
+            found += await self.pool.batch(
+                "getTransaction",
+                [[one, {"commitment": "confirmed", **_TRANSACTION}] for one in some],
+                TransactionRecord | None,  # type: ignore[arg-type] # msgspec takes unions for types
+                partial(_are_of, some),
+            )
+        return found
 
     # -- the details --
 
@@ -355,6 +368,19 @@ def _all_of(
     if len(answer.value) != count:
         raise TryAnother("it answers for another number of signatures", "nonsense")
     return answer.value
+
+
+def _are_of(
+    signatures: Sequence[str], found: Sequence[TransactionRecord | RpcError | None]
+) -> list[TransactionRecord | None]:
+    read: list[TransactionRecord | None] = []
+    for signature, one in zip(signatures, found, strict=True):
+        if isinstance(one, RpcError):
+            if one.code != _UNKNOWN_VERSION:
+                raise one
+            one = None
+        read.append(_is_of(signature, one))
+    return read
 
 
 def _is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord | None:

@@ -7,30 +7,35 @@ back by a fork, and its rows go with it. One connection, used by one thread at a
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from solders.pubkey import Pubkey
 
+from hausd.chain.answers import SignatureInfo
 from hausd.core.programs.logs import ProgramEvent
 
-VERSION = 1
+VERSION = 2
 MAX_PAGE = 1_000
-_PLACES = 100_000
-"""More transactions than a slot has: what was first in a batch stays first within its slot."""
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE transactions (
     signature TEXT PRIMARY KEY, slot INTEGER, time INTEGER, final INTEGER) WITHOUT ROWID;
 CREATE INDEX open_transactions ON transactions (slot) WHERE final = 0;
 CREATE TABLE entries (
-    place INTEGER, signature TEXT, n INTEGER, kind TEXT, account TEXT, who TEXT, fields BLOB,
-    PRIMARY KEY (signature, n)) WITHOUT ROWID;
-CREATE INDEX entries_of ON entries (account, kind, place DESC);
-CREATE INDEX entries_by ON entries (who, place DESC);
+    id INTEGER PRIMARY KEY, signature TEXT, slot INTEGER, kind TEXT, account TEXT, who TEXT,
+    fields BLOB);
+CREATE INDEX entries_in ON entries (signature);
+CREATE INDEX entries_of ON entries (account, kind, slot);
+CREATE INDEX entries_by ON entries (who, slot);
+CREATE TABLE waiting (
+    program TEXT, n INTEGER, signature TEXT, slot INTEGER, final INTEGER, failed INTEGER,
+    PRIMARY KEY (program, n)) WITHOUT ROWID;
 """
+# within a slot entries are in the order in which they were read: a program's, the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,17 @@ class Indexed:
     time_s: int
     final: bool
     events: tuple[ProgramEvent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A transaction that names a program, and waits to be read. ``n`` grows with its age."""
+
+    n: int
+    signature: str
+    slot: int
+    final: bool
+    failed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +118,11 @@ class Index:
     def _set(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
-    def known(self, signatures: Iterable[str]) -> set[str]:
-        """Those of them that are indexed already."""
-        found = "SELECT 1 FROM transactions WHERE signature = ?"
-        return {each for each in signatures if self._db.execute(found, (each,)).fetchone()}
+    def slots(self, signatures: Iterable[str]) -> dict[str, int]:
+        """At which slots those of them are that are indexed already."""
+        found = "SELECT slot FROM transactions WHERE signature = ?"
+        rows = ((each, self._db.execute(found, (each,)).fetchone()) for each in signatures)
+        return {each: row[0] for each, row in rows if row is not None}
 
     def open(self, limit: int = MAX_PAGE) -> list[tuple[str, int]]:
         """Transactions that are not final, with their slots, the oldest first."""
@@ -114,41 +131,103 @@ class Index:
             (limit,),
         ).fetchall()
 
+    # -- what waits to be read --
+
+    def enlist(self, program: str, page: Sequence[SignatureInfo], facts: dict[str, str]) -> None:
+        """Adds a page, the newest first, behind what waits of a program, and sets facts."""
+        with self._all_or_nothing():
+            last = "SELECT coalesce(max(n), 0) FROM waiting WHERE program = ?"
+            (last_n,) = self._db.execute(last, (program,)).fetchone()
+            self._db.executemany(
+                "INSERT INTO waiting VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        program,
+                        n,
+                        one.signature,
+                        one.slot,
+                        one.confirmation_status == "finalized",
+                        one.err is not None,
+                    )
+                    for n, one in enumerate(page, last_n + 1)
+                ],
+            )
+            self._set_all(facts)
+
+    def waiting(self, program: str, limit: int = MAX_PAGE) -> list[Listed]:
+        """What is to be read next of a program: the oldest first."""
+        rows = self._db.execute(
+            "SELECT n, signature, slot, final, failed FROM waiting WHERE program = ? "
+            "ORDER BY n DESC LIMIT ?",
+            (program, limit),
+        )
+        return [
+            Listed(n, signature, slot, bool(final), bool(failed))
+            for n, signature, slot, final, failed in rows
+        ]
+
     # -- writing --
 
-    def take(self, transactions: Sequence[Indexed], marks: dict[str, str] | None = None) -> None:
-        """Adds transactions, the oldest first, and sets facts with them, all at once or not at
-        all."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for at, each in enumerate(transactions):
-                self._take(each, each.slot * _PLACES + at)
-            for name, value in (marks or {}).items():
-                self._set(name, value)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
-    def _take(self, one: Indexed, place: int) -> None:
-        self._db.execute("DELETE FROM entries WHERE signature = ?", (one.signature,))
-        self._db.execute(
-            "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?)",
-            (one.signature, one.slot, one.time_s, int(one.final)),
-        )
-        for n, entry in enumerate(entries_of(one)):
-            fields = msgspec.json.encode(entry.fields)
-            row = (place, one.signature, n, entry.kind, entry.account, entry.who, fields)
-            self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    def take(
+        self,
+        transactions: Sequence[Indexed],
+        program: str = "",
+        read: Sequence[Listed] = (),
+        facts: dict[str, str] | None = None,
+    ) -> None:
+        """Adds transactions, the oldest first, in place of what is there of them; ``read`` waits
+        no more, and facts are set: all at once or not at all."""
+        with self._all_or_nothing():
+            self._db.executemany(
+                "DELETE FROM entries WHERE signature = ?",
+                [(one.signature,) for one in transactions],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO transactions VALUES (?, ?, ?, ?)",
+                [(one.signature, one.slot, one.time_s, int(one.final)) for one in transactions],
+            )
+            self._db.executemany(
+                "INSERT INTO entries VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        entry.signature,
+                        entry.slot,
+                        entry.kind,
+                        entry.account,
+                        entry.who,
+                        msgspec.json.encode(entry.fields),
+                    )
+                    for one in transactions
+                    for entry in entries_of(one)
+                ],
+            )
+            self._db.executemany(
+                "DELETE FROM waiting WHERE program = ? AND n = ?",
+                [(program, one.n) for one in read],
+            )
+            self._set_all(facts or {})
 
     def settle(self, final: Iterable[str], gone: Iterable[str]) -> None:
         """Transactions that became final, and those that no fork has any more."""
+        with self._all_or_nothing():
+            for each in final:
+                self._db.execute("UPDATE transactions SET final = 1 WHERE signature = ?", (each,))
+            for each in gone:
+                self._db.execute("DELETE FROM transactions WHERE signature = ?", (each,))
+                self._db.execute("DELETE FROM entries WHERE signature = ?", (each,))
+
+    def _set_all(self, facts: dict[str, str]) -> None:
+        for name, value in facts.items():
+            self._set(name, value)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
-        for each in final:
-            self._db.execute("UPDATE transactions SET final = 1 WHERE signature = ?", (each,))
-        for each in gone:
-            self._db.execute("DELETE FROM transactions WHERE signature = ?", (each,))
-            self._db.execute("DELETE FROM entries WHERE signature = ?", (each,))
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
         self._db.execute("COMMIT")
 
     # -- reading --
@@ -163,7 +242,7 @@ class Index:
         rows = self._db.execute(
             "SELECT e.kind, e.account, e.who, e.fields, e.signature, t.slot, t.time, t.final "  # noqa: S608 names of columns are ours
             f"FROM entries e JOIN transactions t USING (signature) WHERE {where} "
-            "ORDER BY e.place DESC, e.n DESC LIMIT ?",
+            "ORDER BY e.slot DESC, e.id DESC LIMIT ?",
             (*wanted.values(), min(limit, MAX_PAGE)),
         )
         return [
@@ -186,13 +265,16 @@ class Index:
         return int(count)
 
 
+_WHO = ("tipper", "holder", "artist", "payee")
+
+
 def entries_of(one: Indexed) -> list[Entry]:
     """What a transaction did, in its order."""
     found = []
     for event in one.events:
         fields = {name: _plain(value) for name, value in event.fields.items()}
         account = str(fields.get("event") or fields.get("vault") or "")
-        who = str(fields.get("tipper") or fields.get("holder") or fields.get("artist") or "")
+        who = next((str(fields[name]) for name in _WHO if name in fields), "")
         place = (one.signature, one.slot, one.time_s, one.final)
         found.append(Entry(event.name, account, who, fields, *place))
     return found

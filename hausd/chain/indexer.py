@@ -18,10 +18,9 @@ import trio
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
-from hausd.chain.answers import SignatureInfo
 from hausd.chain.calls import RpcError
-from hausd.chain.client import MAX_SIGNATURES_AT_ONCE, ChainClient
-from hausd.chain.index import Entry, Index, Indexed, entries_of
+from hausd.chain.client import MAX_SIGNATURES_AT_ONCE, MAX_TRANSACTIONS_AT_ONCE, ChainClient
+from hausd.chain.index import Entry, Index, Indexed, Listed, entries_of
 from hausd.chain.metrics import INDEX_SLOT, INDEX_WITHDRAWN
 from hausd.chain.pool import Unavailable
 from hausd.chain.subscriptions import tell_of
@@ -31,9 +30,9 @@ EVERY_S = 5.0
 """How often is looked for what is new, and whether what is there became final."""
 _TOLD_S = 60.0
 """How often where a subscription tells of what is new, and all is final."""
-_AT_ONCE = 8
-"""Transactions that are read at once: endpoints limit how often they are asked."""
-_BATCH = 200
+_AT_ONCE = 4
+"""Calls for transactions that are under way at once: endpoints limit how often they are asked."""
+_BATCH = 512
 _GONE_SLOTS = 64
 """Slots behind the finalized one at which what no endpoint knows was forked away: twice what it
 takes to be finalized."""
@@ -117,61 +116,67 @@ class Indexer:
         return settled
 
     async def _catch_up(self, program: Pubkey) -> None:
-        """The mark is the newest signature up to which all is indexed and final; it is set last,
-        so that a round that was broken off is done again."""
-        name = f"until {program}"
-        until = await self._do(partial(self._index.fact, name))
-        found = await self._new_signatures(program, until)
-        found.reverse()
-        for begin in range(0, len(found), _BATCH):
-            await self._read(found[begin : begin + _BATCH])
-        newest = ""
-        for info in found:
-            if info.confirmation_status != "finalized":
-                break
-            newest = info.signature
-        if newest:
-            await self._do(partial(self._index.take, [], {name: newest}))
+        """First what a round that was broken off has left, then what is new."""
+        if await self._do(partial(self._index.fact, _walk(program))):
+            await self._list(program)
+        await self._read_waiting(program)
+        await self._list(program)
+        await self._read_waiting(program)
 
-    async def _new_signatures(self, program: Pubkey, until: str) -> list[SignatureInfo]:
-        """Newest first, page by page."""
-        found: list[SignatureInfo] = []
-        before = ""
+    async def _list(self, program: Pubkey) -> None:
+        """Puts everything down to the mark among what waits: page by page, the newest first.
+
+        The mark is the newest signature up to which all is indexed and final. Where the walk is,
+        is kept with each page.
+        """
+        until = await self._do(partial(self._index.fact, _mark(program)))
+        before = await self._do(partial(self._index.fact, _walk(program)))
         while True:
             page = await self._client.signatures_for(program, before=before, until=until)
-            found += page
-            if len(page) < MAX_SIGNATURES_AT_ONCE or page[-1].signature == before:
-                return found
-            before = page[-1].signature
+            ended = len(page) < MAX_SIGNATURES_AT_ONCE or page[-1].signature == before
+            before = "" if ended else page[-1].signature
+            facts = {_walk(program): before}
+            await self._do(partial(self._index.enlist, str(program), page, facts))
+            if ended:
+                return
 
-    async def _read(self, infos: Sequence[SignatureInfo]) -> None:
-        names = [info.signature for info in infos if info.err is None]
-        known = await self._do(partial(self._index.known, names))
-        wanted = [info for info in infos if info.err is None and info.signature not in known]
+    async def _read_waiting(self, program: Pubkey) -> None:
+        all_final = True
+        while listed := await self._do(partial(self._index.waiting, str(program), _BATCH)):
+            read = await self._read(listed)
+            facts = {}
+            for one in listed:
+                all_final = all_final and one.final
+                if all_final:
+                    facts[_mark(program)] = one.signature
+            await self._do(partial(self._index.take, read, str(program), listed, facts))
+
+    async def _read(self, listed: Sequence[Listed]) -> list[Indexed]:
+        """Those that are not indexed, or were at another slot before a fork."""
+        good = [one for one in listed if not one.failed]
+        known = partial(self._index.slots, [one.signature for one in good])
+        slots = await self._do(known)
+        wanted = [one for one in good if slots.get(one.signature) != one.slot]
         read: dict[str, Indexed] = {}
         limit = trio.CapacityLimiter(_AT_ONCE)
-
         faults: list[Unavailable | RpcError] = []
 
-        async def one(info: SignatureInfo) -> None:
+        async def some(portion: Sequence[Listed]) -> None:
             async with limit:
                 try:
-                    found = await read_transaction(self._client, info)
+                    found = await read_transactions(self._client, portion)
                 except (Unavailable, RpcError) as fault:
                     faults.append(fault)
                     nursery.cancel_scope.cancel()
                     return
-            if found is not None:
-                read[info.signature] = found
+            read.update((one.signature, one) for one in found)
 
         async with trio.open_nursery() as nursery:
-            for info in wanted:
-                nursery.start_soon(one, info)
+            for begin in range(0, len(wanted), MAX_TRANSACTIONS_AT_ONCE):
+                nursery.start_soon(some, wanted[begin : begin + MAX_TRANSACTIONS_AT_ONCE])
         if faults:
             raise faults[0]
-        ordered = [read[info.signature] for info in wanted if info.signature in read]
-        if ordered:
-            await self._do(partial(self._index.take, ordered))
+        return [read[one.signature] for one in wanted if one.signature in read]
 
     async def _settle(self, finalized_slot: int) -> bool:
         """Whether nothing waits any more."""
@@ -183,10 +188,16 @@ class Indexer:
         final: list[str] = []
         gone: list[str] = []
         for (name, slot), status in zip(waiting, statuses, strict=True):
-            if status is not None and status.confirmation_status == "finalized":
-                (gone if status.err is not None else final).append(name)
-            elif status is None and slot + _GONE_SLOTS < finalized_slot:
+            if status is None:
+                if slot + _GONE_SLOTS < finalized_slot:
+                    gone.append(name)
+            elif status.confirmation_status != "finalized":
+                continue
+            elif status.err is not None:
                 gone.append(name)
+            elif status.slot == slot:
+                final.append(name)
+            # else it is in another slot now, and the next round reads it again
         if final or gone:
             INDEX_WITHDRAWN.inc(len(gone))
             await self._do(partial(self._index.settle, final, gone))
@@ -197,17 +208,20 @@ class Indexer:
             return await trio.to_thread.run_sync(work)
 
 
-async def read_transaction(client: ChainClient, info: SignatureInfo) -> Indexed | None:
-    """A transaction with its events; None where it failed, or a fork took it back meanwhile.
+async def read_transactions(client: ChainClient, listed: Sequence[Listed]) -> list[Indexed]:
+    """Transactions with their events; those that failed, or that a fork took back meanwhile, are
+    left out.
 
     Raises Unavailable, RpcError.
     """
-    record = await client.transaction(info.signature)
-    if record is None or record.meta is None or record.meta.err is not None:
-        return None
-    events = tuple(events_of(client.programs, record.meta.log_messages or ()))
-    final = info.confirmation_status == "finalized"
-    return Indexed(info.signature, record.slot, record.block_time or 0, final, events)
+    records = await client.transactions([one.signature for one in listed])
+    found = []
+    for one, record in zip(listed, records, strict=True):
+        if record is None or record.meta is None or record.meta.err is not None:
+            continue
+        events = tuple(events_of(client.programs, record.meta.log_messages or ()))
+        found.append(Indexed(one.signature, record.slot, record.block_time or 0, one.final, events))
+    return found
 
 
 async def read_entries(client: ChainClient, account: Pubkey, limit: int) -> list[Entry]:
@@ -215,10 +229,21 @@ async def read_entries(client: ChainClient, account: Pubkey, limit: int) -> list
 
     Raises Unavailable, RpcError.
     """
+    listed = [
+        Listed(n, one.signature, one.slot, one.confirmation_status == "finalized", False)
+        for n, one in enumerate(await client.signatures_for(account, limit=limit))
+        if one.err is None
+    ]
     found: list[Entry] = []
-    for info in await client.signatures_for(account, limit=limit):
-        if info.err is not None or (read := await read_transaction(client, info)) is None:
-            continue
+    for read in await read_transactions(client, listed):
         entries = [entry for entry in entries_of(read) if entry.account == str(account)]
         found += reversed(entries)
     return found[:limit]
+
+
+def _mark(program: Pubkey) -> str:
+    return f"until {program}"
+
+
+def _walk(program: Pubkey) -> str:
+    return f"walk {program}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import httpx
@@ -101,6 +102,26 @@ class Pool:
         Where that raises TryAnother, another endpoint is asked. ``least_slot``: an answer of an
         older state is none (answers with a context only).
         """
+        asking = partial(_call, method, parameters, kind)
+        return await self._retried(asking, method, check, least_slot)
+
+    async def batch(
+        self,
+        method: str,
+        calls: Sequence[Sequence[object]],
+        kind: type[T],
+        check: Callable[[list[T | RpcError]], R],
+    ) -> R:
+        """Asks the same of several parameters at once; else as ``read``. Raises Unavailable."""
+        return await self._retried(partial(_batch, method, calls, kind), method, check, 0)
+
+    async def _retried(
+        self,
+        asking: Callable[[Endpoint], Awaitable[T]],
+        method: str,
+        check: Callable[[T], R],
+        least_slot: int,
+    ) -> R:
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(ROUNDS),
             wait=_pause,
@@ -109,7 +130,7 @@ class Pool:
             reraise=True,
         )
         try:
-            return await retrying(self._round, method, parameters, kind, check, least_slot)
+            return await retrying(self._round, asking, method, check, least_slot)
         except _RoundFailed as fault:
             raise Unavailable(fault.because) from None
 
@@ -144,9 +165,8 @@ class Pool:
 
     async def _round(
         self,
+        asking: Callable[[Endpoint], Awaitable[T]],
         method: str,
-        parameters: Sequence[object],
-        kind: type[T],
         check: Callable[[T], R],
         least_slot: int,
     ) -> R:
@@ -154,7 +174,7 @@ class Pool:
             begun_s = trio.current_time()
             try:
                 await self._greet(index)
-                answer = await self._endpoints[index].call(method, parameters, kind)
+                answer = await asking(self._endpoints[index])
                 self._look_at(index, method, answer, least_slot)
                 checked = check(answer)
             except TryAnother as fault:
@@ -246,6 +266,16 @@ class Pool:
                     self._failed(index, fault)
                 except RpcError as fault:
                     self._failed(index, TryAnother(str(fault), "nonsense"))
+
+
+async def _call(method: str, parameters: Sequence[object], kind: type[T], endpoint: Endpoint) -> T:
+    return await endpoint.call(method, parameters, kind)
+
+
+async def _batch(
+    method: str, calls: Sequence[Sequence[object]], kind: type[T], endpoint: Endpoint
+) -> list[T | RpcError]:
+    return await endpoint.batch(method, calls, kind)
 
 
 def _pause(retry: tenacity.RetryCallState) -> float:

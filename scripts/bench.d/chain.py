@@ -4,6 +4,10 @@ Run by ``scripts/bench chain``, or by itself: ``python scripts/bench.d/chain.py 
 transaction is a signed transfer between two wallets, sent with its rehearsal (``preflight``) and
 without; an answer comes when the transaction is on disk. Beside it, in the same run: LiteSVM
 alone, which checks signatures but keeps nothing, and ``fsync`` of 4 KiB in the same folder.
+
+Then the client, in this process: tips that are rehearsed, signed, sent and confirmed, and
+solana-py doing the like; and the index of a chain with ``--history`` transactions, made from
+nothing in a process of its own over JSON-RPC (CPU of that process; memory on top of its code's).
 """
 
 from __future__ import annotations
@@ -19,17 +23,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 # This folder's http.py would hide the standard library's.
 sys.path[0] = str(ROOT)
+sys.path.append(str(ROOT / "scripts" / "bench.d"))
 
 # ruff: noqa: E402 - what these import is found only now
 import httpx
 import structlog
 import trio
+from chainclient import (
+    FANS,
+    bare_machine,
+    make_history,
+    rebuild,
+    signed,
+    tip_of,
+    tips_by_hausd,
+    tips_by_solana_py,
+)
 from solders.hash import Hash
 from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
@@ -37,9 +52,11 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction, VersionedTransaction
+from solders.transaction_metadata import FailedTransactionMetadata
 
 SOL = 10**9
 AT_ONCE = (1, 16)
+CLIENTS_AT_ONCE = (1, 64)
 
 
 def main() -> None:
@@ -47,27 +64,67 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one object instead of a table")
     parser.add_argument("--transactions", type=int, default=2_000, help="of each kind")
     parser.add_argument("--serve", metavar="FILE", help=argparse.SUPPRESS)
+    parser.add_argument("--history", type=int, default=100_000, help="of the chain to index")
+    parser.add_argument("--only", choices=["chain", "client", "index"], help="not all of it")
+    parser.add_argument("--rebuild", nargs=2, metavar=("URL", "FILE"), help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.serve:
+    if options.serve or options.rebuild:
         logging.disable(logging.CRITICAL)
         quiet = structlog.make_filtering_bound_logger(logging.CRITICAL)
         structlog.configure(wrapper_class=quiet)
+    if options.serve:
         trio.run(serve, Path(options.serve))
         return
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        rows = [litesvm(options.transactions), fsyncs(Path(folder))]
-        with Served(Path(folder)) as served:
-            for at_once in AT_ONCE:
-                for preflight in (True, False):
-                    rows.append(trio.run(measure, served, options.transactions, at_once, preflight))
+    if options.rebuild:
+        url, file = options.rebuild
+        print(json.dumps(trio.run(rebuild, url, Path(file))))
+        return
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
+        rows = list(measured(Path(name), options))
     if options.json:
         print(json.dumps({"rows": rows}))
         return
-    print(f"{'what':44} {'per second':>10} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms each':>12}")
+    columns = ("p50_ms", "p99_ms", "cpu_ms", "memory_mb")
+    heads = ("p50 ms", "p99 ms", "CPU ms each", "memory MB")
+    print(f"{'what':44} {'per second':>10}", *(f"{head:>11}" for head in heads))
     for row in rows:
-        cells = [row.get(key) for key in ("p50_ms", "p99_ms", "cpu_ms")]
-        told = [f"{cell:.2f}" if isinstance(cell, float) else "" for cell in cells]
-        print(f"{row['what']:44} {row['per_s']:10.0f} {told[0]:>8} {told[1]:>8} {told[2]:>12}")
+        told = (f"{cell:11.2f}" if (cell := row.get(key)) else " " * 11 for key in columns)
+        print(f"{row['what']:44} {row['per_s']:10.0f}", *told)
+
+
+def measured(folder: Path, options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    count = options.transactions
+    if options.only in (None, "chain"):
+        yield litesvm(count)
+        yield fsyncs(folder)
+        with Served(folder / "chain.sqlite") as served:
+            for at_once in AT_ONCE:
+                for preflight in (True, False):
+                    yield trio.run(measure, served, count, at_once, preflight)
+    if options.only in (None, "client"):
+        file = folder / "tips.sqlite"
+        make_history(file, 0)
+        yield litesvm_tips(file, count)
+        with Served(file) as served:
+            for at_once in CLIENTS_AT_ONCE:
+                yield trio.run(tips_by_hausd, served.url, count, at_once)
+                yield tips_by_solana_py(served.url, count, at_once)
+    if options.only in (None, "index"):
+        yield from index(folder, options.history)
+
+
+def index(folder: Path, history: int) -> Iterator[dict[str, object]]:
+    file = folder / "history.sqlite"
+    took_s = make_history(file, history)
+    yield {"what": "tips into the ledger, for the index", "per_s": history / took_s}
+    with Served(file) as served:
+        cpu_s = served.cpu_s()
+        command = [sys.executable, __file__, "--rebuild", served.url, str(folder / "index")]
+        row = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        yield row
+        cpu_s = served.cpu_s() - cpu_s
+    yield {"what": "  by the chain's process", "per_s": row["per_s"],
+           "cpu_ms": cpu_s / row["seconds"] / row["per_s"] * 1000}  # fmt: skip
 
 
 # -- the chain in a process of its own --
@@ -76,6 +133,7 @@ def main() -> None:
 async def serve(path: Path) -> None:
     from hausd.chain.embedded import server
     from hausd.core.clock import SystemClock
+    from hausd.ownchain import programs_code
 
     # one address may not ask as fast as this, else
     server._CALLS_A_SECOND = server._BURST = float("inf")
@@ -83,7 +141,10 @@ async def serve(path: Path) -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         listener.setblocking(False)
-        async with server.open_embedded(path, [listener], SystemClock(), os.urandom, programs={}):
+        opened = server.open_embedded(
+            path, [listener], SystemClock(), os.urandom, programs=programs_code()
+        )
+        async with opened:
             print(listener.getsockname()[1], flush=True)
             await trio.sleep_forever()
 
@@ -91,9 +152,9 @@ async def serve(path: Path) -> None:
 class Served:
     """Its port, and the CPU seconds that it has used."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, file: Path) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--serve", str(folder / "chain.sqlite")],
+            [sys.executable, __file__, "--serve", str(file)],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -174,6 +235,21 @@ def litesvm(transactions: int) -> dict[str, object]:
         for number in range(transactions)
     ]
     return timed("LiteSVM alone, in memory", transactions, lambda n: svm.send_transaction(made[n]))
+
+
+def litesvm_tips(file: Path, transactions: int) -> dict[str, object]:
+    svm = bare_machine(file)
+    made = [
+        VersionedTransaction.from_bytes(signed(fan, tip_of(fan, number), Hash.default()))
+        for number in range(transactions)
+        for fan in (FANS[number % len(FANS)],)
+    ]
+
+    def run(number: int) -> None:
+        if isinstance(svm.send_transaction(made[number]), FailedTransactionMetadata):
+            raise RuntimeError("a tip failed")
+
+    return timed("LiteSVM alone, tips", transactions, run)
 
 
 def fsyncs(folder: Path) -> dict[str, object]:

@@ -68,8 +68,8 @@ async def setting(folder: Path, endpoints: int = 1, *accounts: Held) -> AsyncIte
 
 @pytest.fixture
 def fast(mock_clock: MockClock) -> MockClock:
-    """Twenty times as fast as the world, which has to do its input and output."""
-    mock_clock.rate = 20
+    """Faster than the world, which has to do its input and output."""
+    mock_clock.rate = 5
     return mock_clock
 
 

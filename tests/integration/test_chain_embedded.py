@@ -208,7 +208,11 @@ async def test_a_wrong_call_gets_a_clusters_error(
         assert answer["error"]["message"]
 
 
-async def test_what_is_no_call_is_refused_and_floods_are_limited(tmp_path: Path) -> None:
+async def test_what_is_no_call_is_refused_and_floods_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as from another machine
+    monkeypatch.setattr("hausd.chain.embedded.server._TIMES_HERE", 1.0)
     async with running_chain(tmp_path / "chain.sqlite") as one, httpx.AsyncClient() as http:
         for body, code in ((b"{", -32700), (b"[]", -32600), (b"7", -32600), (b'{"id":1}', -32600)):
             assert (await http.post(one.url, content=body)).json()["error"]["code"] == code
@@ -216,10 +220,11 @@ async def test_what_is_no_call_is_refused_and_floods_are_limited(tmp_path: Path)
         batch = [{"jsonrpc": "2.0", "id": n, "method": "getSlot"} for n in range(3)]
         assert [each["id"] for each in (await http.post(one.url, json=batch)).json()] == [0, 1, 2]
         many = [{"jsonrpc": "2.0", "id": 1, "method": "getHealth"}] * 100
-        answers = [await http.post(one.url, json=many) for _ in range(40)]
-        limited = [each for each in answers if each.status_code == 429]
-        assert limited
-        assert limited[0].headers["retry-after"] == "1"
+        for _ in range(200):
+            answer = await http.post(one.url, json=many)
+            if answer.status_code == 429:
+                break
+        assert answer.headers["retry-after"] == "1"
 
 
 async def test_a_read_only_chain_takes_no_transactions(tmp_path: Path) -> None:

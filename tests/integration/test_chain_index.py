@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-import trio
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
@@ -18,6 +18,8 @@ from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 from trio.testing import MockClock
 
+from hausd.chain.answers import SignatureInfo
+from hausd.chain.calls import RpcError
 from hausd.chain.client import ChainClient
 from hausd.chain.index import Entry, Index
 from hausd.chain.indexer import Indexer
@@ -107,7 +109,7 @@ async def setting(folder: Path) -> AsyncIterator[Setting]:
 
 @pytest.fixture
 def fast(mock_clock: MockClock) -> MockClock:
-    mock_clock.rate = 20
+    mock_clock.rate = 5
     return mock_clock
 
 
@@ -161,6 +163,57 @@ async def test_a_tip_that_lands_again_after_a_fork_is_there_again(
         assert await here.tips(event) == [3000]
 
 
+async def test_a_tip_that_lands_in_another_slot_after_a_fork_is_there_once_and_of_that_slot(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        here.chain.finalized_behind = 32
+        here.chain.keep()
+        moved = await here.tip(event, 3000)
+        await here.indexer.round()
+        (before,) = await here.entries(event)
+        await here.chain.fork()
+        here.chain.advance(10)
+        slot = await here.again(moved)
+        assert slot > before.slot
+        await here.indexer.round()
+        (entry,) = await here.entries(event)
+        assert (entry.slot, entry.final) == (slot, False)
+        here.chain.advance(100)
+        await here.indexer.round()
+        (entry,) = await here.entries(event)
+        assert (entry.slot, entry.final) == (slot, True)
+
+
+async def test_tips_of_one_slot_keep_their_order_over_rounds(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        monkeypatch.setattr("hausd.chain.indexer._BATCH", 2)
+        monkeypatch.setattr(ForkChain, "advance", lambda *_: None)
+        for amount in (2000, 2001, 2002):
+            await here.tip(event, amount)
+        await here.indexer.round()
+        for amount in (2003, 2004):
+            await here.tip(event, amount)
+        await here.indexer.round()
+        assert len({entry.slot for entry in await here.entries(event)}) == 1
+        assert await here.tips(event) == [2004, 2003, 2002, 2001, 2000]
+
+
+async def test_an_endpoint_that_takes_one_call_at_a_time_is_asked_so(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        await here.tip(event, 2000)
+        here.proxy.batches = False
+        await here.indexer.round()
+        assert await here.tips(event) == [2000]
+
+
 async def test_an_index_that_is_lost_or_of_another_chain_is_made_anew(
     fast: MockClock, tmp_path: Path
 ) -> None:
@@ -200,7 +253,7 @@ async def test_a_round_that_breaks_off_is_taken_up_and_nothing_is_missing(
         with pytest.raises(Unavailable):
             await here.indexer.round()
         here.proxy.mangle = lambda request, told: None
-        await trio.sleep(90)
+        fast.jump(90)
         await here.indexer.round()
         assert await here.tips(event) == list(range(2009, 1999, -1))
 
@@ -217,3 +270,34 @@ async def test_many_pages_of_signatures_are_read_to_their_end(
         monkeypatch.setattr(here.client, "signatures_for", partial(ask, limit=3))
         await here.indexer.round()
         assert await here.tips(event) == list(range(2006, 1999, -1))
+
+
+async def test_a_walk_that_breaks_off_goes_on_where_it_was_and_what_came_since_is_there_too(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        for amount in range(2000, 2006):
+            await here.tip(event, amount)
+        monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 3)
+        ask, pages = here.client.signatures_for, 0
+
+        async def some_pages(address: Pubkey, **more: Any) -> list[SignatureInfo]:
+            nonlocal pages
+            pages += 1
+            if address == EMBEDDED.live_tipping and more["before"] != "" and pages < 100:
+                pages = 100
+                raise RpcError(-1, "no more")
+            return await ask(address, **more, limit=3)
+
+        monkeypatch.setattr(here.client, "signatures_for", some_pages)
+        with pytest.raises(RpcError):
+            await here.indexer.round()
+        await here.tip(event, 2006)
+        again = Index(tmp_path / "index", here.chain.genesis)
+        indexer = Indexer(here.client, again)
+        await indexer.round()
+        vault = EventPlaces.of(EMBEDDED, event).vault.address
+        found = await indexer.entries(account=str(vault), kind="Tipped")
+        assert [entry.fields["amount"] for entry in found] == list(range(2006, 1999, -1))
+        again.close()

@@ -34,7 +34,7 @@ async def service(
 
 @pytest.fixture
 def fast(mock_clock: MockClock) -> MockClock:
-    mock_clock.rate = 20
+    mock_clock.rate = 5
     return mock_clock
 
 

@@ -30,6 +30,8 @@ class Proxy:
         """What becomes of every answer, before ``mangle`` sees it."""
         self.mangle: Mangle = lambda asked, told: None
         self.delay_s = 0.0
+        self.batches = True
+        """Whether several calls at once are taken."""
         self.drops = 0
         """So many sent transactions are lost on their way."""
         self.asked: list[str] = []
@@ -37,20 +39,39 @@ class Proxy:
 
     async def handle(self, body: bytes) -> Reply:
         asked = json.loads(body)
-        self.asked.append(asked["method"])
         await trio.sleep(self.delay_s)
+        if isinstance(asked, list):
+            if not self.batches:
+                return Reply(b"one at a time", 400)
+            return await self._batch(asked)
+        self.asked.append(asked["method"])
         if asked["method"] == "sendTransaction" and self.drops:
             self.drops -= 1
             told = {"jsonrpc": "2.0", "id": asked["id"], "result": _signature(asked["params"][0])}
             return Reply(json.dumps(told).encode())
+        told = await self._ask(body)
+        replaced = self._changed(asked, told)
+        return replaced if replaced is not None else Reply(json.dumps(told).encode())
+
+    async def _batch(self, asked: list[dict[str, Any]]) -> Reply:
+        self.asked += [each["method"] for each in asked]
+        told = await self._ask(json.dumps(asked).encode())
+        for one, answer in zip(asked, told, strict=True):
+            replaced = self._changed(one, answer)
+            if replaced is not None:
+                return replaced
+        return Reply(json.dumps(told).encode())
+
+    def _changed(self, asked: dict[str, Any], told: dict[str, Any]) -> Reply | None:
+        self.through(asked, told)
+        return self.mangle(asked, told)
+
+    async def _ask(self, body: bytes) -> Any:
         async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             answer = await http.post(
                 self.upstream, content=body, headers={"content-type": "application/json"}
             )
-        told = answer.json()
-        self.through(asked, told)
-        replaced = self.mangle(asked, told)
-        return replaced if replaced is not None else Reply(json.dumps(told).encode())
+        return answer.json()
 
 
 def _signature(transaction: str) -> str:

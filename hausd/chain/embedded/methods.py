@@ -53,5 +53,13 @@ class Methods:
         return decimals_of(mint.owner, bytes(mint.data)) if mint is not None else None
 
 
-def meta_form(entry: Entry) -> Any:
-    return msgspec.json.decode(entry.meta)
+class _Error(msgspec.Struct):
+    err: Any
+
+
+_error_decoder = msgspec.json.Decoder(_Error)
+
+
+def error_of(entry: Entry) -> Any:
+    """A transaction's error; None where it succeeded."""
+    return _error_decoder.decode(entry.meta).err if entry.failed else None

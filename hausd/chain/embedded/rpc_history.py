@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from solders.message import MessageHeader
+from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from hausd.chain.embedded import questions as ask
 from hausd.chain.embedded.disk import Entry
-from hausd.chain.embedded.methods import Methods, meta_form
+from hausd.chain.embedded.methods import Methods, error_of
 from hausd.chain.embedded.questions import Params, RpcFault
 from hausd.chain.embedded.records import (
     base58,
@@ -38,7 +40,7 @@ class HistoryMethods(Methods):
         if found is None:
             return None
         entry, on_disk = found
-        error = meta_form(entry)["err"]
+        error = error_of(entry)
         return {
             "slot": entry.slot,
             "confirmations": None if on_disk else 0,
@@ -75,7 +77,7 @@ class HistoryMethods(Methods):
             given = _json_transaction(tx, parsed=encoding == "jsonParsed")
         else:
             given = encoded(entry.raw, encoding)
-        form = {"transaction": given, "meta": meta_form(entry)}
+        form = {"transaction": given, "meta": msgspec.Raw(entry.meta)}
         if most is not None:
             form["version"] = version
         return form
@@ -89,9 +91,9 @@ class HistoryMethods(Methods):
         before, until = (self._number_of(params, name) for name in ("before", "until"))
         return [
             {
-                "signature": base58(entry.signature),
+                "signature": str(Signature(entry.signature)),
                 "slot": entry.slot,
-                "err": meta_form(entry)["err"],
+                "err": error_of(entry),
                 "memo": None,
                 "blockTime": entry.time,
                 "confirmationStatus": "finalized",

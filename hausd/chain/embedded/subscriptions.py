@@ -17,6 +17,7 @@ from solders.pubkey import Pubkey
 from hausd.chain.embedded import questions as ask
 from hausd.chain.embedded.disk import Entry, Held
 from hausd.chain.embedded.ledger import Changed, Ledger, account_of
+from hausd.chain.embedded.methods import error_of
 from hausd.chain.embedded.questions import Filters, Params, RpcFault
 from hausd.chain.embedded.records import BadEncoding, account_form, base58
 
@@ -209,7 +210,7 @@ class Subscriptions:
         found = self._ledger.status(kind.signature)
         if found is None or not found[1]:
             return
-        value = {"err": msgspec.json.decode(found[0].meta)["err"]}
+        value = {"err": error_of(found[0])}
         subscriber.push(self._valued("signatureNotification", number, value, found[0]))
         subscriber.kinds.pop(number, None)
 
