@@ -52,7 +52,8 @@ class RoomView(Protocol):
 
     @property
     def recording(self) -> CID | None:
-        """The finished recording's directory, as the room's event names it."""
+        """The finished recording's directory, as the room's event names it; None where it is not
+        for everyone."""
 
     @property
     def gated(self) -> bool:

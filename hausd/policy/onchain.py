@@ -42,7 +42,7 @@ class Standing:
 
     ``signs``: the chain names this node's key for the stream. ``newest`` is signed here,
     ``written`` on chain. ``recording``: the finished recording's directory, ``told`` the one that
-    the chain has.
+    the chain has. Of ``renditions`` that are made now each one's segment has a head of its own.
     """
 
     room: RoomState
@@ -52,6 +52,7 @@ class Standing:
     written: Place | None
     recording: CID | None
     told: CID | None
+    renditions: int = 1
 
 
 def behind(newest: Place | None, written: Place | None) -> int:
@@ -64,7 +65,7 @@ def behind(newest: Place | None, written: Place | None) -> int:
 
 
 def next_step(standing: Standing, every: int) -> Step | None:
-    """``every``: so many heads are not written down before the next that is."""
+    """``every``: so many segments pass from one manifest that is written down to the next."""
     event, room = standing.event, standing.room
     over = event in (EventState.ENDED, EventState.FINALIZED, EventState.CANCELLED)
     if over and room is not RoomState.CLOSED:
@@ -74,7 +75,7 @@ def next_step(standing: Standing, every: int) -> Step | None:
     if event is EventState.OPEN and room in _RUNS:
         return Step.GO_LIVE
     due = behind(standing.newest, standing.written)
-    if event in _WRITES and (due >= every or (due and room in _OVER)):
+    if event in _WRITES and (due >= every * standing.renditions or (due and room in _OVER)):
         return Step.CHECKPOINT
     finished = standing.recording is not None and standing.told is None and room in _OVER
     if finished and event in (EventState.ENDED, EventState.FINALIZED):

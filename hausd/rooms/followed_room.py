@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 import trio
@@ -22,7 +21,6 @@ from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
 from hausd.policy.sharing import weight
 from hausd.rooms.admission import Admission
-from hausd.rooms.archive import rank
 from hausd.rooms.archivist import Archivist
 from hausd.rooms.attended import Attended
 from hausd.rooms.door import Door
@@ -405,27 +403,7 @@ class FollowedRoom(Attended):
 
     @property
     def tracks(self) -> Mapping[str, LiveTrack]:
-        return {
-            name: lane.live for name, lane in self._follower.lanes.items() if lane.live is not None
-        }
-
-    def live(self, rendition: str) -> LiveTrack | None:
-        lane = self._follower.lanes.get(rendition)
-        return lane.live if lane is not None else None
+        return self._follower.tracks
 
     def variants(self) -> Sequence[Variant]:
-        made = [
-            _variant(lane, lane.live)
-            for lane in self._follower.lanes.values()
-            if lane.live is not None and lane.live.active and lane.live.last_msn is not None
-        ]
-        return sorted(made, key=rank)
-
-
-def _variant(lane: Lane, live: LiveTrack) -> Variant:
-    """As the origin offers it. Who joined late measured too little, and says what it was told."""
-    variant = live.variant()
-    if lane.joined_late and lane.track is not None:
-        told = lane.track
-        return replace(variant, peak_bps=told.peak_bps, average_bps=told.average_bps)
-    return variant
+        return self._follower.variants()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 import trio
@@ -17,11 +17,14 @@ from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
 from hausd.core.forms import MAX_RENDITIONS
 from hausd.core.ids import RoomId, SessionId
+from hausd.core.live import Variant
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerId
 from hausd.core.storage import SegmentKey
+from hausd.rooms.archive import rank
 from hausd.rooms.door import Door
 from hausd.rooms.lane import Lane
+from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import STATEMENTS_LOST
 from hausd.rooms.opening import Opener
 from hausd.rooms.pulling import Pull, Puller
@@ -93,6 +96,22 @@ class Follower:
         """A head that was verified, of the time before this node's start."""
         if isinstance(signed.statement, Head):
             self._learn(signed, None)
+
+    # -- what can be played --
+
+    @property
+    def tracks(self) -> dict[str, LiveTrack]:
+        """The live edge of each rendition."""
+        return {name: lane.live for name, lane in self.lanes.items() if lane.live is not None}
+
+    def variants(self) -> list[Variant]:
+        """Videos from best to least, then audio, as the origin offers them."""
+        made = [
+            _variant(lane, lane.live)
+            for lane in self.lanes.values()
+            if lane.live is not None and lane.live.active and lane.live.last_msn is not None
+        ]
+        return sorted(made, key=rank)
 
     # -- what came --
 
@@ -314,6 +333,15 @@ class Follower:
             )
             self._events.on_lane(lane)
         return lane
+
+
+def _variant(lane: Lane, live: LiveTrack) -> Variant:
+    """Who joined late measured too little, and says what it was told."""
+    variant = live.variant()
+    if lane.joined_late and lane.track is not None:
+        told = lane.track
+        return replace(variant, peak_bps=told.peak_bps, average_bps=told.average_bps)
+    return variant
 
 
 def _age(tick: Tick) -> tuple[int, int, int]:

@@ -44,7 +44,8 @@ class ShownRoom:
     @property
     def recording(self) -> CID | None:
         event = self._room.event
-        return event.recording if event is not None else None
+        # what lies in a gated room's directory is no media to who has no ticket
+        return event.recording if event is not None and not event.gated else None
 
     @property
     def gated(self) -> bool:

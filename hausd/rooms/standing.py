@@ -20,4 +20,5 @@ def standing_of(room: OriginRoom, event: RoomEvent) -> Standing:
         written=Place(written.session, written.n) if written is not None else None,
         recording=CID.parse(record.directory) if finished else None,
         told=event.recording,
+        renditions=sum(live.active for live in room.tracks.values()) or 1,
     )

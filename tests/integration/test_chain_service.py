@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import trio
 from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
+from hausd.chain.pool import STALE_S
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.core.clock import SystemClock
 from hausd.core.errors import Problem
@@ -76,3 +78,28 @@ async def test_what_is_no_event_is_said_to_be_none(fast: MockClock, tmp_path: Pa
             await chain.send("!!", 0, resumed=False)
         with pytest.raises(Problem, match="no transaction"):
             await chain.plan("AAAA", [])
+
+
+async def test_a_chain_that_stands_still_or_is_away_can_not_be_gone_by(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with service(tmp_path) as (chain, _):
+        await chain.chain()
+        assert not chain.doubt()
+        await trio.sleep(STALE_S + 5)
+        assert "nothing newer than slot" in chain.doubt()
+        assert "nothing newer than slot" in chain.status().doubt
+
+
+async def test_where_nobody_answers_the_status_says_why(fast: MockClock, tmp_path: Path) -> None:
+    async with fork_chain(tmp_path) as chain:
+        (proxy,) = chain.proxies
+        terms = ChainTerms((proxy.url,), EMBEDDED.event_factory, 0, 60.0)
+        async with open_chain(terms, SystemClock(), ChainService) as service:
+            slot = (await service.chain()).slot
+            proxy.mangle = status(429)
+            with pytest.raises(Problem, match="limits how often"):
+                await service.chain()
+            shown = service.status()
+            assert "limits how often" in shown.doubt
+            assert (shown.slot, shown.url) == (slot, proxy.url.removeprefix("http://"))

@@ -117,6 +117,9 @@ class StudioRoom:
 
     # -- what happens
 
+    sought = False
+    """Whether its recording is known of, and to be fetched from elsewhere."""
+
     def begin_run(self) -> None:
         """The encoder (re)appears: a new init for each rendition."""
         script = self.script
@@ -362,7 +365,9 @@ class StudioRoom:
         return line.live if line else None
 
     def archive_opened(self) -> bool:
-        return False
+        return self.sought
+
+    recording: CID | None = None
 
     def archive_variants(self) -> Sequence[Variant]:
         return self.recorded.variants()

@@ -18,7 +18,7 @@ SETS = (
     "media.ladder=[]",
     "media.segment_seconds=2",
     "ingest.reconnect_s=1",
-    "chain.checkpoint_every=2",
+    "chain.checkpoint_every=1",
 )
 PAGE = {"sec-fetch-site": "same-origin"}
 """An event's room is for the node's own page."""

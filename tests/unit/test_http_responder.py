@@ -580,3 +580,28 @@ def test_rooms_of_sound_or_pictures_only_have_proper_playlists() -> None:
         assert not faults
         assert [stream.uri for stream in found.streams] == streams
         assert not found.media
+
+
+async def test_a_recording_that_nobody_was_found_to_have_is_said_to_be_sought(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    room = StudioRoom(SCRIPT)
+    room.sought = True
+    answer = await Asked(room).get("/archive/ROOM/index.m3u8")
+    assert (answer.status, code(answer)) == (503, "recording-sought")
+    assert header(answer, "retry-after") == "5"
+
+
+async def test_where_only_the_directory_of_a_recording_is_named_players_are_sent_there(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    room = StudioRoom(SCRIPT)
+    room.sought, room.recording = True, CID.of(b"a directory")
+    asked = Asked(room)
+    answer = await asked.get("/archive/ROOM/index.m3u8")
+    assert (answer.status, header(answer, "location")) == (
+        307,
+        f"/ipfs/{room.recording}/index.m3u8",
+    )
+    through_a_proxy = await asked.get("/archive/ROOM/index.m3u8", x_forwarded_for="192.0.2.1")
+    assert through_a_proxy.status == 503

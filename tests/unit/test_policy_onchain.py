@@ -26,6 +26,7 @@ LIVE = Standing(RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FI
         (replace(LIVE, event=EventState.OPEN, room=RoomState.CREATED), None),
         (replace(LIVE, event=EventState.DRAFT), None),
         (LIVE, Step.CHECKPOINT),
+        (replace(LIVE, renditions=2), None),
         (replace(LIVE, written=Place(FIRST, 4)), None),
         (replace(LIVE, written=Place(FIRST, 8), room=RoomState.ENDED), Step.CHECKPOINT),
         (replace(LIVE, written=Place(FIRST, 9), room=RoomState.ENDED), None),

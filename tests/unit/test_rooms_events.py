@@ -11,12 +11,13 @@ from support.stage import Peer, Show, Stage, Wall, same_archive, same_live
 
 from hausd.core.errors import Problem
 from hausd.core.events import EventState
-from hausd.core.ids import RoomId
+from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerId, Verdict
 from hausd.core.publishing import Refused
 from hausd.rooms.directory import Directory
+from hausd.wire.statements import Head
 
 NAMES = ("source", "audio")
 STRANGER = SigningKey(bytes(range(1, 33)))
@@ -147,6 +148,49 @@ async def test_a_recording_is_found_by_what_the_chain_says_of_its_manifest_alone
         await trio.sleep(60)
         await same_archive(keeper, late, room)
         assert late.room(room).state is RoomState.ENDED
+
+
+async def test_a_chain_that_lies_about_a_manifest_keeps_nothing_signed_from_the_archive(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = EventChain()
+    async with Stage(8, chain=chain) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = await on_chain(origin, chain)
+        await follower.rooms.follow(room)
+        lie = Head(room, SessionId(1, 1), 10**6, chain.nonsense, RoomState.LIVE, 0)
+        follower.followed(room).proven(lie)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            assert follower.followed(room).sought == chain.nonsense
+            await show.play(12)
+            follower.followed(room).proven(replace(lie, n=10**7))
+            await show.play(12)
+        await trio.sleep(60)
+        await same_archive(origin, follower, room)
+        assert follower.followed(room).proving.outcome == "unseen"
+
+
+async def test_who_is_not_heard_when_the_event_is_over_will_not_be(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = EventChain()
+    async with Stage(9, chain=chain) as stage:
+        origin, keeper = await stage.node("origin"), await stage.node("keeper")
+        stage.swarm.link(origin.node, keeper.node)
+        room = await on_chain(origin, chain)
+        await keeper.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(25)
+            await on_chain_again(chain, EventState.ENDED)
+            await trio.sleep(1)
+            assert keeper.room(room).state is RoomState.LIVE, "it is heard still"
+            stage.kill("origin")
+        await trio.sleep(60)
+        assert keeper.room(room).state is RoomState.CLOSED
+        playlist = keeper.room(room).archive("source")
+        assert playlist is not None
+        assert playlist.ended
 
 
 @pytest.mark.parametrize(("chain", "code"), [(None, "no-chain"), (EventChain(), "no-such-event")])

@@ -1,0 +1,75 @@
+"""An endpoint that answers with another event's accounts is not believed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from trio.testing import MockClock
+
+from hausd.chain.known import KnownEvents
+from hausd.chain.service import ChainService, ChainTerms, open_chain
+from hausd.core.clock import SystemClock
+from hausd.core.errors import Problem
+from hausd.core.ids import RoomId
+from hausd.core.programs.addresses import EMBEDDED, EventPlaces, event_place
+from hausd.core.programs.instructions import Builder, NewEvent
+from tests.support.chain import SOL, held
+from tests.support.chain_data import MANIFEST
+from tests.support.forkchain import ForkChain, fork_chain
+
+ARTIST = Keypair.from_seed(b"\x11" * 32)
+ACCOUNTS = ("event", "sale", "vault", "checkpoint")
+
+
+async def created(chain: ForkChain, service: ChainService, nonce: bytes) -> Pubkey:
+    at = event_place(EMBEDDED, ARTIST.pubkey(), nonce).address
+    now_s = chain.clock.ms // 1000
+    new = NewEvent("Sundown", now_s + 60, now_s + 7200, 0, ARTIST.pubkey(), MANIFEST)
+    await service.act([Builder(EMBEDDED).create_event(ARTIST.pubkey(), nonce, new)], ARTIST)
+    return at
+
+
+@pytest.mark.parametrize("which", range(len(ACCOUNTS)), ids=ACCOUNTS)
+async def test_another_events_account_is_noticed(
+    which: int, mock_clock: MockClock, tmp_path: Path
+) -> None:
+    mock_clock.rate = 20
+    async with fork_chain(tmp_path, [held(ARTIST.pubkey(), lamports=10 * SOL)]) as chain:
+        (proxy,) = chain.proxies
+        terms = ChainTerms((proxy.url,), EMBEDDED.event_factory, 0, 60.0)
+        async with open_chain(terms, SystemClock(), ChainService) as service:
+            mine, other = [await created(chain, service, bytes([n]) * 16) for n in (1, 2)]
+            room, known = RoomId(str(mine)), KnownEvents(service)
+            genuine = await known.look_up(room)
+            assert genuine.room == room
+            raw: dict[str, Any] = {}
+
+            def keep(asked: dict[str, Any], told: dict[str, Any]) -> None:
+                if asked["method"] == "getMultipleAccounts":
+                    raw.update(zip(asked["params"][0], told["result"]["value"], strict=True))
+
+            proxy.mangle = keep
+            await known.look_up(RoomId(str(other)))
+            at, instead = places(mine)[which], raw[str(places(other)[which])]
+
+            def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+                if asked["method"] == "getMultipleAccounts" and str(at) in asked["params"][0]:
+                    told["result"]["value"][asked["params"][0].index(str(at))] = instead
+
+            proxy.mangle = mangle
+            with pytest.raises(Problem, match="another event"):
+                await known.look_up(room)
+            assert "another event" in known.doubt(room)
+            assert known.known(room) == genuine
+            proxy.mangle = lambda asked, told: None
+            await known.look_up(room)
+            assert "another event" not in known.doubt(room)
+
+
+def places(event: Pubkey) -> tuple[Pubkey, ...]:
+    found = EventPlaces.of(EMBEDDED, event)
+    return event, found.sale.address, found.vault.address, found.checkpoint.address
