@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from hausd.policy.estimates import Estimates
+from hausd.policy.parents import Pull
+from hausd.policy.uploads import Uploads
+
 sys.path.append(str(Path(__file__).parents[2] / "scripts/simulate.d"))
 from simnet import world
-from simnet.swarm import Swarm, on_rings
+from simnet.swarm import Node, Swarm, in_ring
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -31,5 +35,14 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 
 def test_rings_would_be_seen() -> None:
-    assert on_rings({1: {2}, 2: {3}, 3: set()}) == 0
-    assert on_rings({1: {2}, 2: {3}, 3: {1}, 4: {1}}) == 4
+    place, leaf = world.Place(0.0, 0.0, 0.0, 1e6, 1e6), 7
+    one, two, three, four = (
+        Node(number, place, 0.0, Uploads(0.0), Pull(Estimates(1))) for number in range(4)
+    )
+    one.waits_at[leaf], two.waits_at[leaf] = [two], [four, three]
+    assert not in_ring(one, leaf)
+    three.waits_at[leaf] = [one]
+    assert in_ring(one, leaf)
+    assert not in_ring(one, leaf + 1)
+    three.alive = False
+    assert not in_ring(one, leaf)
