@@ -150,7 +150,7 @@ def _settings(config: Config) -> HostSettings:
         announce=tuple(map(parse_multiaddr, p2p.announce)),
         bootstrap=tuple(map(parse_multiaddr, p2p.bootstrap)),
         mdns=p2p.mdns,
-        limits=HostLimits(connections=p2p.max_peers),
+        limits=HostLimits(connections=p2p.max_peers, bytes_per_s_per_peer=p2p.peer_rate // 8),
     )
 
 

@@ -52,3 +52,10 @@ class P2PConfig(Section):
     max_peers: int = option(
         256, "Connections with other nodes at once.", unit="connections", ge=4, le=10_000
     )
+    peer_rate: BitsPerSecond = option(
+        0,
+        "What one other node may send to this one, and be sent, each; beyond it is slowed, not cut "
+        "off. 0: as fast as it goes.",
+        unit="bits a second",
+        ge=0,
+    )

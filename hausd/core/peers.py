@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import NewType, Protocol
 
+import msgspec
+
 from hausd.core.keys import PUBLIC_BYTES, PublicKey
 
 PeerId = NewType("PeerId", str)
@@ -277,8 +279,7 @@ class PeerAddress:
     addresses: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Gives:
+class Gives(msgspec.Struct, frozen=True, gc=False):
     """How many copies of a room a node can send on: ``slots`` in all, ``free`` of them now.
 
     ``free`` counts those of the nodes below it too, and so does ``taken``, the copies that are

@@ -8,10 +8,9 @@ the responder's: that connection leaves for the ASGI lane with the bytes read so
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -38,14 +37,13 @@ from hausd.http.messages import (
 )
 from hausd.http.poller import open_poller
 from hausd.http.ports import Audience
-from hausd.http.sending import Outgoing, Pushed, SlowClient
+from hausd.http.sending import Outgoing, Pushed, SlowClient, linger
 
 _log = structlog.get_logger("hausd.http")
 
 _READ_BYTES = 16 * 1024
 _TURN = 64  # sockets served before the rest of the node gets its turn
 _LINGER_S = 2.0
-_LINGER_BYTES = 256 * 1024
 
 Leave = Callable[[socket.socket, str, bytes], Awaitable[None]]
 """Serves a connection to its end by ASGI (and closes it): socket, peer, bytes read so far."""
@@ -126,8 +124,8 @@ class FastLane:
         for conn in list(self._watched.values()):
             if conn.waiting is None:
                 self._drop(conn)
-        for linger in self._lingers:
-            linger.cancel()
+        for lingering in self._lingers:
+            lingering.cancel()
         self._check_drained()
 
     async def drained(self) -> None:
@@ -302,27 +300,12 @@ class FastLane:
             try:
                 await out.drain(conn.sock, self._limits, pushed)
                 if chunks is not None:
-                    await self._send_chunks(conn, chunks, out)
+                    asked = conn.request
+                    framed = chunks.length is None and asked is not None and asked.version != "1.0"
+                    await out.drain_chunks(conn.sock, self._limits, chunks, framed=framed)
             finally:
                 self._sent(conn, out, account)
             self._resume(conn)
-
-    async def _send_chunks(self, conn: Connection, chunks: Chunks, out: Outgoing) -> None:
-        request = conn.request
-        framed = chunks.length is None and request is not None and request.version != "1.0"
-        size = 0
-        async with aclosing(chunks.begin()) as pieces:
-            async for piece in pieces:
-                if not piece:
-                    continue
-                size += len(piece)
-                out.pieces = [b"%x\r\n" % len(piece), piece, b"\r\n"] if framed else [piece]
-                await out.drain(conn.sock, self._limits, out.push(conn.sock))
-        if chunks.length is not None and size != chunks.length:
-            raise ValueError(f"a body of {chunks.length} bytes had {size}")
-        if framed:
-            out.pieces = [b"0\r\n\r\n"]
-            await out.drain(conn.sock, self._limits, out.push(conn.sock))
 
     async def _later(self, conn: Connection, request: Request, first: Wait | Fetch) -> None:
         with self._held(conn):
@@ -349,22 +332,13 @@ class FastLane:
                 self._resume(conn)
 
     async def _part(self, conn: Connection, out: Outgoing) -> None:
-        """Sends a last answer and closes so that the client gets to read it.
-
-        Closing with bytes unread would reset the connection, and the answer with it.
-        """
+        """Sends a last answer and closes so that the client gets to read it."""
         with self._held(conn):
             await out.drain(conn.sock, self._limits, out.push(conn.sock))
-            conn.sock.shutdown(socket.SHUT_WR)
-            left = _LINGER_BYTES
-            with trio.move_on_after(0 if self._stopping else _LINGER_S) as linger:
-                self._lingers.add(linger)
-                while left > 0:
-                    await trio.lowlevel.wait_readable(conn.sock)
-                    with contextlib.suppress(BlockingIOError):
-                        data = conn.sock.recv(_READ_BYTES)
-                        left = left - len(data) if data else 0
-            self._lingers.discard(linger)
+            with trio.move_on_after(0 if self._stopping else _LINGER_S) as lingering:
+                self._lingers.add(lingering)
+                await linger(conn.sock)
+            self._lingers.discard(lingering)
             self._drop(conn)
 
     async def _leave_lane(self, conn: Connection, data: bytes) -> None:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import aclosing, suppress
 from enum import Enum, auto
 
 import trio
 
 from hausd.http.files import OpenFile, OpenFiles
 from hausd.http.limits import Limits
+from hausd.http.messages import Chunks
 
 _SENDFILE_BYTES = 512 * 1024  # of a file at a time: some 0.1 ms of copying
 _PUSH_BYTES = 2 * 1024 * 1024  # before others get their turn
+_LINGER_BYTES, _LINGER_READ_BYTES = 256 * 1024, 16 * 1024
 _MOST_PIECES = 64  # well below IOV_MAX
 _MSG_MORE = getattr(socket, "MSG_MORE", 0)
 _RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
@@ -124,11 +127,46 @@ class Outgoing:
                     raise SlowClient
             pushed = self.push(sock, warm)
 
+    async def drain_chunks(
+        self, sock: socket.socket, limits: Limits, chunks: Chunks, *, framed: bool
+    ) -> None:
+        """Sends a body as it is made; ``framed``: in HTTP/1.1's chunks. Raises as ``drain``.
+
+        Raises ValueError where the body is not as long as was said.
+        """
+        size = 0
+        async with aclosing(chunks.begin()) as pieces:
+            async for piece in pieces:
+                if not piece:
+                    continue
+                size += len(piece)
+                self.pieces = [b"%x\r\n" % len(piece), piece, b"\r\n"] if framed else [piece]
+                await self.drain(sock, limits, self.push(sock))
+        if chunks.length is not None and size != chunks.length:
+            raise ValueError(f"a body of {chunks.length} bytes had {size}")
+        if framed:
+            self.pieces = [b"0\r\n\r\n"]
+            await self.drain(sock, limits, self.push(sock))
+
     def release(self, files: OpenFiles) -> None:
         """Gives the file back."""
         if self.file is not None:
             files.give_back(self.file)
             self.file = None
+
+
+async def linger(sock: socket.socket) -> None:
+    """Ends an answer so that the client gets to read it: what still comes is read, up to a bound.
+
+    Closing with bytes unread would reset the connection, and the answer with it.
+    """
+    sock.shutdown(socket.SHUT_WR)
+    left = _LINGER_BYTES
+    while left > 0:
+        await trio.lowlevel.wait_readable(sock)
+        with suppress(BlockingIOError):
+            data = sock.recv(_LINGER_READ_BYTES)
+            left = left - len(data) if data else 0
 
 
 _PROBE = bytearray(1)

@@ -227,15 +227,20 @@ class Uploads:
         one = self._rooms.get(room)
         if one is None:
             return Gives()
-        budget = min(self._share(one, now_s), self._copies(one))
-        own = int(budget / one.copy_bytes_per_s + 1e-6)
-        free = self.free(room, now_s)
-        below = sum(
-            max(0, slot.gives.free - slot.named)
-            for slot in one.slots.values()
-            if slot.dialable and slot.gives.slots and now_s - slot.used_s <= SLOT_IDLE_S
-        )
-        taken = len(one.slots) + sum(slot.gives.taken for slot in one.slots.values())
+        within = min(self._share(one, now_s), self._copies(one))
+        own = int(within / one.copy_bytes_per_s + 1e-6)
+        free = self._free(one, within, now_s)
+        below, taken = 0, len(one.slots)
+        for slot in one.slots.values():
+            gives = slot.gives
+            taken += gives.taken
+            if (
+                slot.dialable
+                and gives.slots
+                and gives.free > slot.named
+                and now_s - slot.used_s <= SLOT_IDLE_S
+            ):
+                below += gives.free - slot.named
         return Gives(min(own, MAX_SLOTS), min(free + below, MAX_GIVES), min(taken, MAX_GIVES))
 
     def copies(self, room: RoomId, now_s: float) -> Copies:
@@ -253,8 +258,7 @@ class Uploads:
         one = self._rooms.get(room)
         if one is None:
             return 0
-        left = min(self._share(one, now_s), self._copies(one)) - self._cost(one, now_s)
-        return max(0, int(left / one.copy_bytes_per_s + 1e-6))
+        return self._free(one, min(self._share(one, now_s), self._copies(one)), now_s)
 
     def gone(self, peer: PeerId) -> None:
         """This peer is not connected any more; its slots are free."""
@@ -281,6 +285,9 @@ class Uploads:
 
     def _cost(self, one: _Room, now_s: float) -> float:
         return sum(self._slot_cost(one, slot, now_s) for slot in one.slots.values())
+
+    def _free(self, one: _Room, within: float, now_s: float) -> int:
+        return max(0, int((within - self._cost(one, now_s)) / one.copy_bytes_per_s + 1e-6))
 
     def _copies(self, one: _Room) -> float:
         if one.copies is None:

@@ -123,6 +123,24 @@ async def test_streams_beyond_the_bound_are_reset() -> None:
         await a.open_stream(b.peer_id, "/hold/1")
 
 
+async def test_a_peer_above_its_rate_is_slowed_and_loses_nothing() -> None:
+    rate, burst = 1_000_000, 1_000_000
+    data = bytes(range(256)) * 8192
+    limits = HostLimits(bytes_per_s_per_peer=rate)
+    async with host("a") as a, host("b", limits=limits) as b:
+        b.handle("/echo/1", echo)
+        await a.connect(b.addresses[0])
+        stream = await a.open_stream(b.peer_id, "/echo/1")
+        began_s, back = trio.current_time(), bytearray()
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.send_all, data)
+                while len(back) < len(data):
+                    back += await stream.receive_some()
+        assert back == data
+        assert trio.current_time() - began_s >= (len(data) - burst) / rate
+
+
 async def test_a_banned_peer_is_refused_until_it_is_over() -> None:
     async with host("a") as a, host("b") as b:
         await a.connect(b.addresses[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 
 
@@ -11,8 +12,8 @@ class Measure:
 
     begin_s: float = 0.0
     end_s: float = float("inf")
-    latencies_s: list[float] = field(default_factory=list)
-    hops: list[int] = field(default_factory=list)
+    latencies_s: array[float] = field(default_factory=lambda: array("d"))
+    hops: array[int] = field(default_factory=lambda: array("H"))
     joins_s: list[float] = field(default_factory=list)
     origin_parts: int = 0
     origin_copies: int = 0
@@ -22,7 +23,7 @@ class Measure:
     twice: int = 0
     rings: int = 0
     expected: int = 0
-    _due: set[tuple[int, int]] = field(default_factory=set)
+    _due: set[int] = field(default_factory=set)
 
     def measures(self, now_s: float) -> bool:
         """Whether this instant counts."""
@@ -30,20 +31,22 @@ class Measure:
 
     def due(self, part: int, node: int) -> None:
         """This node shall get this part."""
-        self._due.add((part, node))
+        self._due.add(_key(part, node))
         self.expected += 1
 
     def left(self, node: int, parts: range) -> None:
         """This node left before these parts could be expected to be there."""
         for part in parts:
-            if (part, node) in self._due:
-                self._due.discard((part, node))
+            key = _key(part, node)
+            if key in self._due:
+                self._due.remove(key)
                 self.expected -= 1
 
     def arrived(self, part: int, node: int, latency_s: float, hops: int) -> None:
         """A part came."""
-        if (part, node) in self._due:
-            self._due.discard((part, node))
+        key = _key(part, node)
+        if key in self._due:
+            self._due.remove(key)
             self.latencies_s.append(latency_s)
             self.hops.append(hops)
 
@@ -79,6 +82,10 @@ class Measure:
             "hedged": self.hedges / parts,
             "rings": self.rings,
         }
+
+
+def _key(part: int, node: int) -> int:
+    return part << 32 | node
 
 
 def at(found: list[float] | list[int], quantile: float) -> float:

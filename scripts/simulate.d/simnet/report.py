@@ -13,7 +13,10 @@ Row = dict[str, Any]
 
 def table(rows: list[Row]) -> str:
     """The rows as text."""
-    heads = ("nodes", "way", "p50", "p99", "lost", "origin sends", "hops p50/max", "join p95")
+    heads = (
+        *("nodes", "way", "p50", "p99", "lost", "hedged"),
+        *("origin sends", "hops p50/max", "join p95"),
+    )
     lines = [
         (
             f"{row['nodes']:,}",
@@ -21,6 +24,7 @@ def table(rows: list[Row]) -> str:
             f"{row['p50_s']:.2f} s" if row["parts"] else "-",
             f"{row['p99_s']:.2f} s" if row["parts"] else "-",
             f"{100 * row['lost']:.2f} %",
+            f"{100 * row['hedged']:.0f} %" if row["kind"] == "hausd" else "-",
             f"{row['origin_copies']:.2f} copies",
             f"{row['hops_p50']:.0f} / {row['hops_max']}",
             f"{row['join_p95_s']:.2f} s",

@@ -25,6 +25,8 @@ class Peer:
     children: set[Peer] = field(default_factory=set)
     free_s: float = 0.0
     first_s: float | None = None
+    aside: list[Peer] = field(default_factory=list)
+    """Nodes below one that has no parent, which have slots."""
 
 
 class Rival:
@@ -147,6 +149,8 @@ class StaticTree(Rival):
         if peer.parent is not None:
             peer.parent.children.discard(peer)
             self._offer(peer.parent)
+            peer.parent = None
+        self._offer_again(peer)
         silent = self.world.random.random() < w.SILENT
         notice_s = w.SILENT_NOTICE_S if silent else w.NOTICE_S
         for child in sorted(peer.children, key=lambda one: one.number):
@@ -170,37 +174,30 @@ class StaticTree(Rival):
     def _place(self, peer: Peer) -> None:
         if not peer.alive:
             return
-        skipped = []
         while self._open:
-            entry = heapq.heappop(self._open)
-            above = entry[2]
+            depth, _, above = heapq.heappop(self._open)
             if not above.alive or len(above.children) >= above.slots:
                 continue
-            if entry[0] != above.depth or self._below(above, peer) or not self._rooted(above):
-                skipped.append((above.depth, above.number, above))
-                if len(skipped) > 64:
-                    break
+            top = top_of(above)
+            if top is not self.origin:
+                top.aside.append(above)  # nothing comes there now
+                continue
+            if depth != above.depth:
+                self._offer(above)
                 continue
             above.children.add(peer)
             peer.parent = above
             self._deepen(peer, above.depth + 1)
             self._offer(above)
             self._offer(peer)
-            break
-        else:
-            self.events.at(self.events.now_s + 1.0, self._place, peer)
-        for one in skipped:
-            heapq.heappush(self._open, one)
+            self._offer_again(peer)
+            return
+        self.events.at(self.events.now_s + 1.0, self._place, peer)
 
-    def _below(self, peer: Peer | None, top: Peer) -> bool:
-        while peer is not None:
-            if peer is top:
-                return True
-            peer = peer.parent
-        return False
-
-    def _rooted(self, peer: Peer) -> bool:
-        return self._below(peer, self.origin)
+    def _offer_again(self, peer: Peer) -> None:
+        for one in peer.aside:
+            self._offer(one)
+        peer.aside.clear()
 
     def _deepen(self, peer: Peer, depth: int) -> None:
         todo = [(peer, depth)]
@@ -208,3 +205,10 @@ class StaticTree(Rival):
             one, depth = todo.pop()
             one.depth = depth
             todo += [(child, depth + 1) for child in one.children]
+
+
+def top_of(peer: Peer) -> Peer:
+    """The origin, or whoever has lost its parent."""
+    while peer.parent is not None:
+        peer = peer.parent
+    return peer

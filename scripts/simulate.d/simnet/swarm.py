@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from hausd.core.ids import RoomId
 from hausd.core.peers import Gives, PeerId
@@ -43,17 +44,36 @@ class Node:
     uploads: Uploads
     pull: Pull[int]
     alive: bool = True
-    links: set[int] = field(default_factory=set)
+    links: dict[int, tuple[Node, float]] = field(default_factory=dict)
+    """Neighbours, and the least that a message takes to them."""
     heard: set[int] = field(default_factory=set)
+    first_told_s: dict[int, float] = field(default_factory=dict)
+    """When the earliest announcement of a part is here, of those that are on their way."""
     have: dict[int, int] = field(default_factory=dict)
     """Parts that are here, with the hops they came over."""
     waiting: dict[int, list[Node]] = field(default_factory=dict)
+    waits_at: dict[int, list[Node]] = field(default_factory=dict)
+    """Whom it waits for, by parts."""
     early: dict[int, list[Early]] = field(default_factory=dict)
     """Requests for what it has not heard of yet."""
     free_s: float = 0.0
     """When its uplink is free."""
-    timer_s: float = float("inf")
+    timer_s: float = inf
     first_s: float | None = None
+
+    def answers(self, leaf: int) -> list[Node]:
+        """Who waited here for it, and does not any more."""
+        waited = self.waiting.pop(leaf, [])
+        for asker in waited:
+            asker.waits_no_more(leaf, self)
+        return waited
+
+    def waits_no_more(self, leaf: int, at: Node) -> None:
+        """An answer to it is on its way from there."""
+        waits_at = self.waits_at[leaf]
+        waits_at.remove(at)
+        if not waits_at:
+            del self.waits_at[leaf]
 
 
 class Swarm:
@@ -90,15 +110,6 @@ class Swarm:
                 self.measure.origin_parts += 1
         return self.measure
 
-    def rings(self) -> int:
-        """How many nodes wait in a ring, or for one that does, for some leaf: must be 0."""
-        waits: dict[int, dict[int, set[int]]] = {}
-        for number in self._alive:
-            for leaf, askers in self.nodes[number].waiting.items():
-                for asker in askers:
-                    waits.setdefault(leaf, {}).setdefault(asker.number, set()).add(number)
-        return sum(map(on_rings, waits.values()))
-
     # ---- coming and going ----
 
     def _make(self, place: w.Place) -> Node:
@@ -118,7 +129,7 @@ class Swarm:
         node = self._make(self.world.place(self._free_riders))
         self._link(node, w.MESH // 2)
         if node.links:
-            other = self.nodes[min(node.links)]
+            other, _ = node.links[min(node.links)]
             trip_s = 2 * self.world.delay_s(node.place, other.place)
             self.events.at(self.events.now_s + trip_s, self._catch_up, node, other)
         if self._churn:
@@ -132,8 +143,9 @@ class Swarm:
             other = self.nodes[self.random.choice(self._alive)]
             if other is node or other.number in node.links or len(other.links) >= 3 * w.MESH // 2:
                 continue
-            node.links.add(other.number)
-            other.links.add(node.number)
+            least_s = w.least_s(node.place, other.place)
+            node.links[other.number] = other, least_s
+            other.links[node.number] = node, least_s
             # Who joins asks its neighbours where they are, over /haus/room/1.
             node.pull.neighbour(other.number, 0 if other is self.origin else other.pull.hops)
             other.pull.neighbour(node.number)
@@ -144,6 +156,8 @@ class Swarm:
         # What it had not got yet when it left is nobody's loss.
         newest = int(self.events.now_s / w.PART_S)
         self.measure.left(node.number, range(newest - int(DEADLINE_S / w.PART_S), newest + 1))
+        for leaf in list(node.waiting):
+            node.answers(leaf)  # nobody waits for who is gone
         self._alive.remove(node.number)
         silent = self.random.random() < w.SILENT
         notice_s = w.SILENT_NOTICE_S if silent else w.NOTICE_S
@@ -159,7 +173,7 @@ class Swarm:
         node = self.nodes.get(peer)
         if node is None or not node.alive:
             return
-        node.links.discard(who)
+        node.links.pop(who, None)
         node.uploads.gone(who)
         self._act(node, node.pull.gone(who, self.events.now_s))
         if len(node.links) < w.MESH * 3 // 4:
@@ -173,7 +187,6 @@ class Swarm:
         now_s = self.events.now_s
         self._made[part] = now_s
         self._keep(self.origin, part, 0)
-        self.measure.rings += self.rings()
         if self.measure.measures(now_s):
             for number in self._alive:
                 node = self.nodes[number]
@@ -183,14 +196,15 @@ class Swarm:
         self._gossip(self.origin, part, None)
 
     def _gossip(self, node: Node, part: int, sender: int | None) -> None:
+        """Tells the neighbours. Only what comes earlier than all before it needs to come at all."""
         node.heard.add(part)
         now_s = self.events.now_s + w.GOSSIP_S
-        for number in sorted(node.links):
-            if number != sender:
-                other = self.nodes[number]
-                if part not in other.heard:
-                    delay_s = self.world.delay_s(node.place, other.place)
-                    self.events.at(now_s + delay_s, self._hear, other, part, node.number)
+        for number, (other, least_s) in node.links.items():
+            if number != sender and part not in other.heard:
+                at_s, first_s = now_s + least_s, other.first_told_s.get(part, inf)
+                if at_s < first_s and (at_s := at_s + self.world.more_s()) < first_s:
+                    other.first_told_s[part] = at_s
+                    self.events.at(at_s, self._hear, other, part, node.number)
 
     def _hear(self, node: Node, part: int, sender: int) -> None:
         if part in node.heard or not node.alive:
@@ -198,6 +212,7 @@ class Swarm:
         now_s = self.events.now_s
         self._gossip(node, part, sender)
         node.heard.discard(part - FORGET_PARTS)
+        node.first_told_s.pop(part, None)
         if part not in node.have:
             actions = node.pull.heard([(part, w.PART_BYTES)], sender, now_s, now_s + DEADLINE_S)
             self._act(node, actions)
@@ -252,7 +267,7 @@ class Swarm:
     def _due(self, node: Node, due_s: float) -> None:
         if not node.alive or node.timer_s != due_s:
             return
-        node.timer_s = float("inf")
+        node.timer_s = inf
         self._act(node, node.pull.due(self.events.now_s))
 
     # ---- answering ----
@@ -281,6 +296,8 @@ class Swarm:
             self._send(node, asker, leaf)
         else:
             node.waiting.setdefault(leaf, []).append(asker)
+            asker.waits_at.setdefault(leaf, []).append(node)
+            self.measure.rings += in_ring(asker, leaf)
 
     def _answer_early(self, node: Node, leaf: int) -> None:
         for one in node.early.pop(leaf, ()):
@@ -307,13 +324,14 @@ class Swarm:
         self.events.at(at_s, self._told_none, asker, leaf, node.number, hops)
 
     def _answer_waiting(self, node: Node, leaf: int) -> None:
-        for asker in node.waiting.pop(leaf, ()):
+        for asker in node.answers(leaf):
             self._none(node, asker, leaf)
 
     def _withdrawn(self, node: Node, asker: Node, leaf: int) -> None:
         waiting = node.waiting.get(leaf)
         if waiting and asker in waiting:
             waiting.remove(asker)
+            asker.waits_no_more(leaf, node)
 
     def _send(self, node: Node, asker: Node, leaf: int) -> None:
         now_s = self.events.now_s
@@ -340,12 +358,13 @@ class Swarm:
         self.measure.arrived(leaf, node.number, now_s - self._made[leaf], came_over)
         actions = node.pull.got(leaf, sender.number, hops, now_s)
         self._keep(node, leaf, came_over)
-        self._act(node, actions)
+        if actions:
+            self._act(node, actions)
 
     def _keep(self, node: Node, leaf: int, hops: int) -> None:
         node.have[leaf] = hops
         node.have.pop(leaf - FORGET_PARTS, None)
-        for asker in node.waiting.pop(leaf, ()):
+        for asker in node.answers(leaf):
             self._send(node, asker, leaf)
 
     def _told_busy(self, node: Node, leaf: int, sender: int, named: list[PeerId]) -> None:
@@ -358,12 +377,14 @@ class Swarm:
             self._act(node, node.pull.none(leaf, sender, hops, self.events.now_s))
 
 
-def on_rings(waits: dict[int, set[int]]) -> int:
-    """Nodes left when those that wait for nobody who waits are taken away, again and again."""
-    left = {asker: {to for to in tos if to in waits} for asker, tos in waits.items()}
-    while free := [asker for asker, tos in left.items() if not tos]:
-        for asker in free:
-            del left[asker]
-        for tos in left.values():
-            tos.difference_update(free)
-    return len(left)
+def in_ring(node: Node, leaf: int) -> bool:
+    """Whether whoever this node waits for with a leaf waits, in the end, for this node."""
+    todo, seen = list(node.waits_at.get(leaf, ())), set[Node]()
+    while todo:
+        other = todo.pop()
+        if other is node:
+            return True
+        if other.alive and other not in seen:
+            seen.add(other)
+            todo += other.waits_at.get(leaf, ())
+    return False

@@ -43,7 +43,7 @@ MESH = 8
 """Degree of the gossip mesh."""
 GOSSIP_S = 0.002
 """A node's time to verify an announcement and pass it on."""
-ANNOUNCED_BYTES = 2_500
+_PER_SIDE_S = WORLD_S / math.sqrt(2)
 
 
 @dataclass(slots=True)
@@ -62,6 +62,7 @@ class World:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self._draw = self.random.random
 
     def origin(self) -> Place:
         """A home's uplink."""
@@ -84,8 +85,14 @@ class World:
 
     def delay_s(self, a: Place, b: Place) -> float:
         """One way, for one message."""
-        far = math.hypot(a.x - b.x, a.y - b.y) * WORLD_S / math.sqrt(2)
-        delay = a.access_s + b.access_s + far + self.random.expovariate(1 / JITTER_S)
-        if self.random.random() < RETRANSMITTED:
-            delay += RETRANSMISSION_S
-        return delay
+        return least_s(a, b) + self.more_s()
+
+    def more_s(self) -> float:
+        """What a message takes beyond the least: jitter, and now and then a packet sent again."""
+        more_s = -math.log(1.0 - self._draw()) * JITTER_S
+        return more_s + RETRANSMISSION_S if self._draw() < RETRANSMITTED else more_s
+
+
+def least_s(a: Place, b: Place) -> float:
+    """One way, without jitter."""
+    return a.access_s + b.access_s + math.hypot(a.x - b.x, a.y - b.y) * _PER_SIDE_S
