@@ -20,6 +20,7 @@ from hausctl.client import NotRunning, Refused, shaped
 from hausctl.context import Here
 from hausctl.money import sol
 from hausctl.previews import Cost, Preview, Step
+from hausctl.trust import PROGRAM_NAMES, chain_name, told_programs, warning
 from hausctl.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SIGN_AGAIN = 3
 """How often a transaction that expired unpaid is signed anew."""
-PROGRAM_NAMES = ("event_factory", "ticket_factory", "live_tipping")
 _ASK_AGAIN = 5
 _UNDECIDED = frozenset({"not-yet", "disconnected", "timeout", "chain-unavailable"})
 _OF_ALL = _UNDECIDED | {"chain-refuses", "unknown", "expired"}
@@ -60,6 +60,7 @@ class Cashier:
         self._yes = yes
         self._dry = dry
         self.chain = chain_of(here)
+        self._warning = warning(self.chain, here.programs)
         self._agreed: Preview | None = None
 
     @property
@@ -203,6 +204,8 @@ class Cashier:
         self.say(f"  In all {sol(total)}, from {self.wallet.address}")
         if self.chain.embedded:
             self.say("  On the node's own chain, which proves what its operator vouches for.")
+        if self._warning:
+            sys.stderr.write(f"  {self._warning}\n")  # with --json too: its readers log it
         if self._dry:
             self._tell_dry(previews, total)
             raise typer.Exit
@@ -216,7 +219,7 @@ class Cashier:
                 "dry_run": True,
                 "wallet": str(self.wallet.address),
                 "genesis": self.chain.genesis,
-                "programs": {name: getattr(self.chain, name) for name in PROGRAM_NAMES},
+                "programs": dict(zip(PROGRAM_NAMES, told_programs(self.chain), strict=True)),
                 "transactions": [preview.value(self.programs) for preview in previews],
                 "total": str(total),
             }
@@ -224,8 +227,9 @@ class Cashier:
         for preview in previews:
             for line in preview.instruction_lines(self.programs):
                 self.say(line)
-        for name in PROGRAM_NAMES:
-            self.say(f"  {name} is {getattr(self.chain, name)}")
+        self.say(f"On {chain_name(self.chain)}, genesis {self.chain.genesis}")
+        for name, at in zip(PROGRAM_NAMES, told_programs(self.chain), strict=True):
+            self.say(f"  {name} is {at}")
 
     def say(self, line: str) -> None:
         """Tells people something, who may watch."""
@@ -251,7 +255,7 @@ def programs_of(chain: ChainShape) -> Programs:
 
     from hausd.core.programs.accounts import Programs
 
-    return Programs(*(Pubkey.from_string(getattr(chain, name)) for name in PROGRAM_NAMES))
+    return Programs(*map(Pubkey.from_string, told_programs(chain)))
 
 
 def address(untrusted: str) -> Any:

@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 from hausd.blocks.errors import explain
 from hausd.blocks.store import Store
 from hausd.chain.known import KnownEvents
-from hausd.chain.service import ChainService, ChainTerms, address, open_chain, told
+from hausd.chain.service import ChainService, ChainTerms, address, open_chain
 from hausd.config import Config
 from hausd.core.chain_shapes import MetadataShape, NewEventShape, PlatformShape
 from hausd.core.cid import CID
@@ -79,12 +79,12 @@ class NodeChain(ChainService):
 
     async def platform(self) -> PlatformShape:
         """The configuration of the programs, as it is now."""
-        client = await self.client()
-        found = await told(client.platform())
+        programs = (await self.client()).programs
+        found = await self.platform_config()
         assert found is not None  # client() found it
         pending = found.pending_authority
         return PlatformShape(
-            event_factory=str(client.programs.event_factory),
+            event_factory=str(programs.event_factory),
             authority=str(found.authority),
             pending_authority=None if pending == NOBODY else str(pending),
             treasury=str(found.treasury),

@@ -111,7 +111,7 @@ class ChainService:
         async with self._opening:
             if self._client is None:
                 here = self._terms.event_factory
-                found = await told(
+                found = await _told(
                     ChainClient(self._pool, Programs(here, NOBODY, NOBODY)).platform()
                 )
                 if found is None:
@@ -288,10 +288,14 @@ class ChainService:
         return room_event(found.event, found.sale, found.checkpoint, genesis, found.slot)
 
     async def _whole(self, room: RoomId) -> WholeEvent:
-        found = await told(read_whole(await self.client(), address(room)))
+        found = await _told(read_whole(await self.client(), address(room)))
         if found is None:
             raise Problem("no-such-event", f"the chain has no event {room}", status=404)
         return found
+
+    async def platform_config(self) -> PlatformConfig | None:
+        """EventFactory's configuration, as it is now."""
+        return await _told((await self.client()).platform())
 
     # -- tickets and tips --
 
@@ -300,7 +304,7 @@ class ChainService:
         client = await self.client()
         if room and holder:
             place = ticket_place(client.programs, address(room), address(holder)).address
-            one = await told(client.read(TicketAccount, place))
+            one = await _told(client.read(TicketAccount, place))
             return [ticket_shape(one)] if one else []
         if not room and not holder:
             raise Problem("bad-request", "neither event nor holder is named", "name one of them")
@@ -314,7 +318,7 @@ class ChainService:
         event = address(room)
         vault = EventPlaces.of(client.programs, event).vault.address
         place = tip_place(client.programs, vault, address(tipper)).address
-        found = await told(client.read(TipRecordAccount, place))
+        found = await _told(client.read(TipRecordAccount, place))
         return tipper_shape(found, event, None) if found else None
 
     async def tips(self, room: RoomId, limit: int) -> list[TipShape]:
@@ -369,7 +373,7 @@ async def _call(asking: Awaitable[T]) -> T:
         raise Problem("chain-refuses", f"the chain refuses: {fault}", status=502) from None
 
 
-async def told(asking: Awaitable[T]) -> T:
+async def _told(asking: Awaitable[T]) -> T:
     """An account that is not what it should be is told in words."""
     try:
         return await _call(asking)
