@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hausctl.client import Refused
 
+_PLAIN = "be paid in SOL, USDC, EURC, USDT, PYUSD, or a plain token: docs/programs.md says which"
 ADVICE = {
     # EventFactory
     "Unauthorized": "sign with the wallet that may: hausctl events show names the artist",
@@ -51,7 +52,22 @@ ADVICE = {
     "AlreadyClaimed": "hausctl events show lists who was paid",
     "PayeeBelowRent": "the payee's wallet needs 0.001 SOL first; then ask again",
     "Insolvent": "never to be seen: please report it",
-    "MintRefused": "pay in SOL, or in a token without fees, hooks and freezing",
+    "UnknownTokenProgram": "name the address of a token's mint",
+    "NotAMint": "name the address of a token's mint, not of somebody's tokens",
+    "MintFreezes": _PLAIN,
+    "MintTakesFees": _PLAIN,
+    "MintCanBeClosed": _PLAIN,
+    "MintConfidential": _PLAIN,
+    "MintFreezesNew": _PLAIN,
+    "MintNotTransferable": _PLAIN,
+    "MintScales": _PLAIN,
+    "MintHasDelegate": _PLAIN,
+    "MintHasHook": _PLAIN,
+    "MintPausable": _PLAIN,
+    "MintExtended": _PLAIN,
+    "PaidInSol": "are hausctl and the node of the same version?",
+    "PaidInTokens": "are hausctl and the node of the same version?",
+    "NotTheirTokens": "the wallet has no account for these tokens: hausctl keys balance shows all",
     # the chain's own
     "AccountNotFound": "fill the wallet: hausctl keys airdrop on the node's own chain",
     "InsufficientFundsForFee": "fill the wallet: hausctl keys airdrop on the node's own chain",

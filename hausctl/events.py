@@ -35,7 +35,7 @@ def answer_event(here: Here, id_: str) -> None:
 
 def payment_of(event: EventShape) -> Any:
     """What an event is paid in, for instructions."""
-    from hausd.core.programs.instructions import SOL, Payment
+    from hausd.core.programs.payments import SOL, Payment
 
     if event.mint is None or event.token_program is None:
         return SOL
