@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hausctl.client import Refused
 
-_PLAIN = "be paid in SOL, USDC, EURC, USDT, PYUSD, or a plain token: docs/programs.md says which"
+_PLAIN = "be paid in SOL, USDC, EURC, USDT, or a plain token: docs/programs.md says which"
 ADVICE = {
     # EventFactory
     "Unauthorized": "sign with the wallet that may: hausctl events show names the artist",
@@ -69,6 +69,9 @@ ADVICE = {
     "PaidInTokens": "are hausctl and the node of the same version?",
     "NotTheirTokens": "the wallet has no account for these tokens: hausctl keys balance shows all",
     # the chain's own
+    "InsufficientFunds": "hausctl keys balance shows what a wallet has",
+    "OwnerMismatch": "sign with the wallet whose they are",
+    "AccountFrozen": "whoever froze it can thaw it; what others are owed does not wait for it",
     "AccountNotFound": "fill the wallet: hausctl keys airdrop on the node's own chain",
     "InsufficientFundsForFee": "fill the wallet: hausctl keys airdrop on the node's own chain",
     "SystemProgram": "fill the wallet: hausctl keys airdrop on the node's own chain",

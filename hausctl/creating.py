@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hausctl.client import Refused, shaped
+from hausctl.coins import coin_of, payment_of
 from hausctl.context import Here
 from hausctl.drafts import share, tier_of
-from hausctl.money import lamports
+from hausctl.money import lamports, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
 from hausctl.previews import Cost, Rent, Step
 from hausctl.times import length_s, moment
@@ -42,7 +43,14 @@ def create(
     signer: SignerOption = "",
     description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
     ticket_price: Annotated[
-        str, typer.Option("--ticket-price", metavar="SOL", help="Without it, entrance is free.")
+        str,
+        typer.Option("--ticket-price", metavar="PRICE", help="Without it, entrance is free."),
+    ] = "",
+    mint: Annotated[
+        str,
+        typer.Option(
+            "--mint", metavar="MINT", help="Paid in this token, as USDC, in place of SOL."
+        ),
     ] = "",
     ticket_supply: Annotated[
         int, typer.Option("--ticket-supply", metavar="N", min=1, help="Tickets there are.")
@@ -91,9 +99,10 @@ def create(
         "starts": int(begin.timestamp()),
         "ends": int(end.timestamp()),
     }
+    coin = coin_of(here, mint)
     tier = None
     if ticket_price:
-        tier = tier_of("Ticket", lamports(ticket_price), ticket_supply)
+        tier = tier_of("Ticket", units(ticket_price, coin), ticket_supply)
     shares = tuple(share(each) for each in split or [])
     budget = lamports(checkpoint_budget)
     extension_s = int(length_s(tip_extension)) if tip_extension else 0
@@ -109,6 +118,7 @@ def create(
             tip_extension=extension_s,
             stream_authority=_nobody_yet(),
             metadata=CID.of(title.encode()),
+            payment=payment_of(coin),
         ),
         budget,
         shares,
@@ -157,8 +167,7 @@ class _Creation:
         if self.budget:
             creating.append(transfer(artist, self.new.stream_authority, self.budget))
             costs.append(Cost("Checkpoints", self.budget))
-        title = self.new.title
-        steps = [Step(f"Event “{title}”", creating, costs, _rents(title))]
+        steps = [Step(f"Event “{self.new.title}”", creating, costs, _rents(self.new))]
         opening = []
         if self.tier is not None:
             opening.append(builder.add_tier(artist, self.event, self.tier))
@@ -178,7 +187,7 @@ def _nobody_yet() -> Pubkey:
     return Keypair().pubkey()
 
 
-def _rents(title: str) -> list[Rent]:
+def _rents(new: NewEvent) -> list[Rent]:
     from hausd.core.programs.accounts import (
         CheckpointAccount,
         EventAccount,
@@ -186,6 +195,8 @@ def _rents(title: str) -> list[Rent]:
         VaultAccount,
         account_size,
     )
+    from hausd.core.programs.payments import SOL
+    from hausd.core.programs.tokens import TOKENS_BYTES
 
     kinds = {
         "Event": EventAccount,
@@ -194,7 +205,9 @@ def _rents(title: str) -> list[Rent]:
         "Checkpoint": CheckpointAccount,
     }
     rents = [Rent(what, account_size(kind)) for what, kind in kinds.items()]
-    return [*rents, Rent("RTA", rta_mint_bytes(title)), Rent("RTA's escrow", _ESCROW_BYTES)]
+    if new.payment != SOL:
+        rents += [Rent(f"{whose} tokens", TOKENS_BYTES) for whose in ("Sale's", "Vault's")]
+    return [*rents, Rent("RTA", rta_mint_bytes(new.title)), Rent("RTA's escrow", _ESCROW_BYTES)]
 
 
 def rta_mint_bytes(title: str) -> int:

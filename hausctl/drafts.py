@@ -8,7 +8,7 @@ import typer
 
 from hausctl.completion import RoomName
 from hausctl.events import Act
-from hausctl.money import lamports
+from hausctl.money import units
 from hausctl.paying import DryOption, YesOption, address
 from hausctl.times import moment
 from hausctl.wallet import KeypairOption, SignerOption
@@ -35,7 +35,9 @@ def add_tier(
     ctx: typer.Context,
     event: RoomName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="At most 24 bytes.")],
-    price: Annotated[str, typer.Argument(metavar="SOL", help="Of one ticket, as in 0.25; or 0.")],
+    price: Annotated[
+        str, typer.Argument(metavar="PRICE", help="In SOL, or the event's token, as in 0.25; or 0.")
+    ],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     supply: Annotated[
@@ -61,9 +63,10 @@ def add_tier(
     dry_run: DryOption = False,
 ) -> None:
     """Adds a kind of ticket to a draft: at most eight."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     tier = tier_of(
         name,
-        lamports(price),
+        units(price, act.now),
         supply,
         per_wallet=per_wallet,
         sale_start=_seconds(sale_starts),
@@ -71,7 +74,6 @@ def add_tier(
         transferable=not not_transferable,
         refundable_until=_seconds(refundable_until),
     )
-    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do(f"A tier “{name}”", act.builder.add_tier(act.who, act.at, tier))
 
 

@@ -18,8 +18,8 @@ import typer
 from hausctl.advice import advised
 from hausctl.client import NotRunning, Refused, shaped
 from hausctl.context import Here
-from hausctl.money import sol
-from hausctl.previews import Cost, Preview, Step
+from hausctl.money import paid, sol
+from hausctl.previews import Cost, Preview, Rent, Step
 from hausctl.trust import PROGRAM_NAMES, chain_name, told_programs, warning
 from hausctl.wallet import Wallet
 
@@ -79,6 +79,13 @@ class Cashier:
     def programs(self) -> Programs:
         """The addresses of the programs that are called."""
         return programs_of(self.chain)
+
+    def rent(self, size: int) -> int:
+        """Lamports that an account of so many bytes has to keep. Raises Refused."""
+        from hausd.core.programs.messages import transfer
+
+        nothing = transfer(self.wallet.address, self.wallet.address, 0)
+        return self._preview(Step("", [nothing], rents=[Rent("", size)]), None).costs[0].amount
 
     def pay(self, *steps: Step) -> list[Any]:
         """Shows all, asks once, does one after the other; gives the chain's answers.
@@ -166,7 +173,7 @@ class Cashier:
         budget = Budget(int(plan.units), int(plan.unit_price))
         message = message_of(payer, step.instructions, Hash.from_string(plan.blockhash), budget)
         named = zip(step.rents, plan.rents, strict=True)
-        kept = [Cost(rent.what, int(lamports), back=True) for rent, lamports in named]
+        kept = [Cost(rent.what, int(lamports), back=rent.back) for rent, lamports in named]
         return Preview(step, message, plan, int(plan.fee), [*step.costs, *kept])
 
     def _send(self, message: Message, last_valid_block_height: int) -> Any:
@@ -201,7 +208,8 @@ class Cashier:
             for line in preview.lines():
                 self.say(line)
         total = sum(preview.total for preview in previews)
-        self.say(f"  In all {sol(total)}, from {self.wallet.address}")
+        tokens = [paid(cost.amount, cost) for each in previews for cost in each.tokens]
+        self.say(f"  In all {' and '.join([sol(total), *tokens])}, from {self.wallet.address}")
         if self.chain.embedded:
             self.say("  On the node's own chain, which proves what its operator vouches for.")
         if self._warning:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from hausctl.money import sol
+from hausctl.money import SOL_DECIMALS, paid, sol
 
 if TYPE_CHECKING:
     from solders.instruction import Instruction
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Something that a transaction moves out of the wallet, in lamports; ``back``: a deposit."""
+    """Something that a transaction moves out of the wallet; ``back``: a deposit. ``amount`` is in
+    lamports where ``mint`` is None, else in base units of the token."""
 
     what: str
-    lamports: int
+    amount: int
     back: bool = False
+    mint: str | None = None
+    decimals: int = SOL_DECIMALS
 
 
 @dataclass(frozen=True, slots=True)
 class Rent:
-    """An account that a transaction makes, by its size in bytes."""
+    """An account that a transaction makes, by its size in bytes; ``back``: its deposit is the
+    wallet's."""
 
     what: str
     size: int
+    back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,18 @@ class Preview:
     @property
     def total(self) -> int:
         """Lamports that leave the wallet."""
-        return self.fee + sum(cost.lamports for cost in self.costs)
+        return self.fee + sum(cost.amount for cost in self.costs if cost.mint is None)
+
+    @property
+    def tokens(self) -> list[Cost]:
+        """What leaves it beside them."""
+        return [cost for cost in self.costs if cost.mint is not None]
 
     def lines(self) -> Iterator[str]:
         """For people."""
         yield self.step.what
         for cost in self.costs:
-            yield f"  {cost.what}: {sol(cost.lamports)}{' (a deposit)' if cost.back else ''}"
+            yield f"  {cost.what}: {paid(cost.amount, cost)}{' (a deposit)' if cost.back else ''}"
         yield f"  Fee: {sol(self.fee)}{'' if self.plan else ', about'}"
 
     def instruction_lines(self, programs: Programs) -> Iterator[str]:
@@ -83,7 +93,12 @@ class Preview:
             "what": self.step.what,
             "fee": str(self.fee),
             "costs": [
-                {"what": cost.what, "amount": str(cost.lamports), "mint": None, "back": cost.back}
+                {
+                    "what": cost.what,
+                    "amount": str(cost.amount),
+                    "mint": cost.mint,
+                    "back": cost.back,
+                }
                 for cost in self.costs
             ],
             "instructions": [

@@ -17,8 +17,9 @@ from solders.pubkey import Pubkey
 
 from hausd.blocks.errors import explain
 from hausd.blocks.store import Store
+from hausd.chain.asking import address
 from hausd.chain.known import KnownEvents
-from hausd.chain.service import ChainService, ChainTerms, address, open_chain
+from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.config import Config
 from hausd.core.chain_shapes import MetadataShape, NewEventShape, PlatformShape
 from hausd.core.cid import CID

@@ -16,12 +16,14 @@ from hausd.core.chain_shapes import (
     ChainShape,
     EventShape,
     MetadataShape,
+    MintShape,
     NewEventShape,
     PlanShape,
     PlatformShape,
     TicketShape,
     TipperShape,
     TipShape,
+    WalletShape,
 )
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, parse_room_id
@@ -123,6 +125,16 @@ async def _send(chain: Chain, signed: Transaction) -> Response:
 @chain_routes.post("/chain/airdrop", status_code=HTTPStatus.CREATED)
 async def _airdrop(chain: Chain, wanted: Airdrop) -> AirdropShape:
     return await chain.airdrop(wanted.to, wanted.lamports)
+
+
+@chain_routes.get("/mints/{mint}")
+async def _mint(chain: Chain, mint: str) -> MintShape:
+    return await chain.mint(mint[:64])
+
+
+@chain_routes.get("/wallets/{wallet}")
+async def _wallet(chain: Chain, wallet: str) -> WalletShape:
+    return await chain.wallet(wallet[:64])
 
 
 @chain_routes.get("/events")

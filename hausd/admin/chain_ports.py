@@ -10,6 +10,7 @@ from hausd.core.chain_shapes import (
     ChainShape,
     EventShape,
     MetadataShape,
+    MintShape,
     NewEventShape,
     PlanShape,
     PlatformShape,
@@ -17,6 +18,7 @@ from hausd.core.chain_shapes import (
     TicketShape,
     TipperShape,
     TipShape,
+    WalletShape,
 )
 from hausd.core.ids import RoomId
 
@@ -39,6 +41,11 @@ class ChainPort(Protocol):
 
     async def airdrop(self, to: str, lamports: int) -> AirdropShape:
         """Gives from the embedded chain's faucet."""
+
+    async def mint(self, untrusted: str) -> MintShape: ...
+
+    async def wallet(self, untrusted: str) -> WalletShape:
+        """What an address has: SOL, and tokens of every kind."""
 
     async def events(self, artist: str) -> Sequence[EventShape]:
         """Events, newest first; with their pots only when asked for one by one."""
