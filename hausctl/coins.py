@@ -91,7 +91,7 @@ def receiving(here: Here, owner: Pubkey, event: EventShape | Coin, payer: Pubkey
         return Receipt(replace(payment, account=address(held[0].account)))
     newer = payment.token_program == TOKEN_2022
     size = ASSOCIATED_2022_BYTES if newer else TOKENS_BYTES
-    what = f"Account for {symbol(event.mint)} of {owner}"
+    what = f"{owner}'s account for {symbol(event.mint)}"
     rent = Rent(what, size, back=owner == payer)
     return Receipt(payment, [open_tokens(payer, owner, payment)], [rent])
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_LENGTH = timedelta(hours=4)
 _RTA_SYMBOL_BYTES = 3
+_STAND_INS = "The stream's key and the metadata are made when it is done: others stand in for them."
 _ESCROW_BYTES = 165
 
 
@@ -125,7 +126,7 @@ def create(
         tier,
         draft=draft,
     )
-    cashier.ask(*plan.steps())
+    cashier.ask(*plan.steps(), note=_STAND_INS if dry_run else "")
     made_value = here.client.post("events", body={"event": str(plan.event), **told})
     made = cast("NewEventShape", shaped(made_value))
     done = plan.streamed_by(address(made.stream_authority), CID.parse(made.metadata))
@@ -204,10 +205,12 @@ def _rents(new: NewEvent) -> list[Rent]:
         "Tip vault": VaultAccount,
         "Checkpoint": CheckpointAccount,
     }
-    rents = [Rent(what, account_size(kind)) for what, kind in kinds.items()]
+    sizes = [(what, account_size(kind)) for what, kind in kinds.items()]
     if new.payment != SOL:
-        rents += [Rent(f"{whose} tokens", TOKENS_BYTES) for whose in ("Sale's", "Vault's")]
-    return [*rents, Rent("RTA", rta_mint_bytes(new.title)), Rent("RTA's escrow", _ESCROW_BYTES)]
+        sizes += [("Sale's tokens", TOKENS_BYTES), ("Vault's tokens", TOKENS_BYTES)]
+    sizes.append(("RTA", rta_mint_bytes(new.title)))
+    kept = [Rent(what, size, back=False) for what, size in sizes]
+    return [*kept, Rent("RTA's escrow", _ESCROW_BYTES)]
 
 
 def rta_mint_bytes(title: str) -> int:

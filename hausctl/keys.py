@@ -12,7 +12,7 @@ import typer
 from hausctl.client import Refused, shaped
 from hausctl.coins import Coin, coin_of, receiving
 from hausctl.context import Here
-from hausctl.money import lamports, paid, sol, units
+from hausctl.money import lamports, paid, sol, symbol, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
 from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
@@ -93,8 +93,9 @@ def balance(
     found = cast("WalletShape", shaped(value))
     pairs = [("Wallet", found.address), ("SOL", sol(found.lamports).removesuffix(" SOL"))]
     for each in found.tokens:
-        has = f"{paid(each.amount, each)}{', frozen' if each.frozen else ''}"
-        pairs.append(("Token", f"{has}, in {each.account}"))
+        held = paid(each.amount, each).partition(" ")[0]
+        frozen = ", frozen" if each.frozen else ""
+        pairs.append(("Token", f"{held} {symbol(each.mint)}, in {each.account}{frozen}"))
     here.answer(value, facts(pairs))
 
 
@@ -132,7 +133,7 @@ def mint(
     else:
         coin = Coin(str(mint_place(maker, seed)), decimals, str(TOKEN))
         making = new_mint(maker, seed, decimals, cashier.rent(MINT_BYTES))
-        rents = [Rent("Mint", MINT_BYTES)]
+        rents = [Rent("Mint", MINT_BYTES, back=False)]
     given = units(amount, coin)
     place = receiving(here, owner, coin, maker)
     payment = place.payment
@@ -148,4 +149,4 @@ def mint(
         "amount": str(given),
         "transaction": sent,
     }
-    here.answer(value, f"{what}. Take it for an event: hausctl events create … --mint {coin.mint}")
+    here.answer(value, f"{what}; the token is", str(coin.mint), "for: hausctl events create --mint")

@@ -16,6 +16,7 @@ SYMBOLS = {
     "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU": "USDC (devnet)",
 }
 """Well-known mints, those that the programs know. Whatever a mint calls itself proves nothing."""
+_ENDS = 6
 _MOST = 2**63 - 1
 _MAX_DIGITS = 300
 """More than any mint has decimals: reading never rounds."""
@@ -62,16 +63,23 @@ def sol(amount: int | str) -> str:
 
 
 def money(amount: int | str, mint: str | None, decimals: int = SOL_DECIMALS) -> str:
-    """An amount in SOL, or of a token: ``0.5 SOL``, ``12 USDC``, ``3 of Cr2F…``."""
+    """An amount in SOL, or of a token: ``0.5 SOL``, ``12 USDC``, ``3 of Cr2Fab…x9Qz1m``."""
     whole, part = divmod(int(amount), 10**decimals)
     digits = f"{part:0{decimals}}".rstrip("0") if decimals else ""
-    between = " of " if mint is not None and mint not in SYMBOLS else " "
-    return f"{whole:,}{'.' if digits else ''}{digits}{between}{symbol(mint)}"
+    name = symbol(mint)
+    if mint is not None and mint not in SYMBOLS:
+        name = f"of {short(mint)}"
+    return f"{whole:,}{'.' if digits else ''}{digits} {name}"
 
 
 def paid(amount: int | str, coin: InMoney) -> str:
     """An amount of what ``coin`` says."""
     return money(amount, coin.mint, coin.decimals)
+
+
+def short(mint: str) -> str:
+    """As much of an address as tells tokens apart; whoever signs is shown the whole."""
+    return mint if len(mint) <= 2 * _ENDS else f"{mint[:_ENDS]}…{mint[-_ENDS:]}"
 
 
 def symbol(mint: str | None) -> str:

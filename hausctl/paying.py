@@ -18,7 +18,7 @@ import typer
 from hausctl.advice import advised
 from hausctl.client import NotRunning, Refused, shaped
 from hausctl.context import Here
-from hausctl.money import paid, sol
+from hausctl.money import paid, sol, symbol
 from hausctl.previews import Cost, Preview, Rent, Step
 from hausctl.trust import PROGRAM_NAMES, chain_name, told_programs, warning
 from hausctl.wallet import Wallet
@@ -210,6 +210,8 @@ class Cashier:
         total = sum(preview.total for preview in previews)
         tokens = [paid(cost.amount, cost) for each in previews for cost in each.tokens]
         self.say(f"  In all {' and '.join([sol(total), *tokens])}, from {self.wallet.address}")
+        for mint in dict.fromkeys(str(cost.mint) for each in previews for cost in each.tokens):
+            self.say(f"  The token is {symbol(mint)}{f', {mint}' if symbol(mint) != mint else ''}")
         if self.chain.embedded:
             self.say("  On the node's own chain, which proves what its operator vouches for.")
         if self._warning:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hausd.core.chain_shapes import PlanShape
     from hausd.core.programs.accounts import Programs
+    from hausd.core.programs.messages import ShownInstruction
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Rent:
-    """An account that a transaction makes, by its size in bytes; ``back``: its deposit is the
-    wallet's."""
+    """An account that a transaction makes, by its size in bytes; ``back``: what it keeps comes
+    back to the wallet when it is closed."""
 
     what: str
     size: int
@@ -75,20 +76,16 @@ class Preview:
         yield self.step.what
         for cost in self.costs:
             yield f"  {cost.what}: {paid(cost.amount, cost)}{' (a deposit)' if cost.back else ''}"
-        yield f"  Fee: {sol(self.fee)}{'' if self.plan else ', about'}"
+        yield f"  Fee: {'' if self.plan else 'about '}{sol(self.fee)}"
 
     def instruction_lines(self, programs: Programs) -> Iterator[str]:
         """The instructions, read from the bytes that would be signed."""
-        from hausd.core.programs.messages import shown
-
-        for each in shown(self.message, programs):
-            told = " ".join(f"{name}={_text(value)}" for name, value in each.arguments.items())
-            yield f"  {each.program}.{each.name} {told}".rstrip()
+        yield f"{self.step.what}:"
+        for each in self._shown(programs):
+            yield f"  {each.program}.{each.name} {_text(each.arguments)[1:-1]}".rstrip()
 
     def value(self, programs: Programs) -> dict[str, Any]:
         """For programs."""
-        from hausd.core.programs.messages import shown
-
         return {
             "what": self.step.what,
             "fee": str(self.fee),
@@ -108,10 +105,27 @@ class Preview:
                     "arguments": {name: _text(value) for name, value in each.arguments.items()},
                     "accounts": each.accounts,
                 }
-                for each in shown(self.message, programs)
+                for each in self._shown(programs)
             ],
         }
 
+    def _shown(self, programs: Programs) -> list[ShownInstruction]:
+        """Without the budget where that is not known yet."""
+        from hausd.core.programs.messages import shown
+
+        every = shown(self.message, programs)
+        return [each for each in every if self.plan or each.program != "compute_budget"]
+
 
 def _text(value: Any) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+    match value:
+        case bytes():
+            padded = value.rstrip(b"\0")
+            plain = padded.isascii() and padded.decode("ascii").isprintable()
+            return padded.decode() if plain and padded else value.hex()
+        case dict():
+            return f"{{{' '.join(f'{name}={_text(each)}' for name, each in value.items())}}}"
+        case tuple() | list():
+            return f"[{', '.join(map(_text, value))}]"
+        case _:
+            return str(value)

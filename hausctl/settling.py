@@ -74,7 +74,8 @@ def _delivery(act: Act) -> Step:
     leader = None if cancelled else now.highest_tipper
     recipient = address(now.rta_recipient or leader or now.artist)
     given = act.builder.deliver_rta(act.who, act.at, recipient, address(now.artist))
-    rents = [] if now.rta_owner else [Rent("The winner's token account", _WINNERS_BYTES)]
+    rent = Rent("The winner's token account", _WINNERS_BYTES, back=recipient == act.who)
+    rents = [] if now.rta_owner else [rent]
     return Step(f"Giving the RTA to {recipient}", [given], rents=rents)
 
 

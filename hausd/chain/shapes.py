@@ -27,6 +27,7 @@ from hausd.core.programs.accounts import (
     NOBODY,
     CheckpointAccount,
     EventAccount,
+    EventStatus,
     Payout,
     SaleAccount,
     TicketAccount,
@@ -53,7 +54,8 @@ def event_shape(
     coin: Coin,
 ) -> EventShape:
     """An event with its pots; without them, only what it says itself."""
-    recipient = event.rta_recipient or event.winner
+    cancelled = event.status is EventStatus.CANCELLED
+    recipient = event.rta_recipient or event.winner or (event.artist if cancelled else None)
     payouts = _payouts(sale.payouts if sale else (), "tickets")
     payouts += _payouts(vault.payouts if vault else (), "tips")
     return EventShape(

@@ -148,7 +148,7 @@ class EventShape(Shape):
     rta_owner: str | None = None
     """Whom the RTA was given to; None while the event holds it."""
     rta_recipient: str | None = None
-    """Whom it goes to; None until the event is finalized."""
+    """Whom it goes to; None until the event is finalized or cancelled."""
     metadata: str | None = None
     recording: str | None = None
     checkpoint: CheckpointShape | None = None

@@ -77,7 +77,7 @@ def test_a_token_event_from_its_token_to_its_payout(tmp_path: Path) -> None:
 
 def test_a_cancelled_token_event_gives_tokens_back(tmp_path: Path) -> None:
     with stage(tmp_path) as here:
-        artist_file, _ = here.wallet("artist")
+        artist_file, artist = here.wallet("artist")
         fan_file, fan = here.wallet("fan")
         me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
         mint = here.ctl("keys", "mint", "100", "--to", fan, *me)["mint"]
@@ -89,6 +89,7 @@ def test_a_cancelled_token_event_gives_tokens_back(tmp_path: Path) -> None:
         here.ctl("tickets", "refund", event, *fans)
         assert here.ctl("tips", "refund", event, *fans)["refunded"] == "5000000"
         assert _tokens(here, fan, mint) == 100 * 10**6
+        assert here.ctl("events", "deliver", event, *me)["rta_owner"] == artist
 
 
 def _made(here: Stage, payer: Keypair, program: Pubkey, *extensions: Extension) -> str:

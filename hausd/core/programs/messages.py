@@ -136,9 +136,11 @@ def _shown_tokens(program: Pubkey, data: bytes, metas: list[str]) -> ShownInstru
     if program == ASSOCIATED_TOKEN and data == CREATE_IDEMPOTENT:
         named = dict(zip(("payer", "account", "owner", "mint"), metas, strict=False))
         return ShownInstruction("associated_token", "create", {}, named)
-    if program == SYSTEM and data[:4] == struct.pack("<I", CREATE_WITH_SEED):
+    if program == SYSTEM and data[:4] == struct.pack("<I", CREATE_WITH_SEED) and len(data) >= 92:
         named = dict(zip(("from", "made"), metas, strict=False))
-        return ShownInstruction("system", "create_account_with_seed", {"data": data[4:]}, named)
+        lamports, space = _uint(data[-48:-40]), _uint(data[-40:-32])
+        told = {"lamports": lamports, "space": space, "owner": Pubkey(data[-32:])}
+        return ShownInstruction("system", "create_account_with_seed", told, named)
     if program == TOKEN and data[:1] == bytes([INITIALIZE_MINT]) and len(data) > 34:
         made: dict[str, Any] = {"decimals": data[1], "authority": Pubkey(data[2:34])}
         return ShownInstruction(
