@@ -21,7 +21,12 @@ from hausd.chain.asking import address
 from hausd.chain.known import KnownEvents
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.config import Config
-from hausd.core.chain_shapes import MetadataShape, NewEventShape, PlatformShape
+from hausd.core.chain_shapes import (
+    MetadataShape,
+    NewEventShape,
+    NewStreamShape,
+    PlatformShape,
+)
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
@@ -52,14 +57,21 @@ class NodeChain(ChainService):
     ) -> NewEventShape:
         """Makes the room of an event that is about to be created, with a key of its own, and
         stores the metadata, pinned with the room."""
+        made = await self.new_stream(room, title)
+        meta = await self.metadata(room, title, description, starts, ends, keep=True)
+        return NewEventShape(
+            room=made.room, stream_authority=made.stream_authority, metadata=meta.metadata
+        )
+
+    async def new_stream(self, room: RoomId, title: str) -> NewStreamShape:
+        """Makes the room of an event, with a key of its own: for an event that is about to be
+        created, or to be streamed from here."""
         if self.rooms is None:
             raise _starting()
         chain = await self.chain()
         made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
-        seed = self.rooms.find(room).record.seed
-        meta = await self.metadata(room, title, description, starts, ends, keep=True)
-        authority = Pubkey(SigningKey(seed).public.raw)
-        return NewEventShape(room=made, stream_authority=str(authority), metadata=meta.metadata)
+        authority = Pubkey(SigningKey(self.rooms.find(room).record.seed).public.raw)
+        return NewStreamShape(room=made, stream_authority=str(authority))
 
     async def metadata(
         self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool

@@ -18,6 +18,7 @@ from hausd.core.chain_shapes import (
     MetadataShape,
     MintShape,
     NewEventShape,
+    NewStreamShape,
     PlanShape,
     PlatformShape,
     TicketShape,
@@ -151,6 +152,12 @@ async def _new_event(chain: Chain, new: NewEvent) -> NewEventShape:
 @chain_routes.get("/events/{event}")
 async def _event(chain: Chain, event: Event) -> EventShape:
     return await chain.event(event)
+
+
+@chain_routes.post("/events/{event}/stream", status_code=HTTPStatus.CREATED)
+async def _stream(chain: Chain, event: Event) -> NewStreamShape:
+    found = await chain.event(event)
+    return await chain.new_stream(event, found.title)
 
 
 @chain_routes.post("/events/{event}/metadata")

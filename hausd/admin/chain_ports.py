@@ -12,6 +12,7 @@ from hausd.core.chain_shapes import (
     MetadataShape,
     MintShape,
     NewEventShape,
+    NewStreamShape,
     PlanShape,
     PlatformShape,
     SentShape,
@@ -56,6 +57,9 @@ class ChainPort(Protocol):
         self, room: RoomId, title: str, description: str, starts: int, ends: int
     ) -> NewEventShape:
         """Makes the room and the metadata of an event that is about to be created."""
+
+    async def new_stream(self, room: RoomId, title: str) -> NewStreamShape:
+        """Makes the room of an event that is to be streamed from here."""
 
     async def metadata(
         self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool

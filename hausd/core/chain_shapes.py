@@ -156,12 +156,16 @@ class EventShape(Shape):
     slot: int
 
 
-class NewEventShape(Shape):
-    """What the node made for an event that is to be created: its room, the authority that signs
-    its stream, and the CID of its metadata."""
+class NewStreamShape(Shape):
+    """What the node made to stream an event: its room, and the authority that signs the stream."""
 
     room: RoomShape
     stream_authority: str
+
+
+class NewEventShape(NewStreamShape):
+    """What the node made for an event that is to be created: the CID of its metadata as well."""
+
     metadata: str
 
 

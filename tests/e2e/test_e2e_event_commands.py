@@ -9,6 +9,7 @@ from solders.keypair import Keypair
 
 from hausd.core.cid import CID
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
+from tests.support.node import node
 
 pytestmark = [
     pytest.mark.e2e,
@@ -213,3 +214,23 @@ def test_the_platform_is_set_handed_over_and_marks_events(tmp_path: Path) -> Non
         assert here.ctl("platform", "show")["pending_authority"] == new
         assert here.ctl(*accepting)["authority"] == new
         assert _refusal(here, "platform", "set", "--fee", "1", *owner) == "Unauthorized"
+
+
+def test_an_event_moves_to_another_node(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        me = ("--keypair", artist_file)
+        event = here.ctl("events", "create", "Moves", *me)["id"]
+        rpc = f"chain.rpc_url={here.node.words['chain']}"
+        with node(tmp_path / "second", rpc, "chain.listen=") as second:
+            moving = ("events", "set-stream-authority", event, *me)
+            told = second.ctl(*moving, "--dry-run")
+            assert len(second.ctl("rooms", "list")) == 1  # the node's own
+            before = here.balance(artist)
+            made = second.ctl(*moving)
+            assert before - here.balance(artist) == int(told["total"])
+            assert (made["id"], made["status"]) == (event, "open")
+            assert made["stream_key"]
+            now = second.ctl("events", "show", event)
+            assert here.balance(now["stream_authority"]) == SOL // 100
+            assert _refusal(here, *moving) == "room-exists"
