@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = "hausctl"
 COMPLETE_VARIABLE = "_HAUSCTL_COMPLETE"
 _FAILED, _USAGE = 1, 2
+_PROGRAMS = "EVENT_FACTORY or EVENT_FACTORY,TICKET_FACTORY,LIVE_TIPPING"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,27 +26,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
-        home, _, _ = hoisted([*line.split(), "."])  # a --home may still lack its directory
-        sys.exit(_run(given, home, as_json=False, described=True))
+        globally = hoisted([*line.split(), "."])  # a --home may still lack its directory
+        sys.exit(_run(given, globally, described=True))
     if given == ["--version"]:
         from hausd import __version__
 
         sys.stdout.write(f"{PROGRAM} {__version__}\n")
         sys.exit(0)
     try:
-        home, as_json, rest = hoisted(given)
+        globally = hoisted(given)
     except ValueError as error:
         sys.exit(_tell("usage", str(error), f"see {PROGRAM} --help", "--json" in given, _USAGE))
-    described = not {"-h", "--help"}.isdisjoint(rest)
-    sys.exit(_run(rest, home, as_json, described=described))
+    described = not {"-h", "--help"}.isdisjoint(globally.rest)
+    sys.exit(_run(globally.rest, globally, described=described))
 
 
-def hoisted(arguments: Sequence[str]) -> tuple[Path, bool, list[str]]:
-    """Takes ``--home DIR`` and ``--json`` out, before or after the command; gives the rest.
+@dataclass(frozen=True)
+class Hoisted:
+    """The options that may stand anywhere, and the rest of the command line."""
 
-    Raises ValueError where ``--home`` lacks its directory. What follows ``--`` stays as it is.
+    home: Path
+    json: bool
+    programs: str
+    rest: list[str]
+
+
+def hoisted(arguments: Sequence[str]) -> Hoisted:
+    """Takes ``--home DIR``, ``--programs ADDRESSES`` and ``--json`` out, wherever they stand.
+
+    Raises ValueError where one lacks its value. What follows ``--`` stays as it is.
     """
-    home, as_json = Path(os.environ.get("HAUSD_HOME") or "~/.hausd"), False
+    home, as_json, programs = Path(os.environ.get("HAUSD_HOME") or "~/.hausd"), False, ""
     rest: list[str] = []
     left = list(arguments)
     while left:
@@ -60,13 +72,19 @@ def hoisted(arguments: Sequence[str]) -> tuple[Path, bool, list[str]]:
             home = _named(left.pop(0))
         elif word.startswith("--home="):
             home = _named(word.removeprefix("--home="))
+        elif word == "--programs":
+            if not left:
+                raise ValueError(f"--programs needs {_PROGRAMS}")
+            programs = left.pop(0)
+        elif word.startswith("--programs="):
+            programs = word.removeprefix("--programs=")
         else:
             rest.append(word)
     try:
         home = home.expanduser()
     except RuntimeError as error:
         raise ValueError(str(error)) from error
-    return home.absolute(), as_json, rest
+    return Hoisted(home.absolute(), as_json, programs, rest)
 
 
 def _named(untrusted: str) -> Path:
@@ -75,7 +93,7 @@ def _named(untrusted: str) -> Path:
     return Path(untrusted)
 
 
-def _run(arguments: list[str], home: Path, as_json: bool, *, described: bool) -> int:
+def _run(arguments: list[str], globally: Hoisted, *, described: bool) -> int:
     import typer
 
     from hausctl.app import build
@@ -88,14 +106,14 @@ def _run(arguments: list[str], home: Path, as_json: bool, *, described: bool) ->
             arguments,
             prog_name=PROGRAM,
             complete_var=COMPLETE_VARIABLE,
-            obj=Here(home, as_json),
+            obj=Here(globally.home, globally.json, globally.programs),
             standalone_mode=False,
         )
     except Refused as error:
-        return _tell(error.code, error.message, error.hint, as_json, _FAILED)
+        return _tell(error.code, error.message, error.hint, globally.json, _FAILED)
     except typer.TyperException as error:
         message, hint = in_words(error, PROGRAM)
-        return _tell("usage", message, hint, as_json, _USAGE)
+        return _tell("usage", message, hint, globally.json, _USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from hausctl.client import Refused
 
+_PLAIN = "be paid in SOL, USDC, EURC, USDT, or a plain token: docs/programs.md says which"
 ADVICE = {
     # EventFactory
     "Unauthorized": "sign with the wallet that may: hausctl events show names the artist",
@@ -15,6 +16,10 @@ ADVICE = {
     "BadSchedule": "the end lies ahead, after the start, within 30 days of it and of the first end",
     "BadText": "a title has 1 to 64 bytes of UTF-8",
     "BadSplit": "name at most 8 payees, each once, with 100 % in all at most",
+    "BadPayee": "name the address of a wallet",
+    "PayeeTwice": "write the sum of its shares once",
+    "NoTreasury": "name a wallet with --treasury",
+    "NeverLive": "hausctl events live, or hausctl events cancel",
     "CheckpointBehind": "another node writes this event's checkpoints: is its key the right one?",
     "TipsOpen": "a late tip moved the end: hausctl events show says when tips close",
     "TooEarly": "wait until a day after the event's end, or have its artist do it",
@@ -47,8 +52,26 @@ ADVICE = {
     "AlreadyClaimed": "hausctl events show lists who was paid",
     "PayeeBelowRent": "the payee's wallet needs 0.001 SOL first; then ask again",
     "Insolvent": "never to be seen: please report it",
-    "MintRefused": "pay in SOL, or in a token without fees, hooks and freezing",
+    "UnknownTokenProgram": "name the address of a token's mint",
+    "NotAMint": "name the address of a token's mint, not of somebody's tokens",
+    "MintFreezes": _PLAIN,
+    "MintTakesFees": _PLAIN,
+    "MintCanBeClosed": _PLAIN,
+    "MintConfidential": _PLAIN,
+    "MintFreezesNew": _PLAIN,
+    "MintNotTransferable": _PLAIN,
+    "MintScales": _PLAIN,
+    "MintHasDelegate": _PLAIN,
+    "MintHasHook": _PLAIN,
+    "MintPausable": _PLAIN,
+    "MintExtended": _PLAIN,
+    "PaidInSol": "are hausctl and the node of the same version?",
+    "PaidInTokens": "are hausctl and the node of the same version?",
+    "NotTheirTokens": "the wallet has no account for these tokens: hausctl keys balance shows all",
     # the chain's own
+    "InsufficientFunds": "hausctl keys balance shows what a wallet has",
+    "OwnerMismatch": "sign with the wallet whose they are",
+    "AccountFrozen": "whoever froze it can thaw it; what others are owed does not wait for it",
     "AccountNotFound": "fill the wallet: hausctl keys airdrop on the node's own chain",
     "InsufficientFundsForFee": "fill the wallet: hausctl keys airdrop on the node's own chain",
     "SystemProgram": "fill the wallet: hausctl keys airdrop on the node's own chain",

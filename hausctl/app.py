@@ -69,6 +69,12 @@ def _root() -> None:
 def _root_described(
     home: Annotated[str, typer.Option(metavar="DIR", help="The node's home.")] = "~/.hausd",
     json: Annotated[bool, typer.Option("--json", help="Output for programs.")] = False,
+    programs: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESSES", help="Signs for these programs only: see docs/wallets.md."
+        ),
+    ] = "",
 ) -> None:
     """Sees and steers a running node (hausd)."""
 

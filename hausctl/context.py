@@ -25,6 +25,8 @@ class Here:
 
     home: Path
     json: bool
+    programs: str = ""
+    """The addresses of the programs, as ``--programs`` pins them."""
 
     @classmethod
     def of(cls, ctx: typer.Context) -> Here:

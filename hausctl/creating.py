@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from hausctl.client import Refused, shaped
+from hausctl.coins import coin_of, payment_of
 from hausctl.context import Here
-from hausctl.drafts import share, tier_of
-from hausctl.money import lamports
+from hausctl.drafts import STAND_INS, BudgetOption, answer_room, nobody_yet, share, tier_of
+from hausctl.events import event_of
+from hausctl.money import lamports, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
 from hausctl.previews import Cost, Rent, Step
 from hausctl.times import length_s, moment
@@ -42,7 +44,14 @@ def create(
     signer: SignerOption = "",
     description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
     ticket_price: Annotated[
-        str, typer.Option("--ticket-price", metavar="SOL", help="Without it, entrance is free.")
+        str,
+        typer.Option("--ticket-price", metavar="PRICE", help="Without it, entrance is free."),
+    ] = "",
+    mint: Annotated[
+        str,
+        typer.Option(
+            "--mint", metavar="MINT", help="Paid in this token, as USDC, in place of SOL."
+        ),
     ] = "",
     ticket_supply: Annotated[
         int, typer.Option("--ticket-supply", metavar="N", min=1, help="Tickets there are.")
@@ -63,14 +72,7 @@ def create(
         list[str] | None,
         typer.Option("--split", metavar="ADDRESS=PERCENT", help="Shares what comes in."),
     ] = None,
-    checkpoint_budget: Annotated[
-        str,
-        typer.Option(
-            "--checkpoint-budget",
-            metavar="SOL",
-            help="Goes to the node, which writes the recording's manifest on chain with it.",
-        ),
-    ] = "0.01",
+    checkpoint_budget: BudgetOption = "0.01",
     draft: Annotated[
         bool,
         typer.Option("--draft", help="Opens no sale yet: events add-tier, set-split and open do."),
@@ -91,9 +93,10 @@ def create(
         "starts": int(begin.timestamp()),
         "ends": int(end.timestamp()),
     }
+    coin = coin_of(here, mint)
     tier = None
     if ticket_price:
-        tier = tier_of("Ticket", lamports(ticket_price), ticket_supply)
+        tier = tier_of("Ticket", units(ticket_price, coin), ticket_supply)
     shares = tuple(share(each) for each in split or [])
     budget = lamports(checkpoint_budget)
     extension_s = int(length_s(tip_extension)) if tip_extension else 0
@@ -107,24 +110,24 @@ def create(
             starts_at=int(begin.timestamp()),
             scheduled_end=int(end.timestamp()),
             tip_extension=extension_s,
-            stream_authority=_nobody_yet(),
+            stream_authority=nobody_yet(),
             metadata=CID.of(title.encode()),
+            payment=payment_of(coin),
         ),
         budget,
         shares,
         tier,
         draft=draft,
     )
-    cashier.ask(*plan.steps())
+    cashier.ask(*plan.steps(), note=STAND_INS if dry_run else "")
     made_value = here.client.post("events", body={"event": str(plan.event), **told})
     made = cast("NewEventShape", shaped(made_value))
     done = plan.streamed_by(address(made.stream_authority), CID.parse(made.metadata))
     try:
         cashier.do(*done.steps())
-    except (Refused, typer.Exit, typer.Abort):
-        _let_go(here, str(plan.event))
-        raise
-    _answer(here, str(plan.event), made_value["room"], made)
+    except Refused as refused:
+        raise _half_made(here, str(plan.event), refused) from None
+    answer_room(here, made_value["room"], event_of(here, str(plan.event)).status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +160,7 @@ class _Creation:
         if self.budget:
             creating.append(transfer(artist, self.new.stream_authority, self.budget))
             costs.append(Cost("Checkpoints", self.budget))
-        title = self.new.title
-        steps = [Step(f"Event “{title}”", creating, costs, _rents(title))]
+        steps = [Step(f"Event “{self.new.title}”", creating, costs, _rents(self.new))]
         opening = []
         if self.tier is not None:
             opening.append(builder.add_tier(artist, self.event, self.tier))
@@ -172,13 +174,7 @@ class _Creation:
         return steps
 
 
-def _nobody_yet() -> Pubkey:
-    from solders.keypair import Keypair
-
-    return Keypair().pubkey()
-
-
-def _rents(title: str) -> list[Rent]:
+def _rents(new: NewEvent) -> list[Rent]:
     from hausd.core.programs.accounts import (
         CheckpointAccount,
         EventAccount,
@@ -186,6 +182,8 @@ def _rents(title: str) -> list[Rent]:
         VaultAccount,
         account_size,
     )
+    from hausd.core.programs.payments import SOL
+    from hausd.core.programs.tokens import TOKENS_BYTES
 
     kinds = {
         "Event": EventAccount,
@@ -193,8 +191,12 @@ def _rents(title: str) -> list[Rent]:
         "Tip vault": VaultAccount,
         "Checkpoint": CheckpointAccount,
     }
-    rents = [Rent(what, account_size(kind)) for what, kind in kinds.items()]
-    return [*rents, Rent("RTA", rta_mint_bytes(title)), Rent("RTA's escrow", _ESCROW_BYTES)]
+    sizes = [(what, account_size(kind)) for what, kind in kinds.items()]
+    if new.payment != SOL:
+        sizes += [("Sale's tokens", TOKENS_BYTES), ("Vault's tokens", TOKENS_BYTES)]
+    sizes.append(("RTA", rta_mint_bytes(new.title)))
+    kept = [Rent(what, size, back=False) for what, size in sizes]
+    return [*kept, Rent("RTA's escrow", _ESCROW_BYTES)]
 
 
 def rta_mint_bytes(title: str) -> int:
@@ -208,25 +210,14 @@ def rta_mint_bytes(title: str) -> int:
     return 165 + 1 + (4 + 64) + 4 + (64 + texts + 4)
 
 
-def _let_go(here: Here, event: str) -> None:
-    """The room of an event that did not come to be is closed, unless the chain has it."""
+def _half_made(here: Here, event: str, because: Refused) -> Refused:
+    """What is to be said: the room of an event that did not come to be is closed, and what is on
+    the chain goes on from there."""
     try:
         here.client.get("events", event)
     except Refused as refused:
         if refused.code == "no-such-event":
             here.client.post("rooms", event, "close")
-
-
-def _answer(here: Here, event: str, room: dict[str, Any], made: NewEventShape) -> None:
-    from rich.markup import escape
-
-    names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
-    value = {name: room[name] for name in names}
-    value["status"] = here.client.get("events", event)["status"]
-    here.answer(
-        value,
-        f"Event [bold]{escape(made.room.title)}[/]  {event}  ({value['status']})\n",
-        f"Publish to  {escape(made.room.ingest_url)}",
-        f"Stream key  {escape(made.room.stream_key or '')}",
-        f"Watch at    {escape(made.room.watch_url)}\n",
-    )
+        return because
+    on = f"it is there as a draft: hausctl events add-tier, set-split and open {event} go on"
+    return Refused(because.code, because.message, "\n".join(filter(None, (on, because.hint))))

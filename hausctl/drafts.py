@@ -6,16 +6,32 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hausctl.client import Refused
 from hausctl.completion import RoomName
 from hausctl.events import Act
-from hausctl.money import lamports
+from hausctl.money import lamports, units
 from hausctl.paying import DryOption, YesOption, address
+from hausctl.previews import Cost, Step
 from hausctl.times import moment
 from hausctl.wallet import KeypairOption, SignerOption
 
 if TYPE_CHECKING:
+    from solders.pubkey import Pubkey
+
+    from hausctl.context import Here
     from hausd.core.programs.accounts import Share, TicketTier
 
+STAND_INS = (
+    "What the node makes when it is done (keys, metadata) has others standing in for it here."
+)
+BudgetOption = Annotated[
+    str,
+    typer.Option(
+        "--checkpoint-budget",
+        metavar="SOL",
+        help="Goes to the node, which writes the recording's manifest on chain with it.",
+    ),
+]
 _MAX_NAME_BYTES = 24
 _SHARE = 100
 """Ten thousandths in a percent."""
@@ -35,7 +51,9 @@ def add_tier(
     ctx: typer.Context,
     event: RoomName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="At most 24 bytes.")],
-    price: Annotated[str, typer.Argument(metavar="SOL", help="Of one ticket, as in 0.25; or 0.")],
+    price: Annotated[
+        str, typer.Argument(metavar="PRICE", help="In SOL, or the event's token, as in 0.25; or 0.")
+    ],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     supply: Annotated[
@@ -61,9 +79,10 @@ def add_tier(
     dry_run: DryOption = False,
 ) -> None:
     """Adds a kind of ticket to a draft: at most eight."""
+    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     tier = tier_of(
         name,
-        lamports(price),
+        units(price, act.now),
         supply,
         per_wallet=per_wallet,
         sale_start=_seconds(sale_starts),
@@ -71,7 +90,6 @@ def add_tier(
         transferable=not not_transferable,
         refundable_until=_seconds(refundable_until),
     )
-    act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do(f"A tier “{name}”", act.builder.add_tier(act.who, act.at, tier))
 
 
@@ -162,16 +180,70 @@ def set_metadata(
 def set_stream_authority(
     ctx: typer.Context,
     event: RoomName,
-    authority: Annotated[str, typer.Argument(metavar="ADDRESS", help="The key that streams.")],
+    authority: Annotated[
+        str,
+        typer.Argument(metavar="[ADDRESS]", help="The key that streams; a new one of this node's."),
+    ] = "",
     keypair: KeypairOption = "",
     signer: SignerOption = "",
+    checkpoint_budget: BudgetOption = "0.01",
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Has another key stream an event from now on, as that of another node."""
-    new = address(authority)
+    """Has an event streamed by another key from now on: without ADDRESS, from this node."""
+    budget = lamports(checkpoint_budget)
+    named = address(authority) if authority else None
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
-    act.do("Who streams it", act.builder.set_stream_authority(act.who, act.at, new))
+    if named is not None:
+        act.do("Who streams it", act.builder.set_stream_authority(act.who, act.at, named))
+        return
+    act.cashier.ask(_move(act, nobody_yet(), budget), note=STAND_INS if dry_run else "")
+    try:
+        made = act.here.client.post("events", act.event, "stream")
+    except Refused as refused:
+        if refused.code != "room-exists":
+            raise
+        hint = "leave it first where it is only followed: hausctl rooms unfollow"
+        raise Refused(refused.code, refused.message, hint) from None
+    try:
+        act.cashier.do(_move(act, address(made["stream_authority"]), budget))
+    except Refused:
+        act.here.client.post("rooms", act.event, "close")
+        raise
+    answer_room(act.here, made["room"], act.now.status)
+
+
+def _move(act: Act, authority: Pubkey, budget: int) -> Step:
+    from hausd.core.programs.messages import transfer
+
+    moved = [act.builder.set_stream_authority(act.who, act.at, authority)]
+    costs = []
+    if budget:
+        moved.append(transfer(act.who, authority, budget))
+        costs.append(Cost("Checkpoints", budget))
+    return Step("Streaming it from this node", moved, costs)
+
+
+def nobody_yet() -> Pubkey:
+    """Stands in for a key that the node makes once it is agreed to."""
+    from solders.keypair import Keypair
+
+    return Keypair().pubkey()
+
+
+def answer_room(here: Here, room: dict[str, Any], status: str) -> None:
+    """Says where an event is streamed to."""
+    from rich.markup import escape
+
+    names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
+    value = {name: room[name] for name in names} | {"status": status}
+    here.answer(
+        value,
+        f"Event [bold]{escape(room['title'])}[/]  {room['id']}  ({status})\n",
+        f"Publish to  {escape(room['ingest_url'])}",
+        f"Stream key  {escape(room['stream_key'] or '')}",
+        f"Watch at    {escape(room['watch_url'])}\n",
+    )
 
 
 def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:

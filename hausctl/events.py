@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -31,15 +31,6 @@ def answer_event(here: Here, id_: str) -> None:
     """Says how the event is now."""
     value = here.client.get("events", id_)
     here.answer(value, event_sheet(cast("EventShape", shaped(value))))
-
-
-def payment_of(event: EventShape) -> Any:
-    """What an event is paid in, for instructions."""
-    from hausd.core.programs.instructions import SOL, Payment
-
-    if event.mint is None or event.token_program is None:
-        return SOL
-    return Payment(address(event.mint), address(event.token_program))
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from hausctl.money import money
+from hausctl.money import InMoney, paid, symbol
 from hausctl.words import clock, span
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def _rows(event: EventShape) -> Iterator[tuple[str, str]]:
     yield "Title", event.title
     yield "Status", f"{event.status}, premium" if event.premium else event.status
     yield "Artist", event.artist
+    if event.mint:
+        yield "Paid in", symbol(event.mint)
     yield "Starts", when(event.starts)
     yield "Ends", when(event.ends)
     if event.tip_extension_s:
@@ -41,10 +43,10 @@ def _rows(event: EventShape) -> Iterator[tuple[str, str]]:
         yield "Tips close", when(event.tips_close)
     yield "Stream by", event.stream_authority
     for number, tier in enumerate(event.tiers):
-        yield f"Tier {number}", _tier(tier, event.mint)
-    yield "Tickets", f"{event.tickets:,}, {money(event.proceeds, event.mint)}"
-    yield "Tips", f"{event.tips:,}, {money(event.tips_total, event.mint)}"
-    leads = f", {money(event.highest_total, event.mint)}" if event.highest_tipper else ""
+        yield f"Tier {number}", _tier(tier, event)
+    yield "Tickets", f"{event.tickets:,}, {paid(event.proceeds, event)}"
+    yield "Tips", f"{event.tips:,}, {paid(event.tips_total, event)}"
+    leads = f", {paid(event.highest_total, event)}" if event.highest_tipper else ""
     yield "Highest tipper", f"{event.highest_tipper or '-'}{leads}"
     yield from _shares(event)
     yield "RTA", event.rta_owner or "held by the event"
@@ -55,7 +57,7 @@ def _rows(event: EventShape) -> Iterator[tuple[str, str]]:
     yield "Manifest", event.checkpoint.manifest if event.checkpoint else "-"
     for payout in event.payouts:
         state = "paid" if payout.claimed else "waits: hausctl events claim"
-        owed = f"{money(payout.amount, event.mint)} to {payout.payee}, {state}"
+        owed = f"{paid(payout.amount, event)} to {payout.payee}, {state}"
         yield f"Owed of {payout.pot}", owed
 
 
@@ -66,8 +68,8 @@ def _shares(event: EventShape) -> Iterator[tuple[str, str]]:
         yield "Share", f"{share.bps / _PERCENT_BPS:g} % to {share.payee}"
 
 
-def _tier(tier: TierShape, mint: str | None) -> str:
-    told = [f"{tier.name}, {money(tier.price, mint)}, {tier.sold:,} of {tier.supply:,} given out"]
+def _tier(tier: TierShape, coin: InMoney) -> str:
+    told = [f"{tier.name}, {paid(tier.price, coin)}, {tier.sold:,} of {tier.supply:,} given out"]
     if tier.per_wallet:
         told.append(f"{tier.per_wallet} a wallet at most")
     if tier.sale_start:

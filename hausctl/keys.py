@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hausctl.client import Refused, shaped
+from hausctl.coins import Coin, coin_of, receiving
 from hausctl.context import Here
-from hausctl.money import lamports, sol
+from hausctl.money import lamports, paid, sol, symbol, units
+from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
+from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:
-    from hausd.core.chain_shapes import AirdropShape
+    from solders.instruction import Instruction
+
+    from hausd.core.chain_shapes import AirdropShape, WalletShape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -68,3 +73,80 @@ def airdrop(
     value = here.client.post("chain", "airdrop", body=body)
     done = cast("AirdropShape", shaped(value))
     here.answer(value, f"{sol(given)} to {done.address}, which has {sol(done.balance)} now.")
+
+
+@app.command()
+def balance(
+    ctx: typer.Context,
+    of: Annotated[
+        str, typer.Argument(metavar="[ADDRESS]", help="Whose; your wallet's without.")
+    ] = "",
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+) -> None:
+    """Shows what a wallet has: SOL and tokens."""
+    from hausctl.sheet import facts
+
+    here = Here.of(ctx)
+    who = address(of) if of else wallet(keypair, signer).address
+    value = here.client.get("wallets", str(who))
+    found = cast("WalletShape", shaped(value))
+    pairs = [("Wallet", found.address), ("SOL", sol(found.lamports).removesuffix(" SOL"))]
+    for each in found.tokens:
+        held = paid(each.amount, each).partition(" ")[0]
+        frozen = ", frozen" if each.frozen else ""
+        pairs.append(("Token", f"{held} {symbol(each.mint)}, in {each.account}{frozen}"))
+    here.answer(value, facts(pairs))
+
+
+@app.command()
+def mint(
+    ctx: typer.Context,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="How much of it, as in 1000.")],
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    of: Annotated[
+        str, typer.Option("--of", metavar="MINT", help="More of a token that is there.")
+    ] = "",
+    decimals: Annotated[
+        int, typer.Option("--decimals", metavar="N", min=0, max=18, help="Of a new token.")
+    ] = 6,
+    to: Annotated[
+        str, typer.Option("--to", metavar="ADDRESS", help="Whose it shall be, if not yours.")
+    ] = "",
+    yes: YesOption = False,
+    dry_run: DryOption = False,
+) -> None:
+    """Makes a token to try things out with, worth nothing: events create --mint takes it."""
+    from hausd.core.programs.addresses import TOKEN, token_place
+    from hausd.core.programs.minting import mint_place, mint_to, new_mint
+    from hausd.core.programs.tokens import MINT_BYTES
+
+    here = Here.of(ctx)
+    cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
+    maker, seed = cashier.wallet.address, nonce().hex()
+    owner = address(to) if to else maker
+    making: list[Instruction] = []
+    rents: list[Rent] = []
+    if of:
+        coin = coin_of(here, of)
+    else:
+        coin = Coin(str(mint_place(maker, seed)), decimals, str(TOKEN))
+        making = new_mint(maker, seed, decimals, cashier.rent(MINT_BYTES))
+        rents = [Rent("Mint", MINT_BYTES, back=False)]
+    given = units(amount, coin)
+    place = receiving(here, owner, coin, maker)
+    payment = place.payment
+    tokens = payment.account or token_place(owner, payment.mint, payment.token_program)
+    made = mint_to(maker, payment.mint, payment.token_program, tokens, given, coin.decimals)
+    what = f"{paid(given, coin)} to {owner}"
+    (sent,) = cashier.pay(Step(what, [*making, *place.opening, made], rents=[*rents, *place.rents]))
+    value = {
+        "mint": coin.mint,
+        "decimals": coin.decimals,
+        "token_program": coin.token_program,
+        "account": str(tokens),
+        "amount": str(given),
+        "transaction": sent,
+    }
+    here.answer(value, f"{what}; the token is", str(coin.mint), "for: hausctl events create --mint")

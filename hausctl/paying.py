@@ -18,8 +18,9 @@ import typer
 from hausctl.advice import advised
 from hausctl.client import NotRunning, Refused, shaped
 from hausctl.context import Here
-from hausctl.money import sol
-from hausctl.previews import Cost, Preview, Step
+from hausctl.money import paid, sol, symbol
+from hausctl.previews import Cost, Preview, Rent, Step
+from hausctl.trust import PROGRAM_NAMES, chain_name, told_programs, warning
 from hausctl.wallet import Wallet
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 SIGN_AGAIN = 3
 """How often a transaction that expired unpaid is signed anew."""
-PROGRAM_NAMES = ("event_factory", "ticket_factory", "live_tipping")
 _ASK_AGAIN = 5
 _UNDECIDED = frozenset({"not-yet", "disconnected", "timeout", "chain-unavailable"})
 _OF_ALL = _UNDECIDED | {"chain-refuses", "unknown", "expired"}
@@ -60,6 +60,7 @@ class Cashier:
         self._yes = yes
         self._dry = dry
         self.chain = chain_of(here)
+        self._warning = warning(self.chain, here.programs)
         self._agreed: Preview | None = None
 
     @property
@@ -78,6 +79,13 @@ class Cashier:
     def programs(self) -> Programs:
         """The addresses of the programs that are called."""
         return programs_of(self.chain)
+
+    def rent(self, size: int) -> int:
+        """Lamports that an account of so many bytes has to keep. Raises Refused."""
+        from hausd.core.programs.messages import transfer
+
+        nothing = transfer(self.wallet.address, self.wallet.address, 0)
+        return self._preview(Step("", [nothing], rents=[Rent("", size)]), None).costs[0].amount
 
     def pay(self, *steps: Step) -> list[Any]:
         """Shows all, asks once, does one after the other; gives the chain's answers.
@@ -165,7 +173,7 @@ class Cashier:
         budget = Budget(int(plan.units), int(plan.unit_price))
         message = message_of(payer, step.instructions, Hash.from_string(plan.blockhash), budget)
         named = zip(step.rents, plan.rents, strict=True)
-        kept = [Cost(rent.what, int(lamports), back=True) for rent, lamports in named]
+        kept = [Cost(rent.what, int(lamports), back=rent.back) for rent, lamports in named]
         return Preview(step, message, plan, int(plan.fee), [*step.costs, *kept])
 
     def _send(self, message: Message, last_valid_block_height: int) -> Any:
@@ -200,9 +208,14 @@ class Cashier:
             for line in preview.lines():
                 self.say(line)
         total = sum(preview.total for preview in previews)
-        self.say(f"  In all {sol(total)}, from {self.wallet.address}")
+        tokens = [paid(cost.amount, cost) for each in previews for cost in each.tokens]
+        self.say(f"  In all {' and '.join([sol(total), *tokens])}, from {self.wallet.address}")
+        for mint in dict.fromkeys(str(cost.mint) for each in previews for cost in each.tokens):
+            self.say(f"  The token is {symbol(mint)}{f', {mint}' if symbol(mint) != mint else ''}")
         if self.chain.embedded:
             self.say("  On the node's own chain, which proves what its operator vouches for.")
+        if self._warning:
+            sys.stderr.write(f"  {self._warning}\n")  # with --json too: its readers log it
         if self._dry:
             self._tell_dry(previews, total)
             raise typer.Exit
@@ -216,7 +229,7 @@ class Cashier:
                 "dry_run": True,
                 "wallet": str(self.wallet.address),
                 "genesis": self.chain.genesis,
-                "programs": {name: getattr(self.chain, name) for name in PROGRAM_NAMES},
+                "programs": dict(zip(PROGRAM_NAMES, told_programs(self.chain), strict=True)),
                 "transactions": [preview.value(self.programs) for preview in previews],
                 "total": str(total),
             }
@@ -224,8 +237,9 @@ class Cashier:
         for preview in previews:
             for line in preview.instruction_lines(self.programs):
                 self.say(line)
-        for name in PROGRAM_NAMES:
-            self.say(f"  {name} is {getattr(self.chain, name)}")
+        self.say(f"On {chain_name(self.chain)}, genesis {self.chain.genesis}")
+        for name, at in zip(PROGRAM_NAMES, told_programs(self.chain), strict=True):
+            self.say(f"  {name} is {at}")
 
     def say(self, line: str) -> None:
         """Tells people something, who may watch."""
@@ -251,7 +265,7 @@ def programs_of(chain: ChainShape) -> Programs:
 
     from hausd.core.programs.accounts import Programs
 
-    return Programs(*(Pubkey.from_string(getattr(chain, name)) for name in PROGRAM_NAMES))
+    return Programs(*map(Pubkey.from_string, told_programs(chain)))
 
 
 def address(untrusted: str) -> Any:

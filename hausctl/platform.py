@@ -11,9 +11,9 @@ from hausctl.client import shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
 from hausctl.events import Act
-from hausctl.paying import PROGRAM_NAMES, Cashier, DryOption, YesOption, address, chain_of
+from hausctl.paying import Cashier, DryOption, YesOption, address, chain_of
 from hausctl.previews import Step
-from hausctl.sheet import facts
+from hausctl.trust import PROGRAM_NAMES, chain_name, pin, told_programs, warning
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:
@@ -30,13 +30,16 @@ _CAP_BPS = 1000
 @app.command()
 def show(ctx: typer.Context) -> None:
     """Shows the programs of the node's chain, who owns them, and what they take."""
+    from hausctl.sheet import facts
+
     here = Here.of(ctx)
     chain = chain_of(here)
     value = here.client.get("chain", "platform")
-    programs = {name: getattr(chain, name) for name in PROGRAM_NAMES}
+    programs = dict(zip(PROGRAM_NAMES, told_programs(chain), strict=True))
     found = cast("PlatformShape", shaped(value))
     pairs = [
-        ("chain", f"{chain.genesis}{', the node’s own' if chain.embedded else ''}"),
+        ("chain", chain_name(chain)),
+        ("genesis", chain.genesis),
         *programs.items(),
         ("authority", found.authority),
         ("offered to", found.pending_authority or "-"),
@@ -44,6 +47,20 @@ def show(ctx: typer.Context) -> None:
         ("fee", f"{found.fee_bps / _PERCENT_BPS:g} % of what new events bring in"),
     ]
     here.answer({"genesis": chain.genesis, **value, **programs}, facts(pairs))
+
+
+@app.command("pin")
+def pin_(ctx: typer.Context) -> None:
+    """Writes the programs of the node's chain down: nothing is signed for others there any more."""
+    from hausctl.sheet import facts
+
+    here = Here.of(ctx)
+    chain = chain_of(here)
+    warning(chain, here.programs)
+    path = pin(chain)
+    programs = dict(zip(PROGRAM_NAMES, told_programs(chain), strict=True))
+    value = {"genesis": chain.genesis, **programs, "file": str(path)}
+    here.answer(value, f"On {chain_name(chain)}:", facts(programs.items()), f"pinned in {path}")
 
 
 @app.command("set")

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from hausctl.client import Refused
+from hausctl.coins import receiving
 from hausctl.completion import RoomName
 from hausctl.drafts import cid_of
-from hausctl.events import Act, answer_event, payment_of
-from hausctl.money import money
+from hausctl.events import Act, answer_event
+from hausctl.money import paid
 from hausctl.paying import DryOption, YesOption, address, of_this_alone
 from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption
@@ -73,7 +74,8 @@ def _delivery(act: Act) -> Step:
     leader = None if cancelled else now.highest_tipper
     recipient = address(now.rta_recipient or leader or now.artist)
     given = act.builder.deliver_rta(act.who, act.at, recipient, address(now.artist))
-    rents = [] if now.rta_owner else [Rent("The winner's token account", _WINNERS_BYTES)]
+    rent = Rent("The winner's token account", _WINNERS_BYTES, back=recipient == act.who)
+    rents = [] if now.rta_owner else [rent]
     return Step(f"Giving the RTA to {recipient}", [given], rents=rents)
 
 
@@ -124,13 +126,14 @@ def claim(
         if not now.payouts:
             hint = "it owes from when it is finalized: hausctl events finalize"
         raise Refused("nothing-owed", "this event owes nobody anything", hint)
-    payment = payment_of(now)
     steps = []
     for payout in owed:
         make = act.builder.claim_sale if payout.pot == "tickets" else act.builder.claim_tips
-        paid = make(act.at, address(payout.payee), payout.index, payment)
-        amount = money(payout.amount, now.mint)
-        steps.append(Step(f"{amount} of {payout.pot} to {payout.payee}", [paid]))
+        payee = address(payout.payee)
+        to = receiving(act.here, payee, now, act.who)
+        claimed = make(act.at, payee, payout.index, to.payment)
+        what = f"{paid(payout.amount, now)} of {payout.pot} to {payout.payee}"
+        steps.append(Step(what, [*to.opening, claimed], rents=to.rents))
     outcomes = act.cashier.pay_each(*steps)
     answer_event(act.here, act.event)
     if any(outcome.refused for outcome in outcomes):

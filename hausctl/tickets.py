@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hausctl.client import Refused, shaped
+from hausctl.coins import cost_of, paying, receiving
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.events import Act, event_of, payment_of
+from hausctl.events import Act, event_of
 from hausctl.guests import read_guests
-from hausctl.money import money
+from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
-from hausctl.previews import Cost, Rent, Step
+from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
@@ -64,11 +65,11 @@ def buy(
         tier=tier,
         count=count,
         max_price=price,
-        payment=payment_of(now),
+        payment=paying(here, buyer, now, price * count),
     )
     rents = [] if _tickets(here, id_, str(whose)) else [_ticket_rent()]
-    costs = [Cost("Tickets", price * count)] if now.mint is None else []
-    what = f"{count} x {now.tiers[tier].name} for {money(price * count, now.mint)}"
+    costs = [cost_of("Tickets", price * count, now)]
+    what = f"{count} x {now.tiers[tier].name} for {paid(price * count, now)}"
     (sent,) = cashier.pay(Step(what, [bought], costs, rents))
     _answer(here, _tickets(here, id_, str(whose)), sent)
 
@@ -113,8 +114,13 @@ def list_tickets(
 
     table = Table("Event", "Holder", "Tickets", "Of them gifts", "Paid", box=None)
     for each in cast("list[TicketShape]", shaped(value)):
-        paid = money(each.paid_amount, each.mint)
-        table.add_row(each.event, each.holder, str(each.count), str(sum(each.gifts)), paid)
+        table.add_row(
+            each.event,
+            each.holder,
+            str(each.count),
+            str(sum(each.gifts)),
+            paid(each.paid_amount, each),
+        )
     here.answer(value, table)
 
 
@@ -153,8 +159,10 @@ def refund(
     """Gives tickets back for what was paid, while that is possible."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     payer = address(_held(act).rent_payer)
-    back = act.builder.refund_ticket(act.who, act.at, payer, tier, count, payment_of(act.now))
-    (sent,) = act.cashier.pay(Step(f"Giving back {amount(count, 'ticket', 'tickets')}", [back]))
+    to = receiving(act.here, act.who, act.now, act.who)
+    back = act.builder.refund_ticket(act.who, act.at, payer, tier, count, to.payment)
+    what = f"Giving back {amount(count, 'ticket', 'tickets')}"
+    (sent,) = act.cashier.pay(Step(what, [*to.opening, back], rents=to.rents))
     _answer(act.here, _tickets(act.here, act.event, str(act.who)), sent)
 
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hausctl.client import Refused, shaped
+from hausctl.coins import cost_of, paying, receiving
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.events import Act, payment_of
-from hausctl.money import lamports, money, sol
+from hausctl.events import Act
+from hausctl.money import paid, units
 from hausctl.paying import Cashier, DryOption, YesOption, address
-from hausctl.previews import Cost, Rent, Step
+from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ _MAX_MESSAGE_BYTES = 140
 def send(
     ctx: typer.Context,
     event: RoomName,
-    amount: Annotated[str, typer.Argument(metavar="SOL", help="How much, as in 0.5.")],
+    amount: Annotated[
+        str, typer.Argument(metavar="AMOUNT", help="Of SOL, or of its token, as in 0.5.")
+    ],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     message: Annotated[
@@ -42,26 +45,25 @@ def send(
         raise typer.BadParameter(
             f"the message has {len(message.encode())} bytes, {_MAX_MESSAGE_BYTES} are possible"
         )
-    given = lamports(amount)
     id_ = here.room_id(event)
     now = cast("EventShape", shaped(here.client.get("events", id_)))
-    if now.mint is not None:
-        raise typer.BadParameter(f"this event takes tips in the token {now.mint}, not in SOL")
+    given = units(amount, now)
     cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
     tipper, at = cashier.wallet.address, address(id_)
+    payment = paying(here, tipper, now, given)
     instructions, rents = [], []
     if here.client.get("events", id_, "tippers", str(tipper)) is None:
         instructions.append(cashier.builder.open_record(tipper, at, tipper))
         rents.append(_record_rent())
-    instructions.append(cashier.builder.tip(tipper, at, given, message, payment_of(now)))
-    costs = [Cost("Tip", given)]
+    instructions.append(cashier.builder.tip(tipper, at, given, message, payment))
+    costs = [cost_of("Tip", given, now)]
     (sent,) = cashier.pay(Step(f"Tip for “{now.title}”", instructions, costs, rents))
     value = here.client.get("events", id_, "tippers", str(tipper)) or {}
     after = cast("EventShape", shaped(here.client.get("events", id_)))
     leads = after.highest_tipper == str(tipper)
     here.answer(
         {**value, "amount": str(given), "leader": leads, "transaction": sent},
-        f"Tipped {sol(given)}, {sol(value.get('total', 0))} in all"
+        f"Tipped {paid(given, now)}, {paid(value.get('total', 0), now)} in all"
         f"{': the highest of all' if leads else ''}. Transaction {sent['signature']}",
     )
 
@@ -92,7 +94,7 @@ def list_tips(
     table = Table("Tipper", "Amount", "In all", "Message", "State", box=None)
     for tip in cast("list[TipShape]", shaped(value)):
         state = "final" if tip.finalized else "confirmed"
-        amounts = (money(tip.amount, tip.mint), money(tip.total, tip.mint))
+        amounts = (paid(tip.amount, tip), paid(tip.total, tip))
         table.add_row(tip.tipper, *amounts, escape(tip.message), state)
     here.answer(value, table)
 
@@ -111,9 +113,12 @@ def refund(
     given = _given(act)
     now = act.now
     payer = address(given.rent_payer)
-    back = act.builder.refund_tips(act.who, act.at, payer, payment_of(now))
-    back_again = money(given.total, now.mint)
-    (sent,) = act.cashier.pay(Step(f"Taking back {back_again}", [back]))
+    to = receiving(act.here, act.who, now, act.who)
+    back = act.builder.refund_tips(act.who, act.at, payer, to.payment)
+    back_again = paid(given.total, now)
+    (sent,) = act.cashier.pay(
+        Step(f"Taking back {back_again}", [*to.opening, back], rents=to.rents)
+    )
     value = {"event": act.event, "refunded": given.total, "mint": now.mint, "transaction": sent}
     act.here.answer(value, f"{back_again} are back; transaction {sent['signature']}")
 

@@ -1,7 +1,7 @@
 """Which programs a wallet's transactions may call: a node names them, its user may pin them.
 
-A node tells the chain's genesis hash and the programs' addresses. One that lies could have a wallet
-sign for programs of its own. So what is pinned counts: ``--programs``, else the line of the chain in
+A node tells the chain's genesis hash and the programs' addresses. One that lies could have a
+wallet sign for programs of its own. What is pinned counts: ``--programs``, else the chain's line in
 ``$XDG_CONFIG_HOME/hausctl/programs`` (``~/.config/hausctl/programs``)::
 
     # genesis hash, then EventFactory, TicketFactory, LiveTipping

@@ -17,10 +17,16 @@ from solders.pubkey import Pubkey
 
 from hausd.blocks.errors import explain
 from hausd.blocks.store import Store
+from hausd.chain.asking import address
 from hausd.chain.known import KnownEvents
-from hausd.chain.service import ChainService, ChainTerms, address, open_chain, told
+from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.config import Config
-from hausd.core.chain_shapes import MetadataShape, NewEventShape, PlatformShape
+from hausd.core.chain_shapes import (
+    MetadataShape,
+    NewEventShape,
+    NewStreamShape,
+    PlatformShape,
+)
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
@@ -51,14 +57,21 @@ class NodeChain(ChainService):
     ) -> NewEventShape:
         """Makes the room of an event that is about to be created, with a key of its own, and
         stores the metadata, pinned with the room."""
+        made = await self.new_stream(room, title)
+        meta = await self.metadata(room, title, description, starts, ends, keep=True)
+        return NewEventShape(
+            room=made.room, stream_authority=made.stream_authority, metadata=meta.metadata
+        )
+
+    async def new_stream(self, room: RoomId, title: str) -> NewStreamShape:
+        """Makes the room of an event, with a key of its own: for an event that is about to be
+        created, or to be streamed from here."""
         if self.rooms is None:
             raise _starting()
         chain = await self.chain()
         made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
-        seed = self.rooms.find(room).record.seed
-        meta = await self.metadata(room, title, description, starts, ends, keep=True)
-        authority = Pubkey(SigningKey(seed).public.raw)
-        return NewEventShape(room=made, stream_authority=str(authority), metadata=meta.metadata)
+        authority = Pubkey(SigningKey(self.rooms.find(room).record.seed).public.raw)
+        return NewStreamShape(room=made, stream_authority=str(authority))
 
     async def metadata(
         self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool
@@ -79,12 +92,12 @@ class NodeChain(ChainService):
 
     async def platform(self) -> PlatformShape:
         """The configuration of the programs, as it is now."""
-        client = await self.client()
-        found = await told(client.platform())
+        programs = (await self.client()).programs
+        found = await self.platform_config()
         assert found is not None  # client() found it
         pending = found.pending_authority
         return PlatformShape(
-            event_factory=str(client.programs.event_factory),
+            event_factory=str(programs.event_factory),
             authority=str(found.authority),
             pending_authority=None if pending == NOBODY else str(pending),
             treasury=str(found.treasury),

@@ -16,12 +16,15 @@ from hausd.core.chain_shapes import (
     ChainShape,
     EventShape,
     MetadataShape,
+    MintShape,
     NewEventShape,
+    NewStreamShape,
     PlanShape,
     PlatformShape,
     TicketShape,
     TipperShape,
     TipShape,
+    WalletShape,
 )
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, parse_room_id
@@ -125,6 +128,16 @@ async def _airdrop(chain: Chain, wanted: Airdrop) -> AirdropShape:
     return await chain.airdrop(wanted.to, wanted.lamports)
 
 
+@chain_routes.get("/mints/{mint}")
+async def _mint(chain: Chain, mint: str) -> MintShape:
+    return await chain.mint(mint[:64])
+
+
+@chain_routes.get("/wallets/{wallet}")
+async def _wallet(chain: Chain, wallet: str) -> WalletShape:
+    return await chain.wallet(wallet[:64])
+
+
 @chain_routes.get("/events")
 async def _events(chain: Chain, artist: _Text = "") -> Sequence[EventShape]:
     return await chain.events(artist)
@@ -139,6 +152,12 @@ async def _new_event(chain: Chain, new: NewEvent) -> NewEventShape:
 @chain_routes.get("/events/{event}")
 async def _event(chain: Chain, event: Event) -> EventShape:
     return await chain.event(event)
+
+
+@chain_routes.post("/events/{event}/stream", status_code=HTTPStatus.CREATED)
+async def _stream(chain: Chain, event: Event) -> NewStreamShape:
+    found = await chain.event(event)
+    return await chain.new_stream(event, found.title)
 
 
 @chain_routes.post("/events/{event}/metadata")

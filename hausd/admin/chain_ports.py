@@ -10,13 +10,16 @@ from hausd.core.chain_shapes import (
     ChainShape,
     EventShape,
     MetadataShape,
+    MintShape,
     NewEventShape,
+    NewStreamShape,
     PlanShape,
     PlatformShape,
     SentShape,
     TicketShape,
     TipperShape,
     TipShape,
+    WalletShape,
 )
 from hausd.core.ids import RoomId
 
@@ -40,6 +43,11 @@ class ChainPort(Protocol):
     async def airdrop(self, to: str, lamports: int) -> AirdropShape:
         """Gives from the embedded chain's faucet."""
 
+    async def mint(self, untrusted: str) -> MintShape: ...
+
+    async def wallet(self, untrusted: str) -> WalletShape:
+        """What an address has: SOL, and tokens of every kind."""
+
     async def events(self, artist: str) -> Sequence[EventShape]:
         """Events, newest first; with their pots only when asked for one by one."""
 
@@ -49,6 +57,9 @@ class ChainPort(Protocol):
         self, room: RoomId, title: str, description: str, starts: int, ends: int
     ) -> NewEventShape:
         """Makes the room and the metadata of an event that is about to be created."""
+
+    async def new_stream(self, room: RoomId, title: str) -> NewStreamShape:
+        """Makes the room of an event that is to be streamed from here."""
 
     async def metadata(
         self, room: RoomId, title: str, description: str, starts: int, ends: int, *, keep: bool

@@ -161,6 +161,13 @@ class ChainClient:
         parameters = [str(address), self._options("confirmed")]
         return await self._valued("getBalance", parameters, Valued[U64], _value)
 
+    async def token_accounts(self, owner: Pubkey, token_program: Pubkey) -> list[Account]:
+        """The token accounts of an owner, by one of the token programs."""
+        options = self._options("confirmed", encoding="base64")
+        parameters = [str(owner), {"programId": str(token_program)}, options]
+        kind = Valued[list[KeyedAccount]]
+        return (await self._valued("getTokenAccountsByOwner", parameters, kind, _keyed))[1]
+
     # -- the chain itself --
 
     async def genesis(self) -> str:

@@ -5,10 +5,8 @@ Implements ``admin.chain_ports.ChainPort`` but for what needs rooms.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,24 +21,34 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from hausd.chain.calls import RpcError
+from hausd.chain.asking import address, asked, decoded, told
 from hausd.chain.client import ChainClient
 from hausd.chain.indexer import Indexer, Indexing, keep_index, read_entries
 from hausd.chain.pool import Pool, open_pool
 from hausd.chain.sending import BadTransaction, Landed, Sender
-from hausd.chain.shapes import event_shape, room_event, ticket_shape, tip_shape, tipper_shape
+from hausd.chain.shapes import (
+    event_shape,
+    room_event,
+    ticket_shape,
+    tip_shape,
+    tipper_shape,
+    tokens_shape,
+)
 from hausd.chain.subscriptions import websocket_url
+from hausd.chain.tokens import Coins, tokens_of
 from hausd.chain.whole import WholeEvent, read_whole
 from hausd.core.chain_shapes import (
     AirdropShape,
     ChainShape,
     EndpointShape,
     EventShape,
+    MintShape,
     PlanShape,
     SentShape,
     TicketShape,
     TipperShape,
     TipShape,
+    WalletShape,
 )
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
@@ -49,7 +57,6 @@ from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.programs.accounts import (
     NOBODY,
-    AccountError,
     EventAccount,
     PlatformConfig,
     Programs,
@@ -59,7 +66,6 @@ from hausd.core.programs.accounts import (
 from hausd.core.programs.addresses import EventPlaces, ticket_place, tip_place
 from hausd.core.programs.messages import (
     MAX_COMPUTE_UNITS,
-    MAX_TRANSACTION_BYTES,
     Budget,
     message_of,
 )
@@ -73,7 +79,6 @@ _DELIVER_S = 180.0
 _ARTIST_AT = 8 + 1 + 1 + 1 + 1
 """Where an event's account has its artist: behind discriminator, version, bump, status, premium."""
 _TICKET_EVENT_AT, _TICKET_HOLDER_AT = 10, 42
-T = TypeVar("T")
 log = structlog.get_logger("hausd.chain")
 S = TypeVar("S", bound="ChainService")
 
@@ -100,6 +105,7 @@ class ChainService:
         self._platform: PlatformConfig | None = None
         self._indexer: Indexer | None = None
         self._opening = trio.Lock()
+        self._coins = Coins()
 
     # -- the chain --
 
@@ -126,7 +132,7 @@ class ChainService:
     async def chain(self) -> ChainShape:
         """The chain with its endpoints."""
         client = await self.client()
-        slot = await _call(client.slot())
+        slot = await asked(client.slot())
         assert self._platform is not None  # client() read it
         return ChainShape(
             genesis=self._pool.genesis,
@@ -159,7 +165,7 @@ class ChainService:
 
     async def balance(self, at: Pubkey) -> int:
         """Lamports of an account."""
-        return await _call((await self.client()).balance(at))
+        return await asked((await self.client()).balance(at))
 
     def endpoints(self) -> list[EndpointShape]:
         """How each RPC endpoint does."""
@@ -196,12 +202,12 @@ class ChainService:
         if len(sizes) > MAX_SIZES:
             raise Problem("bad-request", f"{len(sizes)} sizes are too many", f"at most {MAX_SIZES}")
         try:
-            message = Message.from_bytes(_decoded(untrusted_message))
+            message = Message.from_bytes(decoded(untrusted_message))
         except ValueError as fault:
             raise BadTransaction(str(fault)) from None
         client = await self.client()
-        plan = await _call(self._sender(client).plan(message))
-        rents = {size: await _call(client.rent(size)) for size in set(sizes)}
+        plan = await asked(self._sender(client).plan(message))
+        rents = {size: await asked(client.rent(size)) for size in set(sizes)}
         return PlanShape(
             blockhash=str(plan.blockhash),
             last_valid_block_height=plan.last_valid_block_height,
@@ -215,12 +221,12 @@ class ChainService:
         self, untrusted_transaction: str, last_valid_block_height: int, *, resumed: bool
     ) -> SentShape:
         """Sends a signed transaction (base64) until its fate is known."""
-        raw = _decoded(untrusted_transaction)
+        raw = decoded(untrusted_transaction)
         client = await self.client()
         landed: Landed | None = None
         with trio.move_on_after(_DELIVER_S):
             sender = self._sender(client)
-            landed = await _call(sender.deliver(raw, last_valid_block_height, resumed=resumed))
+            landed = await asked(sender.deliver(raw, last_valid_block_height, resumed=resumed))
         if landed is None:
             hint = "ask for the same transaction again: it is never paid twice"
             message = "the chain does not say yet what became of the transaction"
@@ -240,13 +246,13 @@ class ChainService:
         client = await self.client()
         sender = self._sender(client)
         widest = Budget(MAX_COMPUTE_UNITS, 0)
-        plan = await _call(
+        plan = await asked(
             sender.plan(message_of(payer.pubkey(), instructions, Hash.default(), widest))
         )
         message = message_of(payer.pubkey(), instructions, plan.blockhash, plan.budget)
         signed = bytes(VersionedTransaction(message, [payer]))
         with trio.move_on_after(_DELIVER_S):
-            return await _call(sender.deliver(signed, plan.last_valid_block_height))
+            return await asked(sender.deliver(signed, plan.last_valid_block_height))
         message_ = "the chain does not say yet what became of the transaction"
         raise Problem("not-yet", message_, status=504)
 
@@ -257,8 +263,8 @@ class ChainService:
             raise Problem("no-faucet", "this chain is not the node's own: it gives nothing", hint)
         at = address(to)
         client = ChainClient(self._pool, Programs(self._terms.event_factory, NOBODY, NOBODY))
-        signature = await _call(self._pool.call("requestAirdrop", [str(at), lamports], str))
-        balance = await _call(client.balance(at))
+        signature = await asked(self._pool.call("requestAirdrop", [str(at), lamports], str))
+        balance = await asked(client.balance(at))
         return AirdropShape(
             address=str(at), lamports=str(lamports), balance=str(balance), signature=signature
         )
@@ -272,14 +278,18 @@ class ChainService:
         """Events, the newest first; of one artist, or (empty) of all."""
         client = await self.client()
         filters = [(_ARTIST_AT, address(artist))] if artist else []
-        slot, found = await _call(client.all(EventAccount, filters))
+        slot, found = await asked(client.all(EventAccount, filters))
         found.sort(key=lambda event: event.created_at, reverse=True)
-        return [event_shape(each, None, None, None, slot) for each in found]
+        coins = await self._coins.of(client, found)
+        return [event_shape(each, None, None, None, slot, coins[each.address]) for each in found]
 
     async def event(self, room: RoomId) -> EventShape:
         """An event with its sale, vault and checkpoint. Problem ``no-such-event``."""
         found = await self._whole(room)
-        return event_shape(found.event, found.sale, found.vault, found.checkpoint, found.slot)
+        event, slot = found.event, found.slot
+        coins = await self._coins.of(await self.client(), [event])
+        coin = coins[event.address]
+        return event_shape(event, found.sale, found.vault, found.checkpoint, slot, coin)
 
     async def room_event(self, room: RoomId) -> RoomEvent:
         """An event as its room knows it. Problem ``no-such-event``."""
@@ -293,6 +303,10 @@ class ChainService:
             raise Problem("no-such-event", f"the chain has no event {room}", status=404)
         return found
 
+    async def platform_config(self) -> PlatformConfig | None:
+        """EventFactory's configuration, as it is now."""
+        return await told((await self.client()).platform())
+
     # -- tickets and tips --
 
     async def tickets(self, room: str, holder: str) -> list[TicketShape]:
@@ -301,12 +315,14 @@ class ChainService:
         if room and holder:
             place = ticket_place(client.programs, address(room), address(holder)).address
             one = await told(client.read(TicketAccount, place))
-            return [ticket_shape(one)] if one else []
-        if not room and not holder:
+            found = [one] if one else []
+        elif room or holder:
+            at, who = (_TICKET_EVENT_AT, room) if room else (_TICKET_HOLDER_AT, holder)
+            _, found = await asked(client.all(TicketAccount, [(at, address(who))]))
+        else:
             raise Problem("bad-request", "neither event nor holder is named", "name one of them")
-        at, who = (_TICKET_EVENT_AT, room) if room else (_TICKET_HOLDER_AT, holder)
-        _, found = await _call(client.all(TicketAccount, [(at, address(who))]))
-        return [ticket_shape(each) for each in found]
+        coins = await self._coins.of_places(client, [each.event for each in found])
+        return [ticket_shape(each, coins[each.event]) for each in found]
 
     async def tipper(self, room: RoomId, tipper: str) -> TipperShape | None:
         """What somebody tipped; None before the first time."""
@@ -315,7 +331,8 @@ class ChainService:
         vault = EventPlaces.of(client.programs, event).vault.address
         place = tip_place(client.programs, vault, address(tipper)).address
         found = await told(client.read(TipRecordAccount, place))
-        return tipper_shape(found, event, None) if found else None
+        coins = await self._coins.of_places(client, [event])
+        return tipper_shape(found, event, coins[event]) if found else None
 
     async def tips(self, room: RoomId, limit: int) -> list[TipShape]:
         """The newest tips: by the index, or from the chain itself while that is behind what was
@@ -327,8 +344,25 @@ class ChainService:
         if self._indexer is not None and self._indexer.slot >= client.least_slot:
             entries = await self._indexer.entries(account=str(vault), kind="Tipped", limit=limit)
         else:
-            entries = await _call(read_entries(client, vault, limit))
-        return [tip_shape(entry, room) for entry in entries if entry.kind == "Tipped"]
+            entries = await asked(read_entries(client, vault, limit))
+        coin = (await self._coins.of_places(client, [event]))[event]
+        return [tip_shape(entry, room, coin) for entry in entries if entry.kind == "Tipped"]
+
+    async def mint(self, untrusted: str) -> MintShape:
+        """A token that events can be paid in. Problem ``no-such-mint``."""
+        found = await self._coins.mint(await self.client(), address(untrusted))
+        return MintShape(
+            mint=str(found.address), token_program=str(found.token_program), decimals=found.decimals
+        )
+
+    async def wallet(self, untrusted: str) -> WalletShape:
+        """What an address has: SOL, and tokens of every kind."""
+        client, owner = await self.client(), address(untrusted)
+        held = await tokens_of(client, owner)
+        mints = {each.mint: await self._coins.mint(client, each.mint) for each in held}
+        tokens = [tokens_shape(each, mints[each.mint].decimals) for each in held]
+        lamports = await asked(client.balance(owner))
+        return WalletShape(address=str(owner), lamports=str(lamports), tokens=tokens)
 
     async def keep_index(self, path: Path) -> None:
         """Keeps the index in this file, from when the chain answers until cancelled. Where it
@@ -350,40 +384,6 @@ class ChainService:
 
     def _indexed(self, indexer: Indexer) -> None:
         self._indexer = indexer
-
-
-def address(untrusted: str) -> Pubkey:
-    """Problem ``bad-address`` where it is none."""
-    try:
-        return Pubkey.from_string(untrusted)
-    except ValueError:
-        message = f"{untrusted[:80]!r} is no address"
-        raise Problem("bad-address", message, "an address is base58 text of 32 bytes") from None
-
-
-async def _call(asking: Awaitable[T]) -> T:
-    """What the chain refuses is told in words."""
-    try:
-        return await asking
-    except RpcError as fault:
-        raise Problem("chain-refuses", f"the chain refuses: {fault}", status=502) from None
-
-
-async def told(asking: Awaitable[T]) -> T:
-    """An account that is not what it should be is told in words."""
-    try:
-        return await _call(asking)
-    except AccountError as fault:
-        raise Problem("bad-account", str(fault), "is hausd up to date?", 502) from None
-
-
-def _decoded(untrusted: str) -> bytes:
-    if len(untrusted) > 2 * MAX_TRANSACTION_BYTES:
-        raise BadTransaction("it is too long")
-    try:
-        return base64.b64decode(untrusted, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadTransaction("it is no base64") from None
 
 
 @asynccontextmanager

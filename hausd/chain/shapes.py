@@ -8,6 +8,7 @@ from solders.pubkey import Pubkey
 
 from hausd.chain.calls import words
 from hausd.chain.index import Entry
+from hausd.chain.tokens import Coin
 from hausd.core.chain_shapes import (
     CheckpointShape,
     EventShape,
@@ -17,6 +18,7 @@ from hausd.core.chain_shapes import (
     TierShape,
     TipperShape,
     TipShape,
+    TokensShape,
 )
 from hausd.core.events import EventState, RoomCheckpoint, RoomEvent
 from hausd.core.ids import RoomId, SessionId
@@ -25,6 +27,7 @@ from hausd.core.programs.accounts import (
     NOBODY,
     CheckpointAccount,
     EventAccount,
+    EventStatus,
     Payout,
     SaleAccount,
     TicketAccount,
@@ -32,6 +35,7 @@ from hausd.core.programs.accounts import (
     TipRecordAccount,
     VaultAccount,
 )
+from hausd.core.programs.tokens import Tokens
 
 _MAX_TIME_S = 253_402_300_799
 """The end of the year 9999, the last that a datetime reaches."""
@@ -47,9 +51,11 @@ def event_shape(
     vault: VaultAccount | None,
     checkpoint: CheckpointAccount | None,
     slot: int,
+    coin: Coin,
 ) -> EventShape:
     """An event with its pots; without them, only what it says itself."""
-    recipient = event.rta_recipient or event.winner
+    cancelled = event.status is EventStatus.CANCELLED
+    recipient = event.rta_recipient or event.winner or (event.artist if cancelled else None)
     payouts = _payouts(sale.payouts if sale else (), "tickets")
     payouts += _payouts(vault.payouts if vault else (), "tips")
     return EventShape(
@@ -57,7 +63,8 @@ def event_shape(
         title=event.title,
         status=event_state(event),
         artist=str(event.artist),
-        mint=_or_none(event.mint),
+        mint=coin.mint,
+        decimals=coin.decimals,
         token_program=_or_none(event.token_program),
         premium=event.premium,
         created=moment(event.created_at),
@@ -120,7 +127,7 @@ def _room_checkpoint(account: CheckpointAccount | None) -> RoomCheckpoint | None
     return RoomCheckpoint(account.manifest, session, account.sequence, account.slot)
 
 
-def ticket_shape(ticket: TicketAccount, mint: str | None = None) -> TicketShape:
+def ticket_shape(ticket: TicketAccount, coin: Coin) -> TicketShape:
     return TicketShape(
         event=str(ticket.event),
         holder=str(ticket.holder),
@@ -129,22 +136,24 @@ def ticket_shape(ticket: TicketAccount, mint: str | None = None) -> TicketShape:
         gifts=list(ticket.gifts),
         count=ticket.count,
         paid_amount=str(ticket.paid_amount),
-        mint=mint,
+        mint=coin.mint,
+        decimals=coin.decimals,
     )
 
 
-def tipper_shape(record: TipRecordAccount, event: Pubkey, mint: str | None) -> TipperShape:
+def tipper_shape(record: TipRecordAccount, event: Pubkey, coin: Coin) -> TipperShape:
     return TipperShape(
         event=str(event),
         tipper=str(record.tipper),
         rent_payer=str(record.rent_payer),
         total=str(record.total),
         count=record.count,
-        mint=mint,
+        mint=coin.mint,
+        decimals=coin.decimals,
     )
 
 
-def tip_shape(entry: Entry, event: RoomId) -> TipShape:
+def tip_shape(entry: Entry, event: RoomId, coin: Coin) -> TipShape:
     """A ``Tipped`` entry."""
     fields = entry.fields
     return TipShape(
@@ -158,6 +167,19 @@ def tip_shape(entry: Entry, event: RoomId) -> TipShape:
         signature=entry.signature,
         slot=entry.slot,
         finalized=entry.final,
+        mint=coin.mint,
+        decimals=coin.decimals,
+    )
+
+
+def tokens_shape(tokens: Tokens, decimals: int) -> TokensShape:
+    return TokensShape(
+        account=str(tokens.address),
+        mint=str(tokens.mint),
+        token_program=str(tokens.token_program),
+        amount=str(tokens.amount),
+        decimals=decimals,
+        frozen=tokens.frozen,
     )
 
 

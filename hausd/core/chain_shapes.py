@@ -1,7 +1,7 @@
 """The JSON shapes of events, tickets, tips, and of the chain they are on.
 
-Money is a string of base units (lamports where ``mint`` is null), beside the mint it is in. Ids and
-addresses are base58.
+Money is a string of base units (lamports where ``mint`` is null), beside the mint it is in and how
+many ``decimals`` one of it has. Ids and addresses are base58.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class EventShape(Shape):
     status: EventState
     artist: str
     mint: str | None
+    decimals: int
     token_program: str | None
     premium: bool
     created: datetime
@@ -147,7 +148,7 @@ class EventShape(Shape):
     rta_owner: str | None = None
     """Whom the RTA was given to; None while the event holds it."""
     rta_recipient: str | None = None
-    """Whom it goes to; None until the event is finalized."""
+    """Whom it goes to; None until the event is finalized or cancelled."""
     metadata: str | None = None
     recording: str | None = None
     checkpoint: CheckpointShape | None = None
@@ -155,12 +156,16 @@ class EventShape(Shape):
     slot: int
 
 
-class NewEventShape(Shape):
-    """What the node made for an event that is to be created: its room, the authority that signs
-    its stream, and the CID of its metadata."""
+class NewStreamShape(Shape):
+    """What the node made to stream an event: its room, and the authority that signs the stream."""
 
     room: RoomShape
     stream_authority: str
+
+
+class NewEventShape(NewStreamShape):
+    """What the node made for an event that is to be created: the CID of its metadata as well."""
+
     metadata: str
 
 
@@ -174,7 +179,8 @@ class TicketShape(Shape):
     gifts: list[int]
     count: int
     paid_amount: str
-    mint: str | None = None
+    mint: str | None
+    decimals: int
 
 
 class TipperShape(Shape):
@@ -185,7 +191,8 @@ class TipperShape(Shape):
     rent_payer: str
     total: str
     count: int
-    mint: str | None = None
+    mint: str | None
+    decimals: int
 
 
 class TipShape(Shape):
@@ -201,4 +208,32 @@ class TipShape(Shape):
     signature: str
     slot: int
     finalized: bool
-    mint: str | None = None
+    mint: str | None
+    decimals: int
+
+
+class MintShape(Shape):
+    """A token: one of it is ten to the power of ``decimals`` base units."""
+
+    mint: str
+    token_program: str
+    decimals: int
+
+
+class TokensShape(Shape):
+    """What one token account holds."""
+
+    account: str
+    mint: str
+    token_program: str
+    amount: str
+    decimals: int
+    frozen: bool
+
+
+class WalletShape(Shape):
+    """What an address has."""
+
+    address: str
+    lamports: str
+    tokens: list[TokensShape]

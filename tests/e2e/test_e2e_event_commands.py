@@ -9,6 +9,7 @@ from solders.keypair import Keypair
 
 from hausd.core.cid import CID
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
+from tests.support.node import node
 
 pytestmark = [
     pytest.mark.e2e,
@@ -65,7 +66,7 @@ def test_a_draft_is_arranged_opened_and_changed(tmp_path: Path) -> None:
         other = str(Keypair().pubkey())
         now = here.ctl("events", "set-stream-authority", event, other, *me)
         assert now["stream_authority"] == other
-        assert (here.ctl("events", "go-live", event, *me))["status"] == "live"
+        assert (here.ctl("events", "live", event, *me))["status"] == "live"
         here.ctl("events", "end", event, *me)
         assert (here.ctl("events", "set-recording", event, named, *me))["recording"] == named
         assert _refusal(here, "events", "finalize", event, "--keypair", friend_file) == "TooEarly"
@@ -128,6 +129,7 @@ def test_tickets_are_passed_on_given_back_and_their_deposits_come_back(tmp_path:
         assert _refusal(here, "tickets", "close", event, *friends) == "TicketNotEmpty"
         closing = ("tickets", "close", event, "--give-up", *friends)
         assert _refusal(here, *closing) == "TicketNotEmpty"  # it is not settled
+        here.ctl("events", "live", event, *me)
         here.ctl("events", "end", event, *me)
         here.ctl("events", "finalize", event, *me)
         here.ctl(*closing)
@@ -164,6 +166,7 @@ def test_a_tip_record_is_closed_after_the_event(tmp_path: Path) -> None:
         me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
         event = here.ctl("events", "create", "Tipped", *me)["id"]
         here.ctl("tips", "send", event, "0.5", *fans)
+        here.ctl("events", "live", event, *me)
         here.ctl("events", "end", event, *me)
         here.ctl("events", "finalize", event, *me)
         here.ctl("tips", "close", event, *fans)
@@ -178,6 +181,7 @@ def test_one_payee_that_can_not_be_paid_holds_no_other_up(tmp_path: Path) -> Non
         nobody = str(Keypair().pubkey())  # has nothing, and would get less than its rent
         event = here.ctl("events", "create", "Shared", "--split", f"{nobody}=1", *me)["id"]
         here.ctl("tips", "send", event, "0.01", "--keypair", fan_file)
+        here.ctl("events", "live", event, *me)
         here.ctl("events", "end", event, *me)
         here.ctl("events", "finalize", event, *me)
         done = here.ctl("events", "claim", event, *me, code=1)
@@ -210,3 +214,23 @@ def test_the_platform_is_set_handed_over_and_marks_events(tmp_path: Path) -> Non
         assert here.ctl("platform", "show")["pending_authority"] == new
         assert here.ctl(*accepting)["authority"] == new
         assert _refusal(here, "platform", "set", "--fee", "1", *owner) == "Unauthorized"
+
+
+def test_an_event_moves_to_another_node(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        me = ("--keypair", artist_file)
+        event = here.ctl("events", "create", "Moves", *me)["id"]
+        rpc = f"chain.rpc_url={here.node.words['chain']}"
+        with node(tmp_path / "second", rpc, "chain.listen=") as second:
+            moving = ("events", "set-stream-authority", event, *me)
+            told = second.ctl(*moving, "--dry-run")
+            assert len(second.ctl("rooms", "list")) == 1  # the node's own
+            before = here.balance(artist)
+            made = second.ctl(*moving)
+            assert before - here.balance(artist) == int(told["total"])
+            assert (made["id"], made["status"]) == (event, "open")
+            assert made["stream_key"]
+            now = second.ctl("events", "show", event)
+            assert here.balance(now["stream_authority"]) == SOL // 100
+            assert _refusal(here, *moving) == "room-exists"

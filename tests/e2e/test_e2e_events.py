@@ -11,6 +11,7 @@ import pytest
 
 from hausctl.money import lamports
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
+from tests.support.hausctl import on_terminal
 
 pytestmark = [
     pytest.mark.e2e,
@@ -148,3 +149,27 @@ def test_a_program_that_keeps_the_key_signs(tmp_path: Path) -> None:
         command = f"{sys.executable} {signer}"
         made = here.ctl("events", "create", "By a device", "--signer", command)
         assert (here.ctl("events", "show", made["id"]))["artist"] == artist
+
+
+def test_nothing_is_signed_for_other_programs_than_the_named(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        create = ("events", "create", "Mine", "--keypair", artist_file)
+        fault = here.ctl(*create, "--programs", artist, code=1)
+        assert fault["error"]["code"] == "other-programs"
+        assert here.balance(artist) == 10 * SOL
+        named = here.ctl("platform", "show")["event_factory"]
+        assert here.ctl(*create, "--programs", named)["status"] == "open"
+
+
+async def test_who_says_no_leaves_nothing(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        create = ("events", "create", "No", "--keypair", artist_file)
+        with on_terminal(here.node.home, *create) as terminal:
+            asked = await terminal.until("Sign it?")
+            assert "In all" in asked
+            terminal.press("n\n")
+            assert await terminal.ended() == 130
+        assert here.balance(artist) == 10 * SOL
+        assert len(here.ctl("rooms", "list")) == 1  # the node's own

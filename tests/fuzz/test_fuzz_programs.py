@@ -33,10 +33,12 @@ from hausd.core.programs.accounts import (
     program_of,
     read_account,
 )
+from hausd.core.programs.addresses import TOKEN, TOKEN_2022
 from hausd.core.programs.borsh import BorshError
 from hausd.core.programs.idl import PROGRAMS as NAMES
 from hausd.core.programs.idl import idl
 from hausd.core.programs.messages import shown
+from hausd.core.programs.tokens import read_mint, read_tokens
 from tests.support.chain_data import EVENT, PROGRAMS, raw_event
 
 _KINDS = (EventAccount, SaleAccount, TicketAccount, VaultAccount)
@@ -112,3 +114,13 @@ def test_an_answer_of_any_json(kind: type) -> None:
 def _decoded(work: Callable[[], object]) -> None:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         work()
+
+
+@given(st.sampled_from((TOKEN, TOKEN_2022)), st.binary(max_size=400))
+@example(TOKEN, bytes(44) + bytes([255, 1]) + bytes(36))
+@example(TOKEN_2022, b"\xff" * 165 + b"\1")
+@example(TOKEN_2022, b"\xff" * 165 + b"\2")
+def test_a_mint_and_a_token_account_of_any_bytes(program: Pubkey, raw: bytes) -> None:
+    for read in (read_mint, read_tokens):
+        with contextlib.suppress(AccountError):
+            read(program, program, raw)

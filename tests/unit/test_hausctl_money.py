@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from solders.keypair import Keypair
 
 from hausctl.client import Refused
+from hausctl.coins import Coin
 from hausctl.creating import rta_mint_bytes
-from hausctl.money import lamports, money, sol
+from hausctl.money import lamports, money, sol, units
 from hausctl.wallet import ExternalSigner, KeyFile, wallet
 
 
@@ -38,7 +39,7 @@ def test_what_is_no_amount_is_refused(text: str) -> None:
 
 
 def test_a_token_is_shown_in_its_base_units() -> None:
-    assert money("1500", "Mint") == "1,500 of Mint"
+    assert money("1500000", "Mint", 6) == "1.5 of Mint"
 
 
 def _file(path: Path, content: str, mode: int = 0o600) -> Path:
@@ -107,3 +108,15 @@ def test_two_wallets_at_once_are_refused() -> None:
 def test_the_rtas_mint_has_the_size_that_token_2022_gives_it() -> None:
     # 165 and the kind, the pointer's 68, then 4 + 64 + (4 + title) + (4 + 3) + (4 + 66) + 4
     assert rta_mint_bytes("Sundown") == 166 + 68 + 4 + 64 + 11 + 7 + 70 + 4
+
+
+@given(st.integers(0, 2**63 - 1), st.integers(0, 255))
+def test_any_token_is_shown_and_read_as_the_same(amount: int, decimals: int) -> None:
+    shown = money(amount, "Mint", decimals).removesuffix(" of Mint").replace(",", "")
+    assert units(shown, Coin("Mint", decimals)) == amount
+
+
+def test_nothing_is_rounded_away() -> None:
+    for text in ("1." + "0" * 40 + "1", "0.1234567", "1e-7", "9" * 400):
+        with pytest.raises(typer.BadParameter, match="no amount"):
+            units(text, Coin("Mint", 6))

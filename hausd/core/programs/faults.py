@@ -30,6 +30,7 @@ _SENTENCES = {
 }
 _TOKENS = {
     1: ("InsufficientFunds", "the token account has too few tokens"),
+    4: ("OwnerMismatch", "the token, or its account, is another's"),
     17: ("AccountFrozen", "the token account is frozen: its mint's issuer has to free it"),
     36: (
         "NoMemo",

@@ -17,9 +17,17 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 
 from hausd.core.programs.accounts import Programs
-from hausd.core.programs.addresses import COMPUTE_BUDGET, SYSTEM
+from hausd.core.programs.addresses import (
+    ASSOCIATED_TOKEN,
+    COMPUTE_BUDGET,
+    SYSTEM,
+    TOKEN,
+    TOKEN_2022,
+)
 from hausd.core.programs.borsh import BorshError
 from hausd.core.programs.idl import PROGRAMS, idl
+from hausd.core.programs.minting import CREATE_WITH_SEED, INITIALIZE_MINT, MINT_TO
+from hausd.core.programs.payments import CREATE_IDEMPOTENT
 
 MAX_TRANSACTION_BYTES = 1232
 LAMPORTS_PER_SIGNATURE = 5000
@@ -118,7 +126,30 @@ def _shown(message: Message, compiled: CompiledInstruction, programs: Programs) 
     if program == SYSTEM and data[:4] == struct.pack("<I", _SYSTEM_TRANSFER) and len(data) == 12:
         named = dict(zip(("from", "to"), metas, strict=False))
         return ShownInstruction("system", "transfer", {"lamports": _uint(data[4:])}, named)
+    if found := _shown_tokens(program, data, metas):
+        return found
     return ShownInstruction(str(program), "unknown", {"data": data.hex()}, numbered)
+
+
+def _shown_tokens(program: Pubkey, data: bytes, metas: list[str]) -> ShownInstruction | None:
+    """What hausctl itself has the token programs do."""
+    if program == ASSOCIATED_TOKEN and data == CREATE_IDEMPOTENT:
+        named = dict(zip(("payer", "account", "owner", "mint"), metas, strict=False))
+        return ShownInstruction("associated_token", "create", {}, named)
+    if program == SYSTEM and data[:4] == struct.pack("<I", CREATE_WITH_SEED) and len(data) >= 92:
+        named = dict(zip(("from", "made"), metas, strict=False))
+        lamports, space = _uint(data[-48:-40]), _uint(data[-40:-32])
+        told = {"lamports": lamports, "space": space, "owner": Pubkey(data[-32:])}
+        return ShownInstruction("system", "create_account_with_seed", told, named)
+    if program == TOKEN and data[:1] == bytes([INITIALIZE_MINT]) and len(data) > 34:
+        made: dict[str, Any] = {"decimals": data[1], "authority": Pubkey(data[2:34])}
+        return ShownInstruction(
+            "token", "initialize_mint", made, dict(zip(("mint",), metas, strict=False))
+        )
+    if program in (TOKEN, TOKEN_2022) and data[:1] == bytes([MINT_TO]) and len(data) == 10:
+        named = dict(zip(("mint", "account", "authority"), metas, strict=False))
+        return ShownInstruction("token", "mint_to", {"amount": _uint(data[1:9])}, named)
+    return None
 
 
 def _uint(data: bytes) -> int:

@@ -16,7 +16,7 @@ from hausd.core.programs.addresses import (
 )
 
 Accounts = dict[str, Pubkey]
-_CREATE_IDEMPOTENT = bytes([1])
+CREATE_IDEMPOTENT = bytes([1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +77,4 @@ def open_tokens(payer: Pubkey, owner: Pubkey, payment: Payment) -> Instruction:
         AccountMeta(SYSTEM, False, False),
         AccountMeta(payment.token_program, False, False),
     ]
-    return Instruction(ASSOCIATED_TOKEN, _CREATE_IDEMPOTENT, accounts)
+    return Instruction(ASSOCIATED_TOKEN, CREATE_IDEMPOTENT, accounts)

@@ -1,0 +1,141 @@
+"""An event that is paid in a token: from a new token to the last payout, by hausctl."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from solders.hash import Hash
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.system_program import CreateAccountParams, create_account
+from solders.transaction import Transaction
+
+from hausd.core.programs.addresses import TOKEN, TOKEN_2022
+from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
+from tests.support.node import until
+from tests.support.tokens import ACCOUNT_BYTES, HARMFUL, MINT_BYTES, Extension
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not ARTIFACTS.is_dir(), reason="the programs are not built"),
+]
+
+
+def _tokens(here: Stage, owner: str, mint: str) -> int:
+    held = here.ctl("keys", "balance", owner)["tokens"]
+    return sum(int(each["amount"]) for each in held if each["mint"] == mint)
+
+
+def test_a_token_event_from_its_token_to_its_payout(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        mint = here.ctl("keys", "mint", "100", "--decimals", "2", "--to", fan, *me)["mint"]
+        assert _tokens(here, fan, mint) == 100_00
+        here.ctl("keys", "mint", "0.5", "--of", mint, "--to", fan, *me)
+        assert _tokens(here, fan, mint) == 100_50
+        fault = here.ctl("keys", "mint", "1", "--of", mint, *fans, code=1)
+        assert fault["error"]["code"] == "OwnerMismatch"
+
+        create = ("events", "create", "Für Münzen", "--mint", mint, *me)
+        here.ctl(*create, "--ticket-price", "0.001", code=2)  # it has two decimals
+        told = here.ctl(*create, "--ticket-price", "12.5", "--dry-run")
+        before = here.balance(artist)
+        event = here.ctl(*create, "--ticket-price", "12.5")["id"]
+        assert before - here.balance(artist) == int(told["total"])
+        shown = here.ctl("events", "show", event)
+        assert (shown["mint"], shown["decimals"]) == (mint, 2)
+        assert shown["tiers"][0]["price"] == "1250"
+
+        poor_file, poor = here.wallet("poor")
+        fault = here.ctl("tickets", "buy", event, "--keypair", poor_file, code=1)
+        assert fault["error"]["code"] == "too-few-tokens"
+        here.ctl("tickets", "buy", event, "--count", "2", *fans)
+        done = here.ctl("tips", "send", event, "30", "-m", "encore", *fans)
+        assert (done["total"], done["mint"], done["decimals"]) == ("3000", mint, 2)
+        fault = here.ctl("tips", "send", event, "45.51", *fans, code=1)
+        assert fault["error"]["code"] == "too-few-tokens"
+        assert _tokens(here, fan, mint) == 100_50 - 25_00 - 30_00
+        (held,) = here.ctl("tickets", "list", event)
+        assert (held["paid_amount"], held["mint"], held["decimals"]) == ("2500", mint, 2)
+        (tip,) = until(lambda: here.ctl("tips", "list", event))
+        assert (tip["amount"], tip["mint"]) == ("3000", mint)
+
+        here.ctl("events", "live", event, *me)
+        here.ctl("events", "end", event, *me)
+        here.ctl("events", "finalize", event, *me)
+        # the artist has no account for it yet: who asks makes one
+        done = here.ctl("events", "claim", event, *fans)
+        assert all(payout["claimed"] for payout in done["payouts"])
+        assert _tokens(here, artist, mint) == 55_00
+        assert _tokens(here, poor, mint) == 0
+
+
+def test_a_cancelled_token_event_gives_tokens_back(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        mint = here.ctl("keys", "mint", "100", "--to", fan, *me)["mint"]
+        create = ("events", "create", "Off", "--mint", mint, "--ticket-price", "10")
+        event = here.ctl(*create, *me)["id"]
+        here.ctl("tickets", "buy", event, *fans)
+        here.ctl("tips", "send", event, "5", *fans)
+        here.ctl("events", "cancel", event, *me)
+        here.ctl("tickets", "refund", event, *fans)
+        assert here.ctl("tips", "refund", event, *fans)["refunded"] == "5000000"
+        assert _tokens(here, fan, mint) == 100 * 10**6
+        assert here.ctl("events", "deliver", event, *me)["rta_owner"] == artist
+
+
+def _made(here: Stage, payer: Keypair, program: Pubkey, *extensions: Extension) -> str:
+    """A mint that somebody can freeze, or one with these extensions."""
+    mint = Keypair()
+    size = ACCOUNT_BYTES + 1 + sum(4 + each.size for each in extensions)
+    size = size if extensions else MINT_BYTES
+    rent = here.rpc("getMinimumBalanceForRentExemption", size)
+    metas = [AccountMeta(mint.pubkey(), False, True)]
+    freezes = not extensions or extensions[0] is HARMFUL["MintFreezesNew"]
+    freeze = bytes([1]) + bytes(payer.pubkey()) if freezes else bytes([0])
+    space = CreateAccountParams(
+        from_pubkey=payer.pubkey(),
+        to_pubkey=mint.pubkey(),
+        lamports=rent,
+        space=size,
+        owner=program,
+    )
+    begin = bytes([20, 6]) + bytes(payer.pubkey()) + freeze
+    instructions = [
+        create_account(space),
+        *(Instruction(program, each.begin, metas) for each in extensions),
+        Instruction(program, begin, metas),
+    ]
+    blockhash = Hash.from_string(here.rpc("getLatestBlockhash")["value"]["blockhash"])
+    signed = Transaction.new_signed_with_payer(
+        instructions, payer.pubkey(), [payer, mint], blockhash
+    )
+    sent = here.rpc(
+        "sendTransaction", base64.b64encode(bytes(signed)).decode(), {"encoding": "base64"}
+    )
+    assert until(lambda: here.rpc("getSignatureStatuses", [sent])["value"][0])["err"] is None
+    return str(mint.pubkey())
+
+
+def test_each_kind_of_mint_that_is_refused_is_explained(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        payer = Keypair()
+        here.rpc("requestAirdrop", str(payer.pubkey()), 10 * SOL)
+        wanted = {"no-such-mint": artist, "MintFreezes": _made(here, payer, TOKEN)}
+        wanted |= {name: _made(here, payer, TOKEN_2022, each) for name, each in HARMFUL.items()}
+        for name, mint in wanted.items():
+            create = ("events", "create", "X", "--mint", mint, "--keypair", artist_file)
+            error = here.ctl(*create, code=1)["error"]
+            assert error["code"] == name
+            assert error["hint"]
+        assert here.ctl("events", "list") == []
+        assert len(here.ctl("rooms", "list")) == 1  # the node's own
