@@ -12,9 +12,10 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hausd.core.programs.accounts import EventAccount
+from hausd.core.programs.accounts import NOBODY, EventAccount
 from hausd.core.programs.addresses import (
     EMBEDDED,
+    SYSTEM,
     TOKEN,
     TOKEN_2022,
     EventPlaces,
@@ -215,6 +216,15 @@ def test_left_out_accounts_are_the_program_itself_or_nothing() -> None:
     address = event_place(EMBEDDED, artist.pubkey(), NONCE).address
     event = chain.read(EventAccount, address)
     assert event.mint == event.token_program == Pubkey.default()
+
+
+def test_the_system_program_is_no_mint() -> None:
+    """Its address is what stands for SOL."""
+    chain = ProgramChain()
+    made, artist = creating(chain, SOL)
+    false = [AccountMeta(SYSTEM, False, False)] * 2 + [AccountMeta(NOBODY, False, True)] * 2
+    zero = Instruction(made.program_id, bytes(made.data), [*made.accounts, *false])
+    assert chain.why_not(zero, by=artist) == CODES["PaidInSol"]
 
 
 _FAULTS = RAW | {each.number: fault for fault, each in HARMFUL.items()}
