@@ -14,7 +14,12 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hausd.core.programs.addresses import TOKEN, TOKEN_2022, pot_tokens_place
+from hausd.core.programs.addresses import (
+    COMPUTE_BUDGET,
+    TOKEN,
+    TOKEN_2022,
+    pot_tokens_place,
+)
 from tests.support.pots import (
     BUILD,
     LOTS,
@@ -182,6 +187,7 @@ def _token_fakes(pots: Pots, other: Pots, coin: Coin) -> Iterator[tuple[str, Pub
                 f"the tokens of a pot of {what} event's",
                 pot_tokens_place(pot, coin.token_program),
             )
+    yield "a token program that does nothing, and says that it did", COMPUTE_BUDGET
     yield "a stranger's tokens", coin.give(pots.person().pubkey(), LOTS)
     yield "a pot's tokens at another address", coin.opened(pots.places.sale.address)
     yield "a pot's tokens at another address", coin.opened(pots.places.vault.address)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from solders.account import Account
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hausd.core.programs.accounts import EventAccount
+from hausd.core.programs.accounts import NOBODY, EventAccount
 from hausd.core.programs.addresses import (
     EMBEDDED,
+    SYSTEM,
     TOKEN,
     TOKEN_2022,
     EventPlaces,
@@ -20,7 +25,7 @@ from hausd.core.programs.addresses import (
 from hausd.core.programs.idl import idl
 from hausd.core.programs.instructions import NewEvent
 from hausd.core.programs.payments import SOL, Payment
-from tests.support.programs import BUILT, MANIFEST, NOW, TIER, ProgramChain, Show
+from tests.support.programs import BUILT, MANIFEST, NOW, TIER, ProgramChain, Refused, Show
 from tests.support.tokens import ACCOUNT_BYTES, HARMFUL, HARMLESS, Coin, set_data
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the programs are not built")
@@ -211,3 +216,60 @@ def test_left_out_accounts_are_the_program_itself_or_nothing() -> None:
     address = event_place(EMBEDDED, artist.pubkey(), NONCE).address
     event = chain.read(EventAccount, address)
     assert event.mint == event.token_program == Pubkey.default()
+
+
+def test_the_system_program_is_no_mint() -> None:
+    """Its address is what stands for SOL."""
+    chain = ProgramChain()
+    made, artist = creating(chain, SOL)
+    false = [AccountMeta(SYSTEM, False, False)] * 2 + [AccountMeta(NOBODY, False, True)] * 2
+    zero = Instruction(made.program_id, bytes(made.data), [*made.accounts, *false])
+    assert chain.why_not(zero, by=artist) == CODES["PaidInSol"]
+
+
+_FAULTS = RAW | {each.number: fault for fault, each in HARMFUL.items()}
+
+
+def expected(extensions: bytes) -> str | None:
+    """What the program should say of these bytes: the first that does harm, in plain Python."""
+    at = 0
+    while len(extensions) - at >= 4:
+        kind = int.from_bytes(extensions[at : at + 2], "little")
+        at += 4 + int.from_bytes(extensions[at + 2 : at + 4], "little")
+        if kind == 0:
+            return None
+        if not 18 <= kind <= 23:
+            return _FAULTS.get(kind, "MintExtended")
+        if at > len(extensions):
+            return "NotAMint"
+    return None
+
+
+_ENTRIES = st.builds(entry, st.integers(0, 30) | st.sampled_from([18, 19]), st.integers(0, 40))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    extensions=st.lists(_ENTRIES, max_size=5).map(b"".join) | st.binary(max_size=60),
+    cut=st.integers(0, 6),
+)
+def test_whatever_extensions_say_the_program_reads_them_as_a_model_does(
+    extensions: bytes, cut: int
+) -> None:
+    chain, why = one_chain(), None
+    untrusted = extensions[: len(extensions) - cut]
+    made, artist = creating(chain, raw_mint(chain, untrusted))
+    try:
+        chain.send(made, by=artist)
+    except Refused as refused:
+        why = refused.why
+    fault = expected(untrusted)
+    if fault:
+        assert why == CODES[fault]
+    else:  # what the token program itself makes of bytes that are let in is its business
+        assert why not in CODES.values()
+
+
+@cache
+def one_chain() -> ProgramChain:
+    return ProgramChain()

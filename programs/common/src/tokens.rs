@@ -10,9 +10,7 @@ use pinocchio::{
     instruction::{InstructionAccount, InstructionView},
     AccountView, Address, ProgramResult,
 };
-use pinocchio_system::instructions::{
-    AllocateWithSeed, AssignWithSeed, CreateAccountWithSeed, Transfer,
-};
+use pinocchio_system::instructions::{AllocateWithSeed, Transfer};
 
 use crate::{
     account::{load, require_address, Account},
@@ -24,7 +22,7 @@ use crate::{
 /// The mint and the token program of what is paid in SOL.
 pub const SOL: Address = Address::new_from_array([0; 32]);
 
-const SEED: &[u8] = b"tokens";
+const SEED: &str = "tokens";
 const ACCOUNT_BYTES: usize = 165;
 const INITIALIZE_ACCOUNT_3: u8 = 18;
 const TRANSFER_CHECKED: u8 = 12;
@@ -99,18 +97,17 @@ impl<'a> Payment<'a> {
         transfer.run(&[Signer::from(&purse.seeds::<T>())])
     }
 
-    /// Fails unless they are those of this pot and of this person. What else an account has to be
-    /// (of this token program, not frozen) is checked by the token program.
+    /// Fails unless they are those of this pot and of this person. What else they have to be (the
+    /// accounts of this token program and not frozen, the mint theirs) is the token program's check.
     fn accounts(&self, purse: &Purse, of: &Address) -> Result<[&'a AccountView; 4], ProgramError> {
         require(purse.mint != SOL, Fault::PaidInSol)?;
         let [mint, program, theirs, pots, ..] = self.rest else {
             return Err(Fault::PaidInTokens.into());
         };
-        require_address(mint, &purse.mint)?;
         require_address(program, &purse.token_program)?;
         let place = sha256(&[
             self.pot.address().as_array(),
-            SEED,
+            SEED.as_bytes(),
             purse.token_program.as_array(),
         ]);
         require_address(pots, &Address::new_from_array(place))?;
@@ -176,7 +173,7 @@ impl NewPot<'_> {
         require_address(mint, &purse.mint)?;
         require_address(program, &purse.token_program)?;
         require_payable(mint, program)?;
-        self.make_account(account, &Signer::from(&purse.seeds::<T>()))?;
+        self.make_account(account, Signer::from(&purse.seeds::<T>()))?;
         let mut data = [INITIALIZE_ACCOUNT_3; 33];
         data[1..].copy_from_slice(self.pot.address().as_array());
         let instruction = InstructionView {
@@ -190,24 +187,9 @@ impl NewPot<'_> {
         invoke(&instruction, &[account, mint])
     }
 
-    /// The system program checks that the address is the derived one.
-    fn make_account(&self, account: &AccountView, signer: &Signer) -> ProgramResult {
-        let (base, owner) = (self.pot, &self.purse.token_program);
-        let (seed, space) = ("tokens", ACCOUNT_BYTES as u64);
-        let signers = core::slice::from_ref(signer);
+    /// The system program checks that the address is the derived one; its allocation assigns too.
+    fn make_account(&self, account: &AccountView, signer: Signer) -> ProgramResult {
         let (has, wanted) = (account.lamports(), rent(ACCOUNT_BYTES)?);
-        if has == 0 {
-            return CreateAccountWithSeed {
-                from: self.payer,
-                to: account,
-                base: Some(base),
-                seed,
-                lamports: wanted,
-                space,
-                owner,
-            }
-            .invoke_signed(signers);
-        }
         if has < wanted {
             Transfer {
                 from: self.payer,
@@ -218,18 +200,11 @@ impl NewPot<'_> {
         }
         AllocateWithSeed {
             account,
-            base,
-            seed,
-            space,
-            owner,
+            base: self.pot,
+            seed: SEED,
+            space: ACCOUNT_BYTES as u64,
+            owner: &self.purse.token_program,
         }
-        .invoke_signed(signers)?;
-        AssignWithSeed {
-            account,
-            base,
-            seed,
-            owner,
-        }
-        .invoke_signed(signers)
+        .invoke_signed(&[signer])
     }
 }
