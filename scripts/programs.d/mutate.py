@@ -12,14 +12,15 @@ reason; any other that no test misses wants a test, or wants to go.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
 
 from checks import SWITCH, Check, instrumented
 
@@ -28,7 +29,6 @@ REDUNDANT = Path(__file__).with_name("redundant.toml")
 FOLDERS = ("common", "live_tipping", "ticket_factory", "event_factory")
 NAMES = FOLDERS[1:]
 MAGIC = b"hausd's mutant: "
-MOST_S = 900
 _POTS = ("pots_rules", "pots_states", "pots_attacks", "pots_life")
 _EVENTS = ("event_factory_refusals", "endings", "payees", "life")
 TESTS = {
@@ -82,27 +82,40 @@ def switched(copy: Path, number: int, to: Path) -> None:
         (to / f"{name}_v0.so").write_bytes(code)
 
 
-def noticed(copy: Path, number: int, tests: tuple[str, ...]) -> bool:
-    """Whether a test fails with that check off."""
-    with tempfile.TemporaryDirectory(dir=copy) as folder:
-        switched(copy, number, Path(folder))
+class Trier:
+    """A process that tries one build after the other, in a folder of its own."""
+
+    def __init__(self, copy: Path, number: int) -> None:
+        self._copy, self._folder = copy, copy / f"trial-{number}"
+        self._folder.mkdir()
         python = ROOT / ".venv" / "bin" / "python"
-        files = [f"tests/programs/test_{name}.py" for name in tests]
-        options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        command = [python, "-m", "pytest", *options, *files]
+        folder = str(self._folder)
         places = {"HAUSD_ARTIFACTS": folder, "HYPOTHESIS_STORAGE_DIRECTORY": folder}
-        try:
-            run = subprocess.run(
-                command,
-                cwd=ROOT,
-                env=os.environ | places,
-                capture_output=True,
-                check=False,
-                timeout=MOST_S,
-            )
-        except subprocess.TimeoutExpired:
-            return True
-    return run.returncode != 0
+        self._process = subprocess.Popen(
+            [python, Path(__file__).with_name("trying.py")],
+            cwd=ROOT,
+            env=os.environ | places | {"PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def noticed(self, number: int, tests: tuple[str, ...], first: str = "") -> bool:
+        """Whether a test fails with that check off; those named ``first`` are tried before all."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        switched(self._copy, number, self._folder)
+        options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
+        options += [f"tests/programs/test_{name}.py" for name in tests]
+        trials = [[*options, "-k", f"{first} and not TestLife"], options] if first else [options]
+        self._process.stdin.write(json.dumps(trials) + "\n")
+        self._process.stdin.flush()
+        return self._process.stdout.readline() != "passed\n"
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
 
 
 def known() -> dict[tuple[str, str], str]:
@@ -124,9 +137,14 @@ def main() -> int:
     copied(copy)
     checks = prepared(copy)
     built(copy, target)
-    if noticed(copy, len(checks), TESTS["common"]):
+    triers = Queue[Trier]()
+    for each in range(options.jobs):
+        triers.put(Trier(copy, each))
+    trier = triers.get()
+    if trier.noticed(len(checks), TESTS["common"]):
         print("the tests fail before a check is off")
         return 2
+    triers.put(trier)
     numbers = [
         number
         for number, check in enumerate(checks)
@@ -135,8 +153,9 @@ def main() -> int:
     print(f"{len(numbers)} checks", flush=True)
 
     def told(number: int) -> bool:
-        check = checks[number]
-        seen = noticed(copy, number, TESTS[check.folder])
+        check, trier = checks[number], triers.get()
+        seen = trier.noticed(number, TESTS[check.folder], check.file.stem)
+        triers.put(trier)
         reason = redundant.get(check.key)
         word = "noticed" if seen else "redundant" if reason else "MISSED"
         print(f"{word:10} {check}", flush=True)
@@ -144,6 +163,8 @@ def main() -> int:
 
     with ThreadPoolExecutor(options.jobs) as pool:
         missed = sum(pool.map(told, numbers))
+    while not triers.empty():
+        triers.get().close()
     gone = set(redundant) - {check.key for check in checks}
     for file, words in sorted(gone):
         print(f"there is no such check any more: {file}: {words}")

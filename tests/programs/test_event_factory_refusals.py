@@ -202,7 +202,11 @@ def test_what_is_written_has_to_be_writable(name: str) -> None:
     scene, instruction, signer = at_step(name)
     for index, meta in enumerate(instruction.accounts):
         if index and meta.is_writable:
-            scene.chain.why_not(without_right(instruction, index, "writable"), by=signer)
+            fixed = without_right(instruction, index, "writable")
+            why = scene.chain.why_not(fixed, by=signer)
+            account = scene.chain.svm.get_account(meta.pubkey)
+            if account is not None and account.owner == EMBEDDED.event_factory:
+                assert why == CODES["WrongAccount"]
 
 
 @pytest.mark.parametrize("name", NAMES)

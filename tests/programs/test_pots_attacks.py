@@ -233,6 +233,22 @@ def test_no_account_can_be_another(pots: Pots, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
+def test_account_of_another_form_is_not_read(pots: Pots, name: str) -> None:
+    """At its own place, of its own program: of another length, kind or version."""
+    made, by = _INSTRUCTIONS[name](pots)
+    for index, meta in enumerate(made.accounts):
+        found = pots.svm.get_account(meta.pubkey)
+        if found is None or found.owner not in PROGRAMS:
+            continue
+        data = bytes(found.data)
+        for other in (data + b"\0", bytes([data[0] ^ 1]) + data[1:], data[:8] + b"\2" + data[9:]):
+            pots.svm.set_account(meta.pubkey, Account(found.lamports, other, found.owner))
+            _refused(pots, made, by, f"another form of account {index} of {name}")
+        pots.svm.set_account(meta.pubkey, found)
+    pots.send(made, by=by)
+
+
+@pytest.mark.parametrize("name", _INSTRUCTIONS)
 def test_nobody_signs_for_another(pots: Pots, name: str) -> None:
     made, _ = _INSTRUCTIONS[name](pots)
     stranger = pots.person()
