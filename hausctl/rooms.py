@@ -33,7 +33,7 @@ def create(
         ),
     ] = False,
 ) -> None:
-    """Creates a room without an event; says where to publish, with which key, and where to watch."""
+    """Creates a room without an event; says where to publish, with which key, where to watch."""
     here = Here.of(ctx)
     value = here.client.post("rooms", body={"title": title, "gated": gated})
     if here.json:
