@@ -451,3 +451,32 @@ async def test_a_worker_that_says_an_odd_segment_ends_itself_and_no_room(
             worker = await origin.workers.worker()  # another one takes its place
             assert worker.config.first_run > show._run
         assert "worker-crashed" in [notice.code for notice in origin.room(room).notices]
+
+
+async def test_who_joins_after_the_first_epoch_opens_the_init_of_it_and_all_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(14) as stage:
+        origin, relay, late = [await stage.node(name) for name in ("origin", "relay", "late")]
+        stage.swarm.link(origin.node, relay.node)
+        stage.swarm.link(relay.node, late.node)
+        late.home.keyring.holder = origin.home.keyring
+        room = await gated(origin)
+        await relay.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(53)
+            await late.rooms.follow(room)
+            await show.play(14)  # until its window is as long as the origin's
+            await trio.sleep(0.3)
+            await same_live(origin, late, room, late=True)
+            track = late.room(room).tracks["source"]
+            newest = track.playlist().segments[-1]
+            init = track.init(newest.session.counter, newest.run)
+            assert (await opened(init)) == f"init of source in run {newest.run}".encode()
+        await trio.sleep(120)
+        await same_archive(origin, late, room)
+        for name in NAMES:
+            found = await recorded(late, room, name)
+            assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
+                show, name
+            )
