@@ -26,10 +26,16 @@ _COLOURS = {"live": "green", "waiting": "yellow", "closed": "dim"}
 def create(
     ctx: typer.Context,
     title: Annotated[str, typer.Argument(help="What the room is called.")],
+    gated: Annotated[
+        bool,
+        typer.Option(
+            "--gated", help="Encrypt what is streamed: it plays at nodes that have its keys."
+        ),
+    ] = False,
 ) -> None:
-    """Creates an open room, and says where to publish, with which key, and where to watch."""
+    """Creates a room without an event; says where to publish, with which key, where to watch."""
     here = Here.of(ctx)
-    value = here.client.post("rooms", body={"title": title})
+    value = here.client.post("rooms", body={"title": title, "gated": gated})
     if here.json:
         names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
         here.answer({name: value[name] for name in names})

@@ -50,6 +50,8 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         ("watch at", escape(room.watch_url)),
         ("archive", escape(room.archive_url)),
         ("viewers", f"{room.viewers}, {rate(room.bitrate_out)} out{latency}"),
+        ("gated", "encrypted: plays where its keys are" if room.gated else ""),
+        ("not shown", f"[yellow]{escape(room.withheld)}[/]" if room.withheld else ""),
     ]
     yield facts(pair for pair in pairs if pair[1])
     if room.publisher:

@@ -131,9 +131,9 @@ class Control:
         published = self.presence.shape(self.rooms_of.find(room))
         return shape.model_copy(update={"published": published})
 
-    async def create_room(self, title: str) -> RoomShape:
+    async def create_room(self, title: str, *, gated: bool = False) -> RoomShape:
         with self._on_disk("the room was not created"):
-            made = await self.rooms_of.create(title)
+            made = await self.rooms_of.create(title, gated=gated)
         if self.loaded.config.store.pin_own:
             with self._on_disk(f"the room {made.id} was created, but could not be pinned"):
                 await self.store.pins.add(made.id, _quiet)

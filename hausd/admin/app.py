@@ -87,9 +87,10 @@ Room = Annotated[RoomId, Depends(_room_id)]
 
 
 class NewRoom(Shape):
-    """What a room is created from."""
+    """What a room is created from. ``gated``: what is streamed into it is encrypted."""
 
     title: str
+    gated: bool = False
 
 
 class Follow(Shape):
@@ -146,7 +147,7 @@ async def _rooms(node: Node) -> Sequence[RoomShape]:
 
 @_routes.post("/rooms", status_code=HTTPStatus.CREATED)
 async def _create_room(node: Node, new: NewRoom) -> RoomShape:
-    return await node.create_room(_checked_title(new.title))
+    return await node.create_room(_checked_title(new.title), gated=new.gated)
 
 
 @_routes.get("/rooms/{room}")

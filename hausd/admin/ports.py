@@ -48,8 +48,8 @@ class NodeControl(Protocol):
     async def room(self, room: RoomId) -> RoomShape:
         """One room with its stream key. Problem ``not-found``."""
 
-    async def create_room(self, title: str) -> RoomShape:
-        """A new open room, with its stream key."""
+    async def create_room(self, title: str, *, gated: bool = False) -> RoomShape:
+        """A new room without an event, with its stream key."""
 
     async def close_room(self, room: RoomId) -> RoomShape:
         """Ends a room for good; its publisher is let go."""

@@ -126,7 +126,8 @@ class PublishedShape(Shape):
 
 class RoomShape(Shape):
     """A room as one node runs it: as its ``origin`` or as a ``follower``. ``stream_key`` is given
-    only on the admin socket, and so is ``why`` a follower takes part."""
+    only on the admin socket, and so is ``why`` a follower takes part. ``gated``: what is streamed
+    is encrypted; ``withheld`` says why what is live can't be watched at this node."""
 
     id: str
     title: str
@@ -134,6 +135,8 @@ class RoomShape(Shape):
     role: Literal["origin", "follower"] = "origin"
     why: Literal["followed", "watched", "auto"] | None = None
     created: datetime
+    gated: bool = False
+    withheld: str = ""
     ingest_url: str = ""
     stream_key: str | None = None
     watch_url: str = ""

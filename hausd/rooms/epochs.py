@@ -47,6 +47,7 @@ class Epochs:
         self._notice = notice
         self._sealing: Sealing | None = None
         self._wake = trio.Event()
+        self._told = False
 
     async def begin(self, session: SessionId) -> Sealing | None:
         """The seals of a new session; None where the room is open. Raises FeedOver where it is
@@ -65,6 +66,24 @@ class Epochs:
         self._tell()
         self._wake.set()
         return self._sealing
+
+    @property
+    def stale(self) -> bool:
+        """Whether the chain says otherwise by now than when the session began."""
+        chain = self._parts.chain
+        event = chain.known(self._room) if chain is not None else None
+        return event is not None and event.gated is not (self._sealing is not None)
+
+    def look(self) -> None:
+        """Tells the artist, once, that what is streamed in clear should not be any more."""
+        stale = self.stale
+        if stale and not self._told and self._sealing is None:
+            self._notice(
+                "gated-late",
+                "The event sells tickets by now, and this stream began without any: everybody can "
+                "watch it. Let the encoder connect anew to have it encrypted.",
+            )
+        self._told = stale
 
     def renew(self) -> None:
         """Who may watch has changed: another epoch begins, at most one every LEAST_S."""

@@ -374,12 +374,13 @@ class Lane:
 
     def _seal_of(self, gop: TickGop) -> SegmentSeal | None:
         """How the GOP's segment is sealed, as its rendition's statements say."""
-        for track in (self.track, self.newest):
-            if track is not None and track.seal is not None and self.track is not None:
-                for begun in track.seal.epochs:
-                    if begun.epoch.id == gop.epoch and self.track.seal is not None:
-                        return SegmentSeal(begun.epoch, self.track.seal.init)
-        return None
+        track, newest = self.track, self.newest
+        if track is None or track.seal is None:
+            return None
+        told = newest.seal if newest is not None and newest.seal is not None else track.seal
+        epochs = (begun.epoch for begun in (*track.seal.epochs, *told.epochs))
+        found = next((epoch for epoch in epochs if epoch.id == gop.epoch), None)
+        return SegmentSeal(found, track.seal.init) if found is not None else None
 
     def _close_archive(self) -> None:
         if self.live is not None:

@@ -169,8 +169,16 @@ class OriginRoom(Room):
             after = before.done
         self._arrival.set()
         self._arrival = trio.Event()
-        if self.origin.timeline is None or self.record.state not in _GOES_ON:
-            await self._begin_session()
+        fresh = self.origin.timeline is None or self.record.state not in _GOES_ON
+        if fresh or self.epochs.stale:
+            if after is not None:
+                await after.wait()
+            self.origin.end_run()
+            try:
+                await self._begin_session()
+            except FeedOver:
+                self.stint = before
+                raise
         log.info(
             "publisher-came",
             room=self.id,
@@ -380,6 +388,7 @@ class OriginRoom(Room):
             if self.stint is not stint:
                 stint, before = self.stint, 0
             if stint is not None and not stint.done.is_set():
+                self.epochs.look()
                 self.bitrate_in = (stint.bytes_in - before) * 8
                 before = stint.bytes_in
 

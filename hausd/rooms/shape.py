@@ -66,7 +66,7 @@ class Urls:
 
 def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
     """``private``: with stream key, publisher and worker, for the admin socket only."""
-    record = room.record
+    record, withheld = room.record, room.withheld()
     origin = room if isinstance(room, OriginRoom) else None
     archive = f"{urls.http}/archive/{room.id}/index.m3u8" if urls.http else ""
     return RoomShape(
@@ -76,6 +76,8 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         role="origin" if origin is not None else "follower",
         why=_why(room) if private else None,
         created=_time(record.created_ms),
+        gated=room.gated,
+        withheld=withheld.message if withheld is not None else "",
         ingest_url=urls.ingest if origin is not None else "",
         stream_key=record.stream_key if private and origin is not None else None,
         watch_url=urls.page(room.id, token=private and origin is None),

@@ -36,6 +36,9 @@ async def test_a_created_room_says_where_to_publish_with_which_key_and_where_to_
             "stream_key": STREAM_KEY,
             "watch_url": f"http://127.0.0.1:8080/live/{room}/index.m3u8",
         }
+        sealed = (await hausctl(tmp_path, "rooms", "create", "For few", "--gated", "--json")).json
+        shown = await hausctl(tmp_path, "rooms", "show", sealed["id"])
+        assert "encrypted: plays where its keys are" in shown.out
         said = await hausctl(tmp_path, "rooms", "create", "[b]Another[/b]")
         assert said.code == 0
         for each in ("[b]Another[/b]", STREAM_KEY, "rtmp://127.0.0.1:1935/live", "/index.m3u8"):

@@ -167,11 +167,12 @@ class MemoryNode:
             raise Problem("not-found", "there is no such room", "hausctl rooms list", 404)
         return found
 
-    async def create_room(self, title: str) -> RoomShape:
+    async def create_room(self, title: str, *, gated: bool = False) -> RoomShape:
         room = open_room_id(len(self.known).to_bytes(32, "big"))
         self.known[room] = RoomShape(
             id=room,
             title=title,
+            gated=gated,
             state=RoomState.CREATED,
             created=datetime.now(UTC),
             ingest_url="rtmp://127.0.0.1:1935/live",

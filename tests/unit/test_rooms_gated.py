@@ -322,6 +322,41 @@ async def test_a_gated_room_whose_key_cant_be_kept_takes_no_stream(
             async with Show(stage, origin, room, NAMES).on():
                 pass
         assert "key-not-kept" in [notice.code for notice in origin.room(room).notices]
+        monkeypatch.undo()
+        async with Show(stage, origin, room, NAMES).on() as show:  # there is room again
+            await show.play(3)
+        with trio.fail_after(60):
+            await origin.room(room).stop()
+
+
+async def test_tickets_that_are_sold_in_the_middle_gate_what_the_encoder_streams_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = EventChain()
+    async with Stage(13, chain=chain) as stage:
+        origin, viewer = await stage.node("origin"), await stage.node("viewer")
+        stage.swarm.link(origin.node, viewer.node)
+        viewer.home.keyring.holder = origin.home.keyring
+        room = await on_chain(origin, chain)
+        await viewer.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(6)
+            chain.has(EVENT, SigningKey(origin.room(room).record.seed), gated=True)
+            chain.want(EVENT)
+            await show.play(3)
+            assert "gated-late" in [notice.code for notice in origin.room(room).notices]
+            async with Show(stage, origin, room, NAMES).on() as again:  # it takes over
+                await again.play(6)
+                await trio.sleep(0.3)
+                await same_live(origin, viewer, room)
+        await trio.sleep(60)
+        await same_archive(origin, viewer, room)
+        held = blocks_of(viewer)
+        assert all(data[:64] in held for of, data in show.said if of == "source")
+        assert not any(data[:64] in held for _, data in again.said)
+        seals = [one.seal is not None for one in archive(origin, room, "source").segments]
+        assert seals == sorted(seals)
+        assert len(set(seals)) == 2
 
 
 async def test_ciphertext_that_was_changed_is_never_shown(
@@ -416,3 +451,32 @@ async def test_a_worker_that_says_an_odd_segment_ends_itself_and_no_room(
             worker = await origin.workers.worker()  # another one takes its place
             assert worker.config.first_run > show._run
         assert "worker-crashed" in [notice.code for notice in origin.room(room).notices]
+
+
+async def test_who_joins_after_the_first_epoch_opens_the_init_of_it_and_all_before(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(14) as stage:
+        origin, relay, late = [await stage.node(name) for name in ("origin", "relay", "late")]
+        stage.swarm.link(origin.node, relay.node)
+        stage.swarm.link(relay.node, late.node)
+        late.home.keyring.holder = origin.home.keyring
+        room = await gated(origin)
+        await relay.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(53)
+            await late.rooms.follow(room)
+            await show.play(14)  # until its window is as long as the origin's
+            await trio.sleep(0.3)
+            await same_live(origin, late, room, late=True)
+            track = late.room(room).tracks["source"]
+            newest = track.playlist().segments[-1]
+            init = track.init(newest.session.counter, newest.run)
+            assert (await opened(init)) == f"init of source in run {newest.run}".encode()
+        await trio.sleep(120)
+        await same_archive(origin, late, room)
+        for name in NAMES:
+            found = await recorded(late, room, name)
+            assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
+                show, name
+            )
