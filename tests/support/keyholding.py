@@ -19,7 +19,7 @@ from hausd.core.release import Missing, Ticket
 from hausd.core.sealing import SealingKey
 from hausd.keys.asking import KeyAsking
 from hausd.keys.holder import KeyHolder
-from hausd.keys.ports import GatedEvent
+from hausd.keys.ports import GatedEvent, Tickets
 from hausd.keys.ring import KeyRing, open_ring
 from hausd.keys.wrapping import Wrapper
 from hausd.p2p import Host
@@ -92,6 +92,7 @@ class KeyNode:
     peers: HostPeers
     ring: KeyRing
     tickets: ScriptedTickets
+    """Where the node is not on a real chain."""
     events: ScriptedEvents
     holder: KeyHolder
     asking: KeyAsking
@@ -107,15 +108,20 @@ class KeyNode:
 
 @asynccontextmanager
 async def key_node(
-    name: str, folder: Path, *, clock: Clock | None = None, delegates: int = 3
+    name: str,
+    folder: Path,
+    *,
+    clock: Clock | None = None,
+    delegates: int = 3,
+    chain: Tickets | None = None,
 ) -> AsyncIterator[KeyNode]:
-    """A node that asks for keys and gives them."""
+    """A node that asks for keys and gives them; its tickets are the test's, or on a ``chain``."""
     clock = clock or HandClock(BEGIN_S * 1000)
     home = folder / name
     home.mkdir(exist_ok=True)
     async with host(name) as one, open_ring(home, Wrapper(bytes(32)), clock) as ring:
         peers, tickets, events = HostPeers(one), ScriptedTickets(), ScriptedEvents()
-        holder = KeyHolder(ring, tickets, events, clock, delegates)
+        holder = KeyHolder(ring, chain or tickets, events, clock, delegates)
         peers.handle(PROTOCOL, holder.serve)
         key = SealingKey.of_node(seed_of(name))
         asking = KeyAsking(ring, events, peers, key, clock)
@@ -123,8 +129,8 @@ async def key_node(
         yield KeyNode(name, one, peers, ring, tickets, events, holder, asking)
 
 
-def gated(*holders: PeerAddress, artist: str = "nobody") -> GatedEvent:
-    return GatedEvent(CHAIN, artist, holders)
+def gated(*holders: PeerAddress, artist: str = "nobody", chain: bytes = CHAIN) -> GatedEvent:
+    return GatedEvent(chain, artist, holders)
 
 
 def epoch(n: int, room: RoomId = EVENT) -> tuple[Epoch, EpochKey]:
