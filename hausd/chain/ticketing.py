@@ -58,10 +58,13 @@ class Tickets:
         self._wake = trio.Event()
         self._changes = 0
         self._changed = trio.Event()
+        self._wanted = trio.Event()
+        """A node that never looks at a ticket subscribes to nothing."""
 
     async def ticket(self, room: RoomId, wallet: str) -> Ticket:
         """What the chain (confirmed) says of a wallet's tickets for an event, at most FRESH_S ago;
         Unknown where it does not answer in time."""
+        self._wanted.set()
         key = (room, wallet)
         found = self._fresh.get(key)
         if found is not None and trio.current_time() - found[1] < FRESH_S:
@@ -93,6 +96,7 @@ class Tickets:
 
     async def follow(self) -> None:
         """Has the chain tell of every change of a ticket, until cancelled."""
+        await self._wanted.wait()
         while True:
             try:
                 client = await self._chain.client()

@@ -184,11 +184,8 @@ class KeyAsking:
     ) -> None:
         """One question to one peer; takes from ``missing`` what it gave."""
         question = KeyQuestion(room, tuple(missing), self._random_bytes(NONCE_BYTES), by)
-        stream = await self._peers.open_stream(peer, PROTOCOL)
-        try:
+        async with self._peers.stream(peer, PROTOCOL) as stream:
             keys, refusals = await self._answer(stream, question)
-        finally:
-            stream.reset()
         for id_, refusal in refusals.items():
             # what one that has the key says is told rather than that another has it not
             if id_ not in why or refusal is not Refusal.NOT_A_HOLDER:

@@ -20,7 +20,7 @@ from hausd.core.delegation import Delegation, DelegationError, verify
 from hausd.core.gating import EpochId
 from hausd.core.ids import RoomId
 from hausd.core.peers import PeerId, PeerStream
-from hausd.core.release import Held, Refusal, Ticket, Unknown
+from hausd.core.release import Held, Missing, Refusal, Ticket, Unknown
 from hausd.core.sealing import SealError
 from hausd.keys import metrics
 from hausd.keys.ports import Events, GatedEvent, Tickets
@@ -93,9 +93,24 @@ class KeyHolder:
         self.graced = 0
         """Keys given while the chain did not answer."""
 
-    def wallets_inside(self, room: RoomId) -> set[str]:
-        """Those that were given a key of a room, as far as that is remembered."""
-        return {wallet for at, wallet, _ in self._guests if at == room}
+    async def lost(self, room: RoomId) -> set[str]:
+        """The wallets that were given a key of a room, as far as that is remembered, and have no
+        right to another now. They are told once, and forgotten."""
+        inside = {wallet for at, wallet, _ in self._guests if at == room}
+        event = self._events.event(room) if inside else None
+        inside.discard(event.artist if event is not None else "")
+        lost = {wallet for wallet in inside if self._ring.banned(room, wallet)}
+
+        async def look(wallet: str) -> None:
+            if isinstance(await self._tickets.ticket(room, wallet), Missing):
+                lost.add(wallet)
+
+        async with trio.open_nursery() as nursery:
+            for wallet in inside - lost:
+                nursery.start_soon(look, wallet)
+        for at in [at for at in self._guests if at[0] == room and at[1] in lost]:
+            del self._guests[at]
+        return lost
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer's questions until it closes the stream."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,12 +46,9 @@ class Peers(Protocol):
     @property
     def me(self) -> PeerId: ...
 
-    def handle(self, protocol: str, handler: Callable[[PeerStream], Awaitable[None]]) -> None:
-        """Hands each stream of a protocol that a peer opens to the handler."""
-
     def neighbours(self, room: RoomId) -> Sequence[PeerId]:
         """Connected peers that take part in a room."""
 
-    async def open_stream(self, peer: PeerAddress, protocol: str) -> PeerStream:
-        """A stream to a peer, which is connected with first where it is not. The caller sets the
-        deadline. Raises PeerUnreachable, ProtocolRefused, StreamBroken."""
+    def stream(self, peer: PeerAddress, protocol: str) -> AbstractAsyncContextManager[PeerStream]:
+        """A stream to a peer, which is connected with for as long where it is not. The caller sets
+        the deadline. Raises PeerUnreachable, ProtocolRefused, StreamBroken."""

@@ -164,6 +164,10 @@ class KeyRing:
     def banned(self, room: RoomId, wallet: str) -> bool:
         return (room, wallet) in self._bans
 
+    def banned_from(self, room: RoomId) -> set[str]:
+        """The wallets that are banned from a room."""
+        return {wallet for at, wallet in self._bans if at == room}
+
     async def ban(self, room: RoomId, wallet: str, *, banned: bool) -> None:
         """No further key for a wallet, or again. Raises OSError."""
         await self._do(partial(self._store.ban, room, wallet, banned=banned))

@@ -85,6 +85,7 @@ async def show(tmp_path: Path) -> AsyncIterator[Show]:
         tickets = Tickets(box.chain, box.websocket)
         nursery.start_soon(tickets.run)
         nursery.start_soon(tickets.follow)
+        await tickets.ticket(EVENT, WALLET)
         await tickets.changed()  # the subscription stands
         event = await box.event()
         chain = bytes(Pubkey.from_string((await box.chain.chain()).genesis))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hausd.core.ids import RoomId
 from hausd.core.peers import PeerAddress, PeerId, PeerStream
 from hausd.core.release import Missing, Ticket
 from hausd.core.sealing import SealingKey
+from hausd.keyholding import stream_to
 from hausd.keys.asking import KeyAsking
 from hausd.keys.holder import KeyHolder
 from hausd.keys.ports import GatedEvent, Tickets
@@ -72,15 +73,11 @@ class HostPeers:
     def me(self) -> PeerId:
         return self.host.peer_id
 
-    def handle(self, protocol: str, handler: object) -> None:
-        self.host.handle(protocol, handler)  # type: ignore[arg-type]
-
     def neighbours(self, room: RoomId) -> Sequence[PeerId]:
         return self.near
 
-    async def open_stream(self, peer: PeerAddress, protocol: str) -> PeerStream:
-        await self.host.connect_told(peer, Reach.MACHINE)
-        return await self.host.open_stream(peer.peer, protocol)
+    def stream(self, peer: PeerAddress, protocol: str) -> AbstractAsyncContextManager[PeerStream]:
+        return stream_to(self.host, peer, protocol, Reach.MACHINE)
 
 
 @dataclass
@@ -122,7 +119,7 @@ async def key_node(
     async with host(name) as one, open_ring(home, Wrapper(bytes(32)), clock) as ring:
         peers, tickets, events = HostPeers(one), ScriptedTickets(), ScriptedEvents()
         holder = KeyHolder(ring, chain or tickets, events, clock, delegates)
-        peers.handle(PROTOCOL, holder.serve)
+        one.handle(PROTOCOL, holder.serve)
         key = SealingKey.of_node(seed_of(name))
         asking = KeyAsking(ring, events, peers, key, clock)
         ring.ask_others, ring.told = asking.ask, asking.forget
