@@ -51,10 +51,10 @@ def build(*, described: bool) -> typer.Typer:
         ("peers", peers.app, "Other nodes: who is connected, and connecting with them."),
         ("pins", pins.app, "What is never evicted."),
         ("events", events.app, "Ticketed events on the chain: create, end, settle, pay out."),
-        ("tickets", tickets.app, "Buy, list, check and give back tickets."),
+        ("tickets", tickets.app, "Buy, list, use, check and give back tickets."),
         ("tips", tips.app, "Tip an event, and see who did."),
         ("platform", platform.app, "The programs' own configuration: its owner's commands."),
-        ("keys", keys.app, "Wallets in files: make one, fill one on the node's own chain."),
+        ("keys", keys.app, "Wallets in files, and the node's keys of gated rooms."),
         ("store", store.app, "What is on disk."),
         ("config", node.config_app, "The running node's configuration."),
     ):

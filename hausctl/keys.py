@@ -1,4 +1,4 @@
-"""``hausctl keys``."""
+"""``hausctl keys``: wallets in files, and the node's keys of gated rooms."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ import typer
 
 from hausctl.client import Refused, shaped
 from hausctl.coins import Coin, coin_of, receiving
+from hausctl.completion import RoomName
 from hausctl.context import Here
 from hausctl.money import lamports, paid, sol, symbol, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
 from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption, wallet
+from hausctl.words import count as amount
 
 if TYPE_CHECKING:
     from solders.instruction import Instruction
 
     from hausd.core.chain_shapes import AirdropShape, WalletShape
+    from hausd.core.key_shapes import (
+        ImportedKeysShape,
+        KeyBundleShape,
+        KeysShape,
+        RoomKeysShape,
+    )
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -150,3 +158,89 @@ def mint(
         "transaction": sent,
     }
     here.answer(value, f"{what}; the token is", str(coin.mint), "for: hausctl events create --mint")
+
+
+@app.command("list")
+def list_keys(ctx: typer.Context) -> None:
+    """Shows of which gated rooms this node has keys, and whose tickets it may use."""
+    here = Here.of(ctx)
+    value = here.client.get("keys")
+    if here.json:
+        here.answer(value, "")
+        return
+    found = cast("KeysShape", shaped(value))
+    lines = [f"Sealing key of this node  {found.sealing_key}"]
+    for room in found.rooms:
+        banned = f", {amount(len(room.banned), 'wallet', 'wallets')} banned" if room.banned else ""
+        lines.append(f"{room.room}  {amount(room.keys, 'key', 'keys')}{banned}")
+    for one in found.delegations:
+        where = one.room or "every event"
+        lines.append(f"{one.wallet} lets it {' and '.join(one.scopes)} in {where} to {one.ends}")
+    if found.given_unchecked:
+        given = amount(found.given_unchecked, "key was", "keys were")
+        lines.append(f"{given} given while the chain did not answer")
+    here.answer(value, "\n".join(lines))
+
+
+@app.command()
+def export(
+    ctx: typer.Context,
+    event: RoomName,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="KEY", help="Sealing key of the node that shall have them."),
+    ],
+    output: Annotated[str, typer.Option("--output", metavar="FILE", help="Where they go.")] = "",
+) -> None:
+    """Seals the keys of a gated room to another node, which can show the recording with them."""
+    here = Here.of(ctx)
+    body = {"room": here.room_id(event), "sealing_key": to}
+    value = here.client.post("keys", "export", body=body)
+    made = cast("KeyBundleShape", shaped(value))
+    if not output:
+        here.answer(value, json.dumps(value))
+        return
+    path = Path(output).expanduser()
+    try:
+        path.write_text(json.dumps(value) + "\n")
+    except OSError as fault:
+        raise Refused("not-written", f"{path} can't be written ({fault.strerror})") from None
+    told = {"room": made.room, "keys": made.keys, "file": str(path)}
+    here.answer(told, f"{amount(made.keys, 'key', 'keys')} in {path}, for {to} alone.")
+
+
+@app.command("import")
+def import_keys(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What hausctl keys export wrote.")],
+) -> None:
+    """Takes keys that were sealed to this node."""
+    here, path = Here.of(ctx), Path(file).expanduser()
+    try:
+        bundle = json.loads(path.read_text())
+        body = {"room": str(bundle["room"]), "sealed": str(bundle["sealed"])}
+    except OSError as fault:
+        raise Refused("no-file", f"{path} can't be read ({fault.strerror})") from None
+    except (ValueError, KeyError, TypeError):
+        hint = "hausctl keys export writes one"
+        raise Refused("bad-file", f"{path} holds no keys", hint) from None
+    value = here.client.post("keys", "import", body=body)
+    done = cast("ImportedKeysShape", shaped(value))
+    here.answer(
+        value, f"{amount(done.keys, 'key', 'keys')} of {done.room}, {done.new} of them new."
+    )
+
+
+@app.command()
+def ban(
+    ctx: typer.Context,
+    event: RoomName,
+    who: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of a wallet.")],
+    lift: Annotated[bool, typer.Option("--lift", help="Lets it in again.")] = False,
+) -> None:
+    """Gives a wallet no further key of a gated room, whatever ticket it has."""
+    here = Here.of(ctx)
+    body = {"room": here.room_id(event), "wallet": who, "banned": not lift}
+    value = here.client.post("keys", "ban", body=body)
+    told = cast("RoomKeysShape", shaped(value))
+    here.answer(value, f"{amount(len(told.banned), 'wallet is', 'wallets are')} banned from it.")

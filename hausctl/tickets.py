@@ -15,11 +15,14 @@ from hausctl.guests import read_guests
 from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Rent, Step
+from hausctl.times import length_s
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
 if TYPE_CHECKING:
-    from hausd.core.chain_shapes import TicketShape
+    from hausd.core.chain_shapes import ChainShape, TicketShape
+    from hausd.core.delegation import Delegation
+    from hausd.core.key_shapes import DelegationShape, KeysShape
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -282,3 +285,66 @@ def _held(act: Act) -> TicketShape:
         message = f"{act.who} has no ticket for this event"
         raise Refused("no-ticket", message, "hausctl tickets list --holder ADDRESS shows them")
     return cast("TicketShape", shaped(found[0]))
+
+
+@app.command()
+def use(
+    ctx: typer.Context,
+    event: RoomName,
+    keypair: KeypairOption = "",
+    signer: SignerOption = "",
+    lasts: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="How long, at most 366d.")
+    ] = "30d",
+    every: Annotated[
+        bool, typer.Option("--every-event", help="Any event on this chain, not this one alone.")
+    ] = False,
+    chat: Annotated[bool, typer.Option("--chat", help="Lets the node chat for you, too.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Shows what would be signed, and signs nothing.")
+    ] = False,
+) -> None:
+    """Lets this node watch with your ticket: signs a text that says so, once."""
+    here = Here.of(ctx)
+    id_ = here.room_id(event)
+    who = wallet(keypair, signer)
+    if not _tickets(here, id_, str(who.address)) and event_of(here, id_).artist != str(who.address):
+        hint = f"hausctl tickets buy {id_}"
+        raise Refused("no-ticket", f"{who.address} has no ticket for this event", hint)
+    made = _delegation(here, id_, str(who.address), int(length_s(lasts)), every=every, chat=chat)
+    if dry_run:
+        here.answer({"text": made.text}, made.text)
+        return
+    body = {"text": made.text, "signature": str(who.sign(made.text.encode()))}
+    value = here.client.post("delegations", body=body)
+    told = cast("DelegationShape", shaped(value))
+    here.answer(value, f"This node may watch with the ticket of {told.wallet} until {told.ends}.")
+
+
+def _delegation(
+    here: Here, room: str, who: str, lasts_s: int, *, every: bool, chat: bool
+) -> Delegation:
+    import os
+    import time
+
+    from hausd.core.delegation import NONCE_BYTES, Delegation, DelegationError, Scope
+    from hausd.core.ids import RoomId
+    from hausd.core.peers import PeerId
+
+    keys = cast("KeysShape", shaped(here.client.get("keys")))
+    chain = cast("ChainShape", shaped(here.client.get("chain")))
+    now_s = int(time.time())
+    try:
+        return Delegation(
+            chain=bytes(address(chain.genesis)),
+            room=None if every else RoomId(room),
+            wallet=who,
+            node=PeerId(keys.node),
+            sealing_key=bytes(address(keys.sealing_key)),
+            scopes=frozenset({Scope.WATCH, Scope.CHAT} if chat else {Scope.WATCH}),
+            not_before_s=now_s,
+            not_after_s=now_s + lasts_s,
+            nonce=os.urandom(NONCE_BYTES),
+        )
+    except DelegationError as fault:
+        raise Refused("bad-delegation", str(fault), "--for takes 1s to 366d") from None

@@ -46,6 +46,7 @@ from hausd.core.shapes import (
 )
 from hausd.events import NodeChain
 from hausd.exporting import export_room
+from hausd.keys.operating import KeysOperator
 from hausd.network import NodeNetwork
 from hausd.policy.depth import Depth
 from hausd.presence import Presence
@@ -77,6 +78,7 @@ class Control:
     remote: RemotePins | None = None
     presence: Presence | None = None
     chain: NodeChain | None = None
+    keys: KeysOperator | None = None
     repaired: list[str] = field(default_factory=list)
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     _started_at_s: float = field(default_factory=trio.current_time)

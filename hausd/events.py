@@ -20,6 +20,8 @@ from hausd.blocks.store import Store
 from hausd.chain.asking import address
 from hausd.chain.known import KnownEvents
 from hausd.chain.service import ChainService, ChainTerms, open_chain
+from hausd.chain.subscriptions import websocket_url
+from hausd.chain.ticketing import Tickets
 from hausd.config import Config
 from hausd.core.chain_shapes import (
     MetadataShape,
@@ -138,6 +140,7 @@ class NodeEvents:
 
     chain: NodeChain | None = None
     known: KnownEvents | None = None
+    tickets: Tickets | None = None
     checkpoint_every: int = 1
 
     @asynccontextmanager
@@ -164,10 +167,13 @@ async def open_events(
         return
     async with open_chain(terms, clock, NodeChain) as chain, trio.open_nursery() as nursery:
         known = KnownEvents(chain)
+        tickets = Tickets(chain, websocket_url(terms.urls[0], same_port=terms.embedded))
         nursery.start_soon(known.run)
+        nursery.start_soon(tickets.run)
+        nursery.start_soon(tickets.follow)
         nursery.start_soon(chain.keep_index, home / "chain" / "index.sqlite")
         try:
-            yield NodeEvents(chain, known, config.chain.checkpoint_every)
+            yield NodeEvents(chain, known, tickets, config.chain.checkpoint_every)
         finally:
             nursery.cancel_scope.cancel()
 

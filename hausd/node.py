@@ -38,6 +38,7 @@ from hausd.http.server import listen
 from hausd.http.server import serve as serve_http
 from hausd.http.tls import TlsFault, TlsFiles, load_context
 from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
+from hausd.keyholding import KeysFailed, NodeKeys, open_keys
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_elsewhere, open_network
 from hausd.ownchain import OwnChain, OwnChainFailed, open_own_chain
@@ -164,6 +165,11 @@ async def _run(
                 raise NodeFailed(str(fault), fault.hint) from fault
             opening_events = open_events(config, home.path, own_chain, SystemClock())
             events = await stack.enter_async_context(opening_events)
+            try:
+                opening_keys = open_keys(home, config, network, events, SystemClock())
+                keys = await stack.enter_async_context(opening_keys)
+            except KeysFailed as fault:
+                raise NodeFailed(str(fault), fault.hint) from fault
             workers = await stack.enter_async_context(Workers(spare=config.media.warm_workers > 0))
             parts = RoomParts(
                 settings=room_settings(config),
@@ -175,10 +181,12 @@ async def _run(
                 network=RetrievingNetwork(network.exchange, retrieval) if network else None,
                 workload=Workload(cores=cores()),
                 chain=events.known,
+                keyring=keys.ring,
+                key_holders=keys.holders,
             )
             rooms = await stack.enter_async_context(Rooms(parts).open())
             opened.append(rooms)
-            shared.rooms = rooms
+            shared.rooms = keys.rooms = rooms
             await stack.enter_async_context(events.serving(rooms, store))
 
             key = network.watch_key if network is not None else None
@@ -194,6 +202,7 @@ async def _run(
                 http=urls.http or None,
                 network=network,
                 chain=events.chain,
+                keys=keys.operator,
                 retrieval=retrieval,
                 repaired=[*store.repaired, *rooms.repaired],
             )
@@ -234,7 +243,7 @@ async def _run(
                 )
             )
             rtmp = await stack.enter_async_context(serve_rtmp(doors, rooms, rtmp_limits(config)))
-            control.apply = partial(_apply, parts, rtmp, store, control.remote)
+            control.apply = partial(_apply, parts, rtmp, store, control.remote, keys)
             await stack.enter_async_context(
                 serve_admin(admin_app(control, ring), home.admin_socket)
             )
@@ -251,7 +260,12 @@ async def _run(
 
 
 def _apply(
-    parts: RoomParts, rtmp: RtmpIngest, store: Store, remote: RemotePins, changes: Changes
+    parts: RoomParts,
+    rtmp: RtmpIngest,
+    store: Store,
+    remote: RemotePins,
+    keys: NodeKeys,
+    changes: Changes,
 ) -> None:
     """Takes over what a running node can."""
     config = changes.effective
@@ -260,6 +274,7 @@ def _apply(
     rtmp.set_limits(rtmp_limits(config))
     store.set_limits(store_limits(config))
     remote.automatic = config.ipfs.pin_finished
+    keys.apply(config)
 
 
 # -- what it says, and the demo --

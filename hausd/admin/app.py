@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hausd.admin.chain import chain_routes
+from hausd.admin.keys import key_routes
 from hausd.admin.ports import ExportFormat, NodeControl
 from hausd.admin.streams import LogLines, Work, error_shape, failed
 from hausd.core.errors import Problem
@@ -63,6 +64,7 @@ def admin_app(node: NodeControl, ring: LogRing) -> ASGIApp:
     app.state.ring = ring
     app.include_router(_routes)
     app.include_router(chain_routes)
+    app.include_router(key_routes)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_bad_request)
     app.add_exception_handler(HTTPException, _on_http_error)

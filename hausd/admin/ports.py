@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from hausd.admin.chain_ports import ChainPort
+from hausd.admin.keys import KeysPort
 from hausd.core.ids import RoomId
 from hausd.core.shapes import (
     CardShape,
@@ -39,6 +40,10 @@ class NodeControl(Protocol):
     @property
     def chain(self) -> ChainPort | None:
         """The chain; None where none is configured."""
+
+    @property
+    def keys(self) -> KeysPort | None:
+        """Keys of gated rooms; None while the node starts."""
 
     async def status(self) -> StatusShape: ...
 

@@ -32,3 +32,9 @@ INDEX_SLOT = Gauge("hausd_chain_index_slot", "Slot up to which the index is comp
 INDEX_WITHDRAWN = Counter(
     "hausd_chain_index_withdrawn", "Unconfirmed rows of the index that a fork took back"
 )
+TICKET_CHECKS = Counter(
+    "hausd_chain_ticket_checks", "Wallets' tickets asked for, by what is known", ["outcome"]
+)
+TICKETS_FORGOTTEN = Counter(
+    "hausd_chain_tickets_forgotten", "Times that remembered tickets were dropped for a change"
+)

@@ -30,6 +30,7 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _durations(config)
     yield from _tls(config)
     yield from _off_loopback(config)
+    yield from _keys(config)
     yield from _urls(config)
     yield from _ports(config)
     for key, problem, right in token_faults(config.ipfs):
@@ -126,6 +127,12 @@ def _off_loopback(config: Config) -> Iterator[Contradiction]:
             "set http.tls_cert and http.tls_key, or listen on 127.0.0.1 behind a proxy, or start "
             "with --insecure",
         )
+
+
+def _keys(config: Config) -> Iterator[Contradiction]:
+    if config.keys.wrap == "command" and not config.keys.wrap_command.strip():
+        keys = ("keys.wrap_command", "keys.wrap")
+        yield Contradiction(keys, "no command wraps the keys", "name one in keys.wrap_command")
 
 
 def _urls(config: Config) -> Iterator[Contradiction]:

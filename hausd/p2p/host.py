@@ -188,10 +188,10 @@ class Host:
         self._network.drop(peer, f"banned: {why}")
 
     def visit(
-        self, peer: PeerId, endpoints: Iterable[Endpoint]
+        self, peer: PeerId, endpoints: Iterable[Endpoint], told_at: Reach = Reach.MACHINE
     ) -> AbstractAsyncContextManager[Connection]:
         """See ``Visits``: a connection to ask something, not to be kept."""
-        return self._visits.visit(peer, endpoints)
+        return self._visits.visit(peer, endpoints, told_at)
 
     def connection(self, peer: PeerId) -> Connection | None:
         """The connection to a peer, if there is one."""

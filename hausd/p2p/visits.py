@@ -22,6 +22,7 @@ from hausd.core.peers import (
 from hausd.p2p import metrics
 from hausd.p2p.connection import Connection
 from hausd.p2p.network import Network
+from hausd.policy.reach import Reach
 
 MAX_VISITS = 32
 """Kept open after their use, since one lookup asks whom the last one asked; fewer where a node may
@@ -47,14 +48,17 @@ class Visits:
         network.handle(KEEP_PROTOCOL, self._asked_to_keep)
 
     @asynccontextmanager
-    async def visit(self, peer: PeerId, endpoints: Iterable[Endpoint]) -> AsyncIterator[Connection]:
+    async def visit(
+        self, peer: PeerId, endpoints: Iterable[Endpoint], told_at: Reach = Reach.MACHINE
+    ) -> AsyncIterator[Connection]:
         """A connection to a peer, by one of these addresses where there is none yet.
 
-        Raises PeerUnreachable. The caller sets the deadline.
+        ``told_at``: from where the addresses were told, see ``policy.reach``. Raises
+        PeerUnreachable. The caller sets the deadline.
         """
         self._in_use[peer] += 1
         try:
-            yield await self._reached(peer, endpoints)
+            yield await self._reached(peer, endpoints, told_at)
         finally:
             self._in_use[peer] -= 1
             if not self._in_use[peer]:
@@ -83,13 +87,15 @@ class Visits:
             await trio.sleep(_LOOK_S)
             self._trim()
 
-    async def _reached(self, peer: PeerId, endpoints: Iterable[Endpoint]) -> Connection:
+    async def _reached(
+        self, peer: PeerId, endpoints: Iterable[Endpoint], told_at: Reach
+    ) -> Connection:
         why = PeerUnreachable("nobody knows where the peer is")
         connection = self._network.connection(peer)
         for endpoint in endpoints if connection is None else ():
             try:
                 async with self._dials:
-                    await self._network.dial(peer, endpoint, visit=True)
+                    await self._network.dial(peer, endpoint, told_at, visit=True)
             except PeerUnreachable as error:
                 why = error
             else:

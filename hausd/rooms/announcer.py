@@ -22,6 +22,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, SegmentRecord
 from hausd.core.media import Rendition
+from hausd.core.peers import PeerAddress
 from hausd.rooms.live import Span
 from hausd.rooms.opening import Place
 from hausd.rooms.packing import Block, Leaf
@@ -97,6 +98,8 @@ class Announcer:
         self.head: Signed[Head] | None = None
         self.pictures: CID | None = None
         """Poster and storyboard, of the next head on."""
+        self.holders: tuple[PeerAddress, ...] = ()
+        """Who gives the keys, where the room is gated."""
         self.epochs: tuple[EpochFrom, ...] = ()
         """Of a session that is gated: those in force, and the next."""
         self.on_stated: Callable[[Signed[Statement]], None] | None = None
@@ -330,6 +333,7 @@ class Announcer:
             self._tree.state,
             self._clock.now_ms(),
             self.pictures,
+            self.holders if self.epochs else (),
         )
         self.head = sign(head, self._key)
         self._heads += 1

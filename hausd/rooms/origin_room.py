@@ -71,6 +71,7 @@ class OriginRoom(Room):
         self.bitrate_in = 0
         terms = PlaylistTerms(settings.live_target_s, round(settings.live_window_s * 1000))
         self.announcer = Announcer(record, parts.clock, terms)
+        self.announcer.holders = parts.key_holders
         self.outlet = Outlet(record, self.announcer)
         self.origin = Origin(
             self.id,

@@ -24,6 +24,7 @@ from hausd.core.ids import RoomId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Kind
+from hausd.core.peers import PeerAddress
 from hausd.core.shapes import NoticeShape
 from hausd.core.storage import RoomRating, SegmentKey
 from hausd.policy.roles import NO_RELAYING, RelayTerms
@@ -84,6 +85,8 @@ class RoomParts:
     turns: Turns = field(default_factory=Turns)
     keyring: Keyring = field(default_factory=MemoryKeyring)
     opened: Opened = field(default_factory=Opened)
+    key_holders: tuple[PeerAddress, ...] = ()
+    """This node and others that give the keys of its gated rooms."""
 
 
 class Room(ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hausd.core.dagcbor import Value
+from hausd.core.forms import FormError
 from hausd.core.peers import MAX_ADDRESSES, PeerAddress, is_address, parse_peer_id
 from hausd.wire.frames import ProtocolError
 
@@ -18,6 +19,17 @@ def peers_form(peers: Sequence[PeerAddress]) -> list[object]:
         [one.peer, [text for text in one.addresses if is_address(text)][:MAX_ADDRESSES]]
         for one in peers[:MAX_NAMED]
     ]
+
+
+def read_named(untrusted: Value, what: str) -> tuple[PeerAddress, ...]:
+    """The same in a signed form, where at least one is named; raises FormError."""
+    try:
+        named = read_peers(untrusted)
+    except ProtocolError as fault:
+        raise FormError(f"{what}: {fault}") from None
+    if not named or len({one.peer for one in named}) != len(named):
+        raise FormError(f"{what} is not a list of different peers")
+    return named
 
 
 def read_peers(untrusted: Value) -> tuple[PeerAddress, ...]:

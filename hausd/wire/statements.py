@@ -30,6 +30,8 @@ from hausd.core.gating import EPOCH_ID_BYTES, EpochId
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import RoomState
 from hausd.core.media import LEAF_BYTES, Rendition
+from hausd.core.peers import PeerAddress
+from hausd.wire.naming import peers_form, read_named
 from hausd.wire.seals import TrackSeal, read_track_seal, track_seal_form
 
 MAX_PART_BYTES = 32 * 1024 * 1024
@@ -132,7 +134,8 @@ class Tick:
 class Head:
     """Where the room's manifest is. ``n`` counts a session's heads.
 
-    ``pictures``: its poster and storyboard (``core.pictures``), where it has any.
+    ``pictures``: its poster and storyboard (``core.pictures``), where it has any. ``holders``: in
+    a gated room, the nodes that give its keys.
     """
 
     room: RoomId
@@ -142,6 +145,7 @@ class Head:
     state: RoomState
     time_ms: int
     pictures: CID | None = None
+    holders: tuple[PeerAddress, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,8 @@ def body(statement: Statement) -> dict[str, object]:
             }
             if statement.pictures is not None:
                 common["pictures"] = statement.pictures
+            if statement.holders:
+                common["holders"] = peers_form(statement.holders)
             return common
         case End():
             return common | {
@@ -211,6 +217,7 @@ def read_body(kind: type[Statement], untrusted: Value) -> Statement:
             state=RoomState(fields.text("state", _STATE)),
             time_ms=fields.uint("time"),
             pictures=fields.link("pictures", Codec.DAG_CBOR) if fields.has("pictures") else None,
+            holders=_read_holders(fields),
         )
     else:
         closed = RoomState(fields.text("state", _END_STATE)) is RoomState.CLOSED
@@ -224,6 +231,10 @@ def read_body(kind: type[Statement], untrusted: Value) -> Statement:
         )
     fields.done()
     return made
+
+
+def _read_holders(fields: Fields) -> tuple[PeerAddress, ...]:
+    return read_named(fields.take("holders"), "head.holders") if fields.has("holders") else ()
 
 
 _STATE = re.compile("|".join(state.value for state in RoomState))

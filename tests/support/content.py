@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from support.peers import address
 
 from hausd.core.cid import CID, Codec
 from hausd.core.gating import (
@@ -232,5 +233,8 @@ _heads = st.builds(
     manifest=cids(Codec.DAG_CBOR),
     state=st.sampled_from(RoomState),
     time_ms=counts,
+    holders=st.lists(st.integers(0, 250), max_size=8, unique=True).map(
+        lambda numbers: tuple(map(address, numbers))
+    ),
 )
 statements: st.SearchStrategy[Statement] = st.one_of(ticks(), _tracks, _heads, _ends())

@@ -53,6 +53,7 @@ def all_vectors() -> dict[str, Vectors]:
         "cards": exchange_vectors.cards(),
         "blocks": exchange_vectors.blocks(),
         "room": exchange_vectors.room(),
+        "keys": exchange_vectors.keys(),
         "pictures": _pictures(),
         "leafseal": _leafseal(),
     }

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content
+from support.delegations import DELEGATION, EVENT, NODE_SEED, WALLET_SEED, signed
 from support.peers import address
 
 from hausd.core.cid import CID
 from hausd.core.live import RoomState
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import Copies, Gives
+from hausd.core.release import Refusal
 from hausd.wire.blocks_protocol import BlocksAnswerer, BlocksAsker, Priority, Want
 from hausd.wire.cards import Card, sign_card
 from hausd.wire.frames import PREFIX
+from hausd.wire.keys import KeyAnswer, KeyAnswerer, KeyAsker, KeyQuestion, Shown
 from hausd.wire.room_protocol import Edge, Question, RoomAnswerer, RoomAsker
 
 Vectors = dict[str, Any]
@@ -82,6 +85,39 @@ def room() -> Vectors:
         "about": "Frames of /haus/room/1. What is signed is not real here: see announce.json",
         "asker": {"room-ask": ask.hex()},
         "answerer": dict(zip(names, map(bytes.hex, frames(answer)), strict=True)),
+    }
+
+
+KEY_QUESTION = KeyQuestion(
+    EVENT,
+    (bytes(range(16)), bytes(range(16, 32))),
+    nonce=bytes(range(32, 48)),
+    by=Shown(*signed(DELEGATION)),
+)
+KEY_GIVEN = bytes(range(32))
+KEY_SEALED = bytes.fromhex(
+    "6c29313a8d982449bb64212ca0996920f9c9a807e34cf99e11f4613b5f177433d31cdf25291ff1da0dea279b"
+    "41317efe51d72b83797ec333928e2ea9328303c8f688905eb5833276a27f577ea9791198"
+)
+"""Every sealing is another one; this one is KEY_GIVEN's, for KEY_QUESTION."""
+
+
+def keys() -> Vectors:
+    """A question for two keys and its answer."""
+    asker, answerer = KeyAsker(), KeyAnswerer()
+    ask = asker.ask(KEY_QUESTION)
+    list(answerer.feed(ask))
+    told = KeyAnswer((Refusal.NOT_A_HOLDER, None), KEY_SEALED, (address(1),))
+    return {
+        "about": (
+            "Frames of /haus/keys/1, and the key that is given. Seeds are of Ed25519 keys; the "
+            "node's sealing key is HKDF-SHA256 of its seed, info hausd/1/sealing-key, no salt"
+        ),
+        "seeds": {"wallet": WALLET_SEED.hex(), "node": NODE_SEED.hex()},
+        "delegation": DELEGATION.text,
+        "key": KEY_GIVEN.hex(),
+        "asker": {"keys-ask": ask.hex()},
+        "answerer": {"keys-answer": answerer.answer(told).hex()},
     }
 
 

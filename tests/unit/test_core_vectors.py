@@ -14,14 +14,20 @@ from support.exchange_vectors import head_of
 
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, decode, encode
+from hausd.core.delegation import verify as verify_delegation
+from hausd.core.keys import SigningKey
 from hausd.core.manifest import decode_record, encode_record
+from hausd.core.peers import peer_id_of
 from hausd.core.pictures import decode_pictures, decode_sheets, encode_pictures, encode_sheets
+from hausd.core.sealing import SealingKey
 from hausd.wire.announce import Statement, sign, unpack, verify
 from hausd.wire.car import CarReader
 from hausd.wire.cards import sign_card, verify_card
+from hausd.wire.keys import KeyAnswerer, KeyAsker, Shown, open_keys
 
 SCHEMA = (Path(__file__).parents[2] / "hausd/wire/schema.cddl").read_text()
-NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room", "pictures"]
+NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room", "keys"]
+NAMES += ["pictures"]
 
 
 class NotOfTheSchema(Exception):
@@ -128,7 +134,7 @@ def test_the_card_vector_verifies_and_fits_the_schema() -> None:
             check("card", said)
 
 
-@pytest.mark.parametrize("name", ["blocks", "room"])
+@pytest.mark.parametrize("name", ["blocks", "room", "keys"])
 def test_the_frames_of_the_vectors_fit_the_schema(name: str) -> None:
     found = vectors(name)
     for form, encoded in (found["asker"] | found["answerer"]).items():
@@ -145,11 +151,30 @@ def test_the_frames_of_the_vectors_fit_the_schema(name: str) -> None:
         ("blocks-want", ["want", 0, ROOM, 3, 0, 0, [0, 0, 0], bytes(36)]),
         ("room-ask", ["ask", ROOM, None, [[0]], 0]),
         ("room-edge", ["edge", "asleep", None, 0, 0, 0, []]),
+        ("keys-ask", ["ask", ROOM, bytes(16), bytes(15), bytes(32)]),
+        ("keys-answer", ["keys", ["because"], []]),
     ],
 )
 def test_the_schema_refuses_frames_that_the_code_refuses(form: str, head: list[object]) -> None:
     with pytest.raises(NotOfTheSchema):
         check(form, encode(head))
+
+
+def test_the_key_that_was_sealed_once_opens_for_its_question_alone() -> None:
+    """The one vector that no code makes anew: every sealing has a random key of its own."""
+    found = vectors("keys")
+    node = SigningKey(bytes.fromhex(found["seeds"]["node"]))
+    sealing = SealingKey.of_node(bytes.fromhex(found["seeds"]["node"]))
+    asker, answerer = KeyAsker(), KeyAnswerer()
+    (question,) = answerer.feed(bytes.fromhex(found["asker"]["keys-ask"]))
+    asker.ask(question)
+    (answer,) = asker.feed(bytes.fromhex(found["answerer"]["keys-answer"]))
+    assert isinstance(question.by, Shown)
+    assert verify_delegation(question.by.untrusted_text, question.by.untrusted_signature)
+    me = peer_id_of(node.public)
+    assert open_keys(question, answer, me, sealing) == {
+        question.epochs[1]: bytes.fromhex(found["key"])
+    }
 
 
 def test_the_car_vector_reads() -> None:

@@ -21,6 +21,7 @@ from support.content import (
     part,
     statements,
 )
+from support.peers import address
 
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import decode, encode
@@ -169,10 +170,21 @@ def test_even_the_authority_cannot_sign_nonsense(changes: dict[str, object]) -> 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"manifest": leaf(0)}, {"manifest": bytes(36)}, {"state": "asleep"}, {"time": -1}],
+    [
+        {"manifest": leaf(0)},
+        {"manifest": bytes(36)},
+        {"state": "asleep"},
+        {"time": -1},
+        {"holders": []},
+        {"holders": [["nobody", []]]},
+        {"holders": [[address(1).peer, []]] * 2},
+        {"holders": [[address(n).peer, []] for n in range(9)]},
+    ],
 )
 def test_a_head_names_a_manifest(changes: dict[str, object]) -> None:
     assert verify(resigned(HEAD, "hausd/1/head"), KEY.public, ROOM)
+    named = {"holders": [[address(1).peer, ["/ip4/192.0.2.1/tcp/4001"]]]}
+    assert verify(resigned(HEAD | named, "hausd/1/head"), KEY.public, ROOM)
     with pytest.raises(AnnounceError):
         verify(resigned(HEAD | changes, "hausd/1/head"), KEY.public, ROOM)
 

@@ -1,0 +1,220 @@
+"""Asks key holders for epochs' keys: the asking side of ``/haus/keys/1``.
+
+The nodes that a room's signed head names are asked first, then neighbours in the room. No answer
+is believed: a key has to be the one that the room's authority committed itself to, and a refusal
+by one node only leads to the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import structlog
+import trio
+
+from hausd.core.clock import Clock
+from hausd.core.delegation import SignedDelegation
+from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
+from hausd.core.ids import RoomId
+from hausd.core.peers import (
+    PeerAddress,
+    PeerId,
+    PeerStream,
+    PeerUnreachable,
+    ProtocolRefused,
+    StreamBroken,
+)
+from hausd.core.release import Refusal
+from hausd.core.sealing import SealError, SealingKey
+from hausd.keys import metrics
+from hausd.keys.ports import Events, Peers
+from hausd.keys.ring import KeyRing
+from hausd.policy.release import CLOCK_TOLERANCE_S
+from hausd.wire.frames import ProtocolError
+from hausd.wire.keys import (
+    MAX_EPOCHS,
+    NONCE_BYTES,
+    PROTOCOL,
+    KeyAsker,
+    KeyQuestion,
+    Shown,
+    open_keys,
+)
+
+log = structlog.get_logger("hausd.keys")
+
+ANSWER_S = 5.0
+"""A key holder that takes longer to be reached and to answer is passed over."""
+AGAIN_S = 3.0
+"""What nobody gave is not asked for again so soon: players ask again and again."""
+_MOST_ASKED = 8
+_MAX_ROOMS = 256
+_NO_DELEGATION = Withheld(
+    "no-delegation",
+    "no wallet has let this node watch with its ticket",
+    "hausctl tickets use EVENT, or sign in",
+)
+_UNREACHED = Withheld("no-key-holder", "none of the room's key holders can be reached", "")
+_WRONG = Withheld("wrong-key", "a key holder gave another key than the room's origin announced", "")
+_BROKEN = (PeerUnreachable, ProtocolRefused, StreamBroken, ProtocolError, SealError)
+
+
+@dataclass(slots=True, eq=False)
+class _Room:
+    """What is asked for of a room. One conversation at a time, about all that is wanted."""
+
+    turn: trio.Lock = field(default_factory=trio.Lock)
+    wanted: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
+    refused: OrderedDict[EpochId, tuple[Withheld, float]] = field(default_factory=OrderedDict)
+    gave: PeerId | None = None
+
+
+class KeyAsking:
+    """``ask`` is what ``KeyRing.ask_others`` takes."""
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        events: Events,
+        peers: Peers,
+        key: SealingKey,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._ring = ring
+        self._events = events
+        self._peers = peers
+        self._key = key
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._rooms: OrderedDict[RoomId, _Room] = OrderedDict()
+
+    def forget(self) -> None:
+        """A delegation came: what was refused is asked for again at once."""
+        for room in self._rooms.values():
+            room.refused.clear()
+
+    async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
+        """A key from who holds it, or why it is not to be had. The caller owns the deadline."""
+        here = self._room(room)
+        here.wanted[epoch.id] = epoch
+        async with here.turn:
+            found = self._ring.get(room, epoch.id)
+            if found is not None:
+                return found  # it came with what others asked for
+            refused = here.refused.get(epoch.id)
+            if refused is not None and trio.current_time() < refused[1]:
+                here.wanted.pop(epoch.id, None)
+                return refused[0]
+            wanted = list(here.wanted.values())[-MAX_EPOCHS:]
+            why = await self._ask(room, here, wanted)
+            for one in wanted:
+                here.wanted.pop(one.id, None)
+            key = self._ring.get(room, epoch.id)
+            return key if key is not None else why.get(epoch.id, _UNREACHED)
+
+    def _room(self, room: RoomId) -> _Room:
+        found = self._rooms.setdefault(room, _Room())
+        self._rooms.move_to_end(room)
+        while len(self._rooms) > _MAX_ROOMS:
+            self._rooms.popitem(last=False)
+        return found
+
+    async def _ask(self, room: RoomId, here: _Room, wanted: list[Epoch]) -> dict[EpochId, Withheld]:
+        """Asks until all is there or nobody is left; gives why what is missing is."""
+        missing = {epoch.id: epoch for epoch in wanted}
+        why: dict[EpochId, Withheld] = {}
+        by = self._by(room)
+        if by is None:
+            return dict.fromkeys(missing, _NO_DELEGATION)
+        for asked, peer in enumerate(self._candidates(room, here)):
+            if not missing or asked >= _MOST_ASKED:
+                break
+            with trio.move_on_after(ANSWER_S):
+                try:
+                    await self._converse(room, peer, by, missing, why)
+                    here.gave = peer.peer if not missing else here.gave
+                except _BROKEN as fault:
+                    log.debug("key-holder-failed", peer=peer.peer, room=room, because=str(fault))
+        until_s = trio.current_time() + AGAIN_S
+        for id_ in missing:
+            here.refused[id_] = (why.get(id_, _UNREACHED), until_s)
+            here.refused.move_to_end(id_)
+            metrics.ASKED.labels(here.refused[id_][0].code).inc()
+        while len(here.refused) > 2 * MAX_EPOCHS:
+            here.refused.popitem(last=False)
+        return why
+
+    def _by(self, room: RoomId) -> Shown | bytes | None:
+        """What is shown to key holders: that this node is one, or the best delegation."""
+        event = self._events.event(room)
+        if event is not None and any(one.peer == self._peers.me for one in event.holders):
+            return self._key.public
+        now_s = self._clock.now_ms() / 1000
+        found = [
+            one
+            for one in self._ring.delegations_for(room)
+            if event is None or one.delegation.chain == event.chain
+        ]
+        current = [one for one in found if _holds(one, now_s)]
+        for one in current or found:  # an old one too: its refusal says more than nothing does
+            return Shown(one.delegation.text, one.signature)
+        return None
+
+    def _candidates(self, room: RoomId, here: _Room) -> Iterator[PeerAddress]:
+        event = self._events.event(room)
+        named = list(event.holders) if event is not None else []
+        named.sort(key=lambda one: one.peer != here.gave)
+        seen = {self._peers.me}
+        for one in [*named, *map(PeerAddress, self._peers.neighbours(room))]:
+            if one.peer not in seen:
+                seen.add(one.peer)
+                yield one
+
+    async def _converse(
+        self,
+        room: RoomId,
+        peer: PeerAddress,
+        by: Shown | bytes,
+        missing: dict[EpochId, Epoch],
+        why: dict[EpochId, Withheld],
+    ) -> None:
+        """One question to one peer; takes from ``missing`` what it gave."""
+        question = KeyQuestion(room, tuple(missing), self._random_bytes(NONCE_BYTES), by)
+        async with self._peers.stream(peer, PROTOCOL) as stream:
+            keys, refusals = await self._answer(stream, question)
+        for id_, refusal in refusals.items():
+            # what one that has the key says is told rather than that another has it not
+            if id_ not in why or refusal is not Refusal.NOT_A_HOLDER:
+                why[id_] = Withheld(refusal.value, refusal.words, "")
+        for id_, key in keys.items():
+            if not missing[id_].is_opened_by(room, key):
+                metrics.WRONG_KEYS.inc()
+                log.warning("wrong-key", peer=peer.peer, room=room)
+                why[id_] = _WRONG
+                continue
+            await self._ring.keep(room, missing.pop(id_), key)
+            metrics.ASKED.labels("given").inc()
+
+    async def _answer(
+        self, stream: PeerStream, question: KeyQuestion
+    ) -> tuple[dict[EpochId, EpochKey], dict[EpochId, Refusal]]:
+        asker = KeyAsker()
+        await stream.send_all(asker.ask(question))
+        while data := await stream.receive_some():
+            for answer in asker.feed(data):
+                opened = open_keys(question, answer, self._peers.me, self._key)
+                told = zip(map(EpochId, question.epochs), answer.outcome, strict=True)
+                refusals = {id_: one for id_, one in told if one is not None}
+                return {EpochId(id_): EpochKey(raw) for id_, raw in opened.items()}, refusals
+        asker.finish()
+        raise StreamBroken("it was closed before the answer")
+
+
+def _holds(signed: SignedDelegation, now_s: float) -> bool:
+    made = signed.delegation
+    begun = made.not_before_s - CLOCK_TOLERANCE_S <= now_s
+    return begun and now_s <= made.not_after_s + CLOCK_TOLERANCE_S

@@ -1,0 +1,201 @@
+"""The keys that this node has, of its own rooms and of those it may watch.
+
+``KeyRing`` implements ``rooms.ports.Keyring``. Keys lie wrapped, in memory as on disk; a few that
+are in use lie unwrapped in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+import trio
+
+from hausd.core.clock import Clock
+from hausd.core.delegation import Delegation, DelegationError, Scope, SignedDelegation, verify
+from hausd.core.errors import Problem
+from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
+from hausd.core.ids import RoomId
+from hausd.keys.metrics import HELD
+from hausd.keys.store import KeptDelegation, KeptKey, KeyStore
+from hausd.keys.wrapping import Wrapper
+
+MAX_IN_USE = 256
+MAX_DELEGATIONS = 1_000
+MAX_KEPT = 200_000
+"""Keys in all: four years of one room that never ends."""
+T = TypeVar("T")
+log = structlog.get_logger("hausd.keys")
+Ask = Callable[[RoomId, Epoch], Awaitable[EpochKey | Withheld]]
+_NOBODY_ASKED = Withheld(
+    "no-network", "this node has no key of the room, and takes part in no network", "set p2p.listen"
+)
+
+
+class KeyRing:
+    """See ``open_ring``."""
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._turn = trio.Lock()
+        self._kept: dict[RoomId, dict[EpochId, KeptKey]] = {}
+        self._in_use: OrderedDict[tuple[RoomId, EpochId], EpochKey] = OrderedDict()
+        self._delegations: dict[str, SignedDelegation] = {}
+        self._bans = set(store.bans())
+        self.ask_others: Ask | None = None
+        """Who asks other nodes for a key; None where there are none."""
+        self.told: Callable[[], None] = lambda: None
+        """Called when a delegation was added: what was refused may be given now."""
+        for kept in store.all_keys():
+            self._kept.setdefault(kept.room, {})[kept.epoch] = kept
+        for each in store.delegations():
+            try:
+                self._delegations[each.text] = verify(each.text, each.signature)
+            except DelegationError as fault:
+                log.warning("delegation-left-out", because=str(fault))
+        self._count()
+
+    # -- rooms.ports.Keyring --
+
+    def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
+        """A key that is here; never waits."""
+        at = (room, epoch)
+        found = self._in_use.get(at)
+        if found is not None:
+            self._in_use.move_to_end(at)
+            return found
+        kept = self._kept.get(room, {}).get(epoch)
+        key = self._store.unwrapped(kept) if kept is not None else None
+        if key is not None:
+            self._in_use[at] = key
+            if len(self._in_use) > MAX_IN_USE:
+                self._in_use.popitem(last=False)
+        elif kept is not None:
+            log.error("key-damaged", room=room)
+            self._kept[room].pop(epoch)  # it may be had from others
+        return key
+
+    async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
+        """A key from here or from who holds it, or why it is not to be had."""
+        found = self.get(room, epoch.id)
+        if found is not None:
+            return found
+        if self.ask_others is None:
+            return _NOBODY_ASKED
+        return await self.ask_others(room, epoch)
+
+    async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
+        """Takes a key; it is on disk when this returns. Raises OSError, and ValueError where it is
+        not the epoch's."""
+        if not epoch.is_opened_by(room, key):
+            raise ValueError("this is not the key that the epoch's commitment is to")
+        await self.keep_unproven(room, {epoch.id: key})
+
+    # -- keys --
+
+    async def keep_unproven(self, room: RoomId, keys: Mapping[EpochId, EpochKey]) -> int:
+        """Takes keys that their owner handed over; gives how many were new. What they are used
+        for is checked then: no leaf opens with a wrong one. Raises OSError."""
+        here = self._kept.setdefault(room, {})
+        new = [(epoch, key) for epoch, key in keys.items() if epoch not in here]
+        if sum(map(len, self._kept.values())) + len(new) > MAX_KEPT:
+            raise OSError(f"{MAX_KEPT:,} keys are kept already")
+        for made in await self._do(partial(self._store.add, room, new, self._clock.now_ms())):
+            here[made.epoch] = made
+        self._count()
+        return len(new)
+
+    def has_of(self, room: RoomId) -> bool:
+        """Whether any key of a room is here."""
+        return bool(self._kept.get(room))
+
+    def all_of(self, room: RoomId) -> dict[EpochId, EpochKey]:
+        """Every key of a room that is here."""
+        found = {epoch: self._store.unwrapped(kept) for epoch, kept in self._kept[room].items()}
+        return {epoch: key for epoch, key in found.items() if key is not None}
+
+    def counts(self) -> dict[RoomId, int]:
+        """How many keys are here, by room."""
+        return {room: len(keys) for room, keys in self._kept.items() if keys}
+
+    # -- delegations to this node --
+
+    @property
+    def delegations(self) -> Sequence[SignedDelegation]:
+        return tuple(self._delegations.values())
+
+    def delegations_for(self, room: RoomId) -> list[SignedDelegation]:
+        """Those that let this node watch a room; the one that lasts longest first."""
+        found = [
+            one for one in self._delegations.values() if one.delegation.covers(room, Scope.WATCH)
+        ]
+        return sorted(found, key=lambda one: one.delegation.not_after_s, reverse=True)
+
+    async def add_delegation(self, signed: SignedDelegation) -> None:
+        """Takes a delegation to this node, in the place of older ones of the same wallet that say
+        the same. Raises OSError, Problem."""
+        made = signed.delegation
+        now_s = self._clock.now_ms() // 1000
+        gone = [
+            text
+            for text, one in self._delegations.items()
+            if text != made.text
+            and (one.delegation.not_after_s < now_s or _replaces(made, one.delegation))
+        ]
+        if len(self._delegations) - len(gone) >= MAX_DELEGATIONS:
+            raise Problem("too-many", f"{MAX_DELEGATIONS} delegations are kept already", status=409)
+        kept = KeptDelegation(made.text, signed.signature)
+        await self._do(partial(self._store.add_delegation, kept, made.room, made.not_after_s))
+        await self._do(partial(self._store.drop_delegations, gone))
+        for text in gone:
+            del self._delegations[text]
+        self._delegations[made.text] = signed
+        self.told()
+
+    # -- bans --
+
+    def banned(self, room: RoomId, wallet: str) -> bool:
+        return (room, wallet) in self._bans
+
+    def banned_from(self, room: RoomId) -> set[str]:
+        """The wallets that are banned from a room."""
+        return {wallet for at, wallet in self._bans if at == room}
+
+    async def ban(self, room: RoomId, wallet: str, *, banned: bool) -> None:
+        """No further key for a wallet, or again. Raises OSError."""
+        await self._do(partial(self._store.ban, room, wallet, banned=banned))
+        (self._bans.add if banned else self._bans.discard)((room, wallet))
+
+    # -- details --
+
+    def _count(self) -> None:
+        HELD.set(sum(map(len, self._kept.values())))
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        async with self._turn:
+            try:
+                return await trio.to_thread.run_sync(work)
+            except sqlite3.Error as fault:
+                raise OSError(f"the keys' file fails ({fault})") from fault
+
+
+def _replaces(new: Delegation, old: Delegation) -> bool:
+    same = (new.chain, new.wallet, new.room) == (old.chain, old.wallet, old.room)
+    return same and new.scopes >= old.scopes and new.not_after_s >= old.not_after_s
+
+
+@asynccontextmanager
+async def open_ring(folder: Path, wrapper: Wrapper, clock: Clock) -> AsyncIterator[KeyRing]:
+    """The keys of a home. Raises WrapFault, sqlite3.Error, OSError."""
+    store = await trio.to_thread.run_sync(KeyStore, folder, wrapper)
+    try:
+        yield KeyRing(store, clock)
+    finally:
+        store.close()

@@ -1,0 +1,159 @@
+"""Who has a ticket watches from a node of their own; who has none, or none any more, hears why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import m3u8
+import pytest
+from solders.keypair import Keypair
+from support.node import Node, node, until
+from support.publish import publishing
+
+_ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not _ARTIFACTS.is_dir(), reason="the programs are not built"),
+]
+OWN_PAGE = {"sec-fetch-site": "same-origin"}
+PASSTHROUGH = ("media.ladder=[]", "media.images=false", "ingest.reconnect_s=1")
+
+
+@dataclass
+class Wallet:
+    file: str
+    address: str
+
+
+def wallet(at: Node, folder: Path, name: str) -> Wallet:
+    """A wallet in a file, with SOL in it."""
+    key, path = Keypair(), folder / f"{name}.json"
+    path.write_text(json.dumps(list(bytes(key))))
+    path.chmod(0o600)
+    asked: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop"}
+    asked["params"] = [str(key.pubkey()), 10**10]
+    httpx.post(at.words["chain"], json=asked, trust_env=False).raise_for_status()
+    return Wallet(str(path), str(key.pubkey()))
+
+
+def event_at(origin: Node, artist: Wallet) -> dict[str, str]:
+    options = ("--ticket-price", "0.25", "--ends", "+2h", "--keypair", artist.file)
+    made: dict[str, str] = origin.ctl("events", "create", "Sundown", *options)
+    return made
+
+
+def live(at: Node, room: str) -> httpx.Response:
+    return at.get(f"/live/{room}/source/index.m3u8", headers=OWN_PAGE)
+
+
+def plays(at: Node, room: str) -> bool:
+    """Whether clear media come from here."""
+    answer = live(at, room)
+    if answer.status_code != 200:
+        return False
+    whole = [one.uri for one in m3u8.loads(answer.text).segments if one.uri]
+    if not whole:
+        return False
+    found = at.get(f"/live/{room}/source/{whole[-1]}", headers=OWN_PAGE)
+    return found.status_code == 200 and found.content[4:8] == b"moof"
+
+
+def refusal(at: Node, room: str) -> str:
+    """Why nothing live is shown here; empty where it is."""
+    answer = live(at, room)
+    return str(answer.json()["error"]["code"]) if answer.status_code == 403 else ""
+
+
+def test_a_ticket_opens_the_room_at_its_holders_node_until_a_ban(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "origin", *PASSTHROUGH, "keys.epoch_s=10") as origin:
+        artist = wallet(origin, tmp_path, "artist")
+        holder, other = (wallet(origin, tmp_path, name) for name in ("holder", "other"))
+        event = event_at(origin, artist)
+        room, chain = event["id"], f"chain.rpc_url={origin.words['chain']}"
+        with node(tmp_path / "viewer", chain) as viewer, node(tmp_path / "none", chain) as none:
+            for each in (viewer, none):
+                each.ctl("peers", "connect", origin.words["peer"])
+            with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+                until(lambda: plays(origin, room))
+                for each in (viewer, none):
+                    each.ctl("rooms", "follow", room)
+                until(lambda: refusal(viewer, room) == "no-delegation")
+                refused = viewer.ctl("tickets", "use", room, "--keypair", holder.file, code=1)
+                assert refused["error"]["code"] == "no-ticket"
+
+                viewer.ctl("tickets", "buy", room, "--yes", "--keypair", holder.file)
+                shown = viewer.ctl("tickets", "use", room, "--keypair", holder.file, "--dry-run")
+                assert f"in the room {room} in my name" in shown["text"]
+                used = viewer.ctl("tickets", "use", room, "--keypair", holder.file)
+                assert (used["wallet"], used["room"]) == (holder.address, room)
+                until(lambda: plays(viewer, room))
+                assert refusal(none, room) == "no-delegation"
+                assert not plays(none, room)
+
+                # banned in mid-show: there is no next epoch
+                origin.ctl("keys", "ban", room, holder.address)
+                until(lambda: refusal(viewer, room) == "banned", 60)
+                assert not plays(viewer, room)
+                # and with another's ticket it goes on
+                viewer.ctl("tickets", "buy", room, "--yes", "--keypair", other.file)
+                viewer.ctl("tickets", "use", room, "--keypair", other.file)
+                until(lambda: plays(viewer, room), 30)
+        assert origin.figure("hausd_keys_outcomes_total", 'outcome="given"') >= 2
+        assert origin.figure("hausd_keys_outcomes_total", 'outcome="banned"') >= 1
+
+
+def test_keys_outlive_their_origin_and_go_to_whom_the_artist_chooses(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "chain") as rpc:
+        chain = f"chain.rpc_url={rpc.words['chain']}"
+        artist, holder = (wallet(rpc, tmp_path, name) for name in ("artist", "holder"))
+        with (
+            node(tmp_path / "keeper", chain) as keeper,
+            node(tmp_path / "viewer", chain) as viewer,
+        ):
+            file = str(tmp_path / "keys.json")
+            with node(tmp_path / "origin", chain, *PASSTHROUGH, "keys.epoch_s=10") as origin:
+                event = event_at(origin, artist)
+                room = event["id"]
+                for each in (keeper, viewer):
+                    each.ctl("peers", "connect", origin.words["peer"])
+                with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+                    until(lambda: plays(origin, room))
+                    keeper.ctl("rooms", "follow", room)
+                    until(lambda: len(_archive(keeper, room)) >= 2, 60)
+                origin.wait_state(room, "ended")
+                listed = _archive(origin, room)
+                until(lambda: len(_archive(keeper, room)) == len(listed))
+                to = keeper.ctl("keys", "list")["sealing_key"]
+                told = origin.ctl("keys", "export", room, "--to", to, "--output", file)
+                assert told["keys"] >= 2
+            refused = viewer.ctl("keys", "import", file, code=1)
+            assert refused["error"]["code"] == "not-ours"
+            assert keeper.get(listed[0], headers=OWN_PAGE).status_code == 403
+            assert keeper.ctl("keys", "import", file)["new"] == told["keys"]
+            clear = keeper.get(listed[0], headers=OWN_PAGE)
+            assert (clear.status_code, clear.content[4:8]) == (200, b"moof")
+
+            # the origin is gone for good, and the keeper gives the keys
+            viewer.ctl("peers", "connect", keeper.words["peer"])
+            viewer.ctl("rooms", "follow", room)
+            viewer.ctl("tickets", "buy", room, "--yes", "--keypair", holder.file)
+            viewer.ctl("tickets", "use", room, "--keypair", holder.file)
+            until(lambda: len(_archive(viewer, room)) == len(listed), 40)
+            for uri in listed:
+                until(lambda uri=uri: viewer.get(uri, headers=OWN_PAGE).status_code == 200)
+            assert viewer.get(listed[0], headers=OWN_PAGE).content == clear.content
+
+
+def _archive(at: Node, room: str) -> list[str]:
+    base = f"/archive/{room}/source/"
+    answer = at.get(f"{base}index.m3u8", headers=OWN_PAGE)
+    segments = m3u8.loads(answer.text).segments if answer.status_code == 200 else []
+    return [base + str(one.uri) for one in segments]

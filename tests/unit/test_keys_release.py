@@ -1,0 +1,295 @@
+"""Nodes ask each other for keys over real connections; who has no right to one hears why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from solders.keypair import Keypair
+from support.chain import HandClock
+from support.delegations import BEGIN_S, DELEGATION, END_S, EVENT, WALLET, signed
+from support.hosts import seed_of
+from support.keyholding import KeyNode, epoch, gated, key_node
+
+from hausd.core.delegation import DelegationError, Scope, SignedDelegation, verify
+from hausd.core.gating import EpochKey, Withheld
+from hausd.core.ids import RoomId
+from hausd.core.keys import SigningKey
+from hausd.core.peers import PeerAddress, peer_id_of
+from hausd.core.release import Held, Missing, Refusal, Unknown
+from hausd.core.sealing import SealingKey
+from hausd.keys.holder import PEER_BURST
+from hausd.keys.metrics import WRONG_KEYS
+from hausd.wire.keys import KeyQuestion, Shown, open_keys
+
+EPOCH, KEY = epoch(1)
+NEXT, NEXT_KEY = epoch(2)
+LATER, LATER_KEY = epoch(3)
+OTHER_WALLET_SEED = bytes([5]) * 32
+OTHER_WALLET = str(Keypair.from_seed(OTHER_WALLET_SEED).pubkey())
+
+
+def delegated(
+    node: KeyNode, wallet_seed: bytes = bytes([7]) * 32, **changed: Any
+) -> SignedDelegation:
+    made = replace(
+        DELEGATION,
+        wallet=str(Keypair.from_seed(wallet_seed).pubkey()),
+        node=node.host.peer_id,
+        sealing_key=SealingKey.of_node(node.seed).public,
+        **changed,
+    )
+    return verify(*signed(made, wallet_seed))
+
+
+class Stage:
+    """An origin that has keys, and a viewer's node that knows of it."""
+
+    def __init__(self, nursery: trio.Nursery, folder: Path) -> None:
+        self.nursery, self.folder = nursery, folder
+        self.clock = HandClock(BEGIN_S * 1000)
+
+    async def node(self, name: str, *, knows: bool = True) -> KeyNode:
+        made: KeyNode = await self.nursery.start(self._run, name)
+        if knows:
+            made.events.events[EVENT] = gated(self.origin.address)
+        return made
+
+    async def _run(self, name: str, task_status: trio.TaskStatus[KeyNode]) -> None:
+        async with key_node(name, self.folder, clock=self.clock) as node:
+            task_status.started(node)
+            await trio.sleep_forever()
+
+    async def set(self) -> None:
+        self.origin = await self.node("origin", knows=False)
+        self.origin.events.events[EVENT] = gated(self.origin.address)
+        for one, key in ((EPOCH, KEY), (NEXT, NEXT_KEY), (LATER, LATER_KEY)):
+            await self.origin.ring.keep(EVENT, one, key)
+        self.viewer = await self.node("viewer")
+
+    def may(self, wallet: str = WALLET) -> None:
+        self.origin.tickets.told[EVENT, wallet] = Held(1)
+
+    async def asked(self, node: KeyNode, of: Any = EPOCH) -> EpochKey | str:
+        """The key, or why not."""
+        node.asking.forget()
+        answer = await node.ring.ask(EVENT, of)
+        return answer.code if isinstance(answer, Withheld) else answer
+
+
+@pytest.fixture
+async def stage(nursery: trio.Nursery, tmp_path: Path) -> Stage:
+    made = Stage(nursery, tmp_path)
+    await made.set()
+    return made
+
+
+async def test_a_ticket_holders_node_gets_the_key_and_keeps_it(stage: Stage) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    await stage.origin.host.disconnect(stage.viewer.host.peer_id)
+    stage.origin.tickets.told.clear()
+    assert await stage.asked(stage.viewer) == KEY, "it is here"
+
+
+async def test_without_a_delegation_nobody_is_asked(stage: Stage) -> None:
+    stage.may()
+    assert await stage.asked(stage.viewer) == "no-delegation"
+    assert not stage.origin.host.connected()
+
+
+@pytest.mark.parametrize(
+    ("changed", "because"),
+    [
+        ({"room": RoomId(WALLET)}, "no-delegation"),
+        ({"scopes": frozenset({Scope.CHAT})}, "no-delegation"),
+        ({"not_before_s": BEGIN_S + 3600}, "not-yet"),
+        ({"not_before_s": BEGIN_S - 7200, "not_after_s": BEGIN_S - 3600}, "expired"),
+    ],
+)
+async def test_what_is_no_good_is_refused_with_the_reason(
+    stage: Stage, changed: dict[str, Any], because: str
+) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer, **changed))
+    assert await stage.asked(stage.viewer) == because
+    assert not stage.origin.tickets.asked, "the chain is not troubled with it"
+
+
+async def test_a_wallet_without_a_ticket_hears_that(stage: Stage) -> None:
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == "no-ticket"
+
+
+async def test_an_artist_needs_no_ticket(stage: Stage) -> None:
+    stage.origin.events.events[EVENT] = gated(stage.origin.address, artist=WALLET)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+
+
+async def test_after_a_refund_there_is_no_next_epoch(stage: Stage) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    stage.origin.tickets.told[EVENT, WALLET] = Missing(had=True)
+    assert await stage.asked(stage.viewer, NEXT) == "refunded"
+
+
+async def test_after_a_ban_there_is_no_next_epoch(stage: Stage) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    await stage.origin.ring.ban(EVENT, WALLET, banned=True)
+    assert await stage.asked(stage.viewer, NEXT) == "banned"
+
+
+async def test_while_the_chain_is_away_those_inside_have_one_epoch_more(stage: Stage) -> None:
+    stage.may()
+    stage.may(OTHER_WALLET)
+    late = await stage.node("late")
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    await late.ring.add_delegation(delegated(late, OTHER_WALLET_SEED))
+    assert await stage.asked(stage.viewer) == KEY
+    stage.origin.tickets.told.clear()
+    stage.origin.tickets.everybody = Unknown()
+    assert await stage.asked(late) == "chain-unknown"
+    assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
+    assert stage.origin.holder.graced == 1
+    assert await stage.asked(stage.viewer, LATER) == "chain-unknown"
+    stage.origin.tickets.everybody = Held(1)
+    assert await stage.asked(stage.viewer, LATER) == LATER_KEY
+
+
+async def test_one_ticket_brings_a_key_to_three_nodes(stage: Stage) -> None:
+    stage.may()
+    answers = []
+    for n in range(5):
+        node = await stage.node(f"node {n}")
+        await node.ring.add_delegation(delegated(node))
+        answers.append(await stage.asked(node))
+    assert answers == [KEY] * 3 + ["too-many-delegates"] * 2
+
+
+async def test_the_delegation_of_another_node_is_of_no_use(stage: Stage) -> None:
+    """Replayed by who got to see it: it is not its key that the answer would be sealed to."""
+    stage.may()
+    thief = await stage.node("thief")
+    await thief.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(thief) == "other-node"
+
+
+async def test_a_forged_delegation_is_not_even_kept_and_refused_elsewhere(stage: Stage) -> None:
+    stage.may()
+    text, signature = signed(delegated(stage.viewer).delegation, OTHER_WALLET_SEED)
+    with pytest.raises(DelegationError):
+        verify(text, signature)
+    question = KeyQuestion(EVENT, (EPOCH.id,), bytes(16), Shown(text, signature))
+    answer = await stage.origin.holder.answer(stage.viewer.host.peer_id, question)
+    assert answer.outcome == (Refusal.BAD_DELEGATION,)
+    assert not answer.untrusted_sealed
+
+
+async def test_a_node_that_the_head_names_gets_all_keys_and_gives_them(stage: Stage) -> None:
+    helper = await stage.node("helper")
+    named = gated(stage.origin.address, helper.address)
+    stage.origin.events.events[EVENT] = named
+    helper.events.events[EVENT] = named
+    assert await stage.asked(helper) == KEY
+    # and the origin goes away
+    helper.tickets.told[EVENT, WALLET] = Held(1)
+    gone = PeerAddress(stage.origin.host.peer_id, ("/ip4/127.0.0.1/tcp/1",))
+    stage.viewer.events.events[EVENT] = gated(gone, helper.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    assert not stage.origin.tickets.asked
+
+
+async def test_a_node_that_says_it_is_a_key_holder_and_is_not_gets_none(stage: Stage) -> None:
+    liar = await stage.node("liar")
+    liar.events.events[EVENT] = gated(stage.origin.address, liar.address)
+    assert await stage.asked(liar) == "not-named"
+
+
+async def test_a_wrong_key_is_not_taken_and_another_holder_is_asked(stage: Stage) -> None:
+    stage.may()
+    liar = await stage.node("liar")
+    await liar.ring.keep_unproven(EVENT, {EPOCH.id: EpochKey(bytes(32))})
+    liar.tickets.everybody = Held(1)
+    stage.viewer.events.events[EVENT] = gated(liar.address, stage.origin.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    before = WRONG_KEYS._value.get()
+    assert await stage.asked(stage.viewer) == KEY
+    assert WRONG_KEYS._value.get() == before + 1
+    stage.viewer.events.events[EVENT] = gated(liar.address)
+    await liar.ring.keep_unproven(EVENT, {NEXT.id: EpochKey(bytes(32))})
+    assert await stage.asked(stage.viewer, NEXT) == "wrong-key"
+
+
+async def test_a_refusal_of_one_is_not_the_last_word(stage: Stage) -> None:
+    """A neighbour that lies about tickets keeps nobody out."""
+    stage.may()
+    liar = await stage.node("liar")
+    await liar.ring.keep_unproven(EVENT, {EPOCH.id: EpochKey(bytes(32))})
+    stage.viewer.events.events[EVENT] = gated(liar.address, stage.origin.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+
+
+async def test_a_relay_that_has_no_keys_says_so(stage: Stage) -> None:
+    relay = await stage.node("relay")
+    stage.viewer.events.events[EVENT] = gated(relay.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == "not-a-key-holder"
+
+
+async def test_nobody_there_is_told(stage: Stage) -> None:
+    gone = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ("/ip4/127.0.0.1/tcp/1",))
+    stage.viewer.events.events[EVENT] = gated(gone)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == "no-key-holder"
+
+
+async def test_what_was_refused_is_not_asked_for_again_at_once(stage: Stage) -> None:
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    for _ in range(5):
+        answer = await stage.viewer.ring.ask(EVENT, EPOCH)
+        assert isinstance(answer, Withheld)
+    assert stage.origin.tickets.asked == 1
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer, not_after_s=END_S + 1))
+    assert await stage.viewer.ring.ask(EVENT, EPOCH) == KEY, "a new delegation is tried at once"
+
+
+async def test_ten_thousand_wallets_from_one_node_are_not_looked_up(stage: Stage) -> None:
+    """Each with a good delegation to that node: few questions are answered, few reach the chain."""
+    peer = stage.viewer.host.peer_id
+    outcomes = []
+    for n in range(200):
+        seed = n.to_bytes(32, "big")
+        one = delegated(stage.viewer, seed)
+        shown = Shown(one.delegation.text, one.signature)
+        question = KeyQuestion(EVENT, (EPOCH.id,), bytes(16), shown)
+        outcomes += (await stage.origin.holder.answer(peer, question)).outcome
+    assert set(outcomes) == {Refusal.NO_TICKET, Refusal.TRY_LATER}
+    assert stage.origin.tickets.asked <= PEER_BURST + 5
+    stage.may()
+    other = await stage.node("other")
+    await other.ring.add_delegation(delegated(other))
+    assert await stage.asked(other) == KEY, "nobody else suffers"
+
+
+async def test_an_answer_seen_on_the_way_opens_for_nobody_else(stage: Stage) -> None:
+    stage.may()
+    one = delegated(stage.viewer)
+    shown = Shown(one.delegation.text, one.signature)
+    question = KeyQuestion(EVENT, (EPOCH.id,), bytes(16), shown)
+    me = stage.viewer.host.peer_id
+    answer = await stage.origin.holder.answer(me, question)
+    opened = open_keys(question, answer, me, SealingKey.of_node(seed_of("viewer")))
+    assert opened == {EPOCH.id: KEY.raw}
+    with pytest.raises(ValueError):
+        open_keys(question, answer, me, SealingKey.of_node(seed_of("thief")))

@@ -1,0 +1,221 @@
+"""Keys at rest: wrapped, whole after any crash, readable to their owner alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.chain import HandClock
+from support.delegations import DELEGATION, EVENT, WALLET, delegation_of, signed
+
+from hausd.core.delegation import verify
+from hausd.core.gating import Epoch, EpochId, EpochKey, commitment, new_epoch
+from hausd.keys.ring import KeyRing, open_ring
+from hausd.keys.store import FILE, KeyStore
+from hausd.keys.wrapping import WrapFault, Wrapper, WrapTerms, open_wrapper
+
+KEY = EpochKey(bytes(range(32)))
+EPOCH = EpochId(bytes(range(16)))
+
+
+@pytest.fixture(autouse=True)
+def _usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def in_file(folder: Path) -> Wrapper:
+    return open_wrapper(WrapTerms("file", folder, "node"))
+
+
+async def kept(folder: Path) -> None:
+    async with open_ring(folder, in_file(folder), HandClock()) as ring:
+        await ring.keep_unproven(EVENT, {EPOCH: KEY})
+
+
+async def test_a_key_is_there_again_after_a_restart(tmp_path: Path) -> None:
+    await kept(tmp_path)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+        assert ring.counts() == {EVENT: 1}
+
+
+async def test_no_file_holds_a_key_in_clear_nor_may_others_read_one(tmp_path: Path) -> None:
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        await ring.keep_unproven(EVENT, {EPOCH: KEY})
+        files = list(tmp_path.iterdir())
+        assert {"wrap.key", FILE, f"{FILE}-wal"} <= {path.name for path in files}
+        for path in files:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+            assert KEY.raw not in path.read_bytes()
+            assert KEY.raw.hex().encode() not in path.read_bytes()
+
+
+async def test_another_wrapping_key_is_told_and_nothing_is_lost(tmp_path: Path) -> None:
+    await kept(tmp_path)
+    (tmp_path / "wrap.key").rename(tmp_path / "wrap.saved")
+    with pytest.raises(WrapFault, match="another key") as caught:
+        KeyStore(tmp_path, in_file(tmp_path))
+    assert "backup" in caught.value.hint
+    (tmp_path / "wrap.saved").rename(tmp_path / "wrap.key")
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+
+
+def test_a_wrapping_key_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    in_file(tmp_path)
+    (tmp_path / "wrap.key").chmod(0o644)
+    with pytest.raises(WrapFault, match="other users") as caught:
+        in_file(tmp_path)
+    assert caught.value.hint.startswith("chmod 600")
+
+
+async def test_a_damaged_key_is_told_to_be_missing_so_that_it_is_asked_for(tmp_path: Path) -> None:
+    await kept(tmp_path)
+    store = KeyStore(tmp_path, in_file(tmp_path))
+    store._db.execute("UPDATE keys SET wrapped = zeroblob(60)")
+    store.close()
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) is None
+        assert not ring.has_of(EVENT)
+        assert await ring.keep_unproven(EVENT, {EPOCH: KEY}) == 1
+        assert ring.get(EVENT, EPOCH) == KEY
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+
+
+async def test_a_wrapped_key_moved_to_another_room_opens_nothing(tmp_path: Path) -> None:
+    await kept(tmp_path)
+    store = KeyStore(tmp_path, in_file(tmp_path))
+    store._db.execute("UPDATE keys SET room = ?", (WALLET,))
+    store.close()
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) is None
+        assert ring.get(WALLET, EPOCH) is None  # type: ignore[arg-type]
+
+
+async def test_only_the_key_that_was_committed_to_is_kept(tmp_path: Path) -> None:
+    epoch, key = new_epoch(EVENT, os.urandom)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        with pytest.raises(ValueError, match="commitment"):
+            await ring.keep(EVENT, epoch, KEY)
+        assert ring.get(EVENT, epoch.id) is None
+        await ring.keep(EVENT, epoch, key)
+        assert ring.get(EVENT, epoch.id) == key
+
+
+async def test_a_key_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        await ring.keep(EVENT, Epoch(EPOCH, commitment(EVENT, EPOCH, KEY)), KEY)
+        assert await ring.keep_unproven(EVENT, {EPOCH: EpochKey(bytes(32))}) == 0
+        assert ring.get(EVENT, EPOCH) == KEY
+
+
+def test_what_was_kept_is_there_after_kill_9(tmp_path: Path) -> None:
+    program = """
+        import os, signal, sys
+        from pathlib import Path
+        from hausd.core.gating import EpochId, EpochKey
+        from hausd.keys.store import KeyStore
+        from hausd.keys.wrapping import WrapTerms, open_wrapper
+        folder = Path(sys.argv[1])
+        store = KeyStore(folder, open_wrapper(WrapTerms("file", folder, "node")))
+        store.add("room", [(EpochId(bytes(16)), EpochKey(bytes(32)))], 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(tmp_path)])
+    assert done.returncode == -9
+    store = KeyStore(tmp_path, in_file(tmp_path))
+    (found,) = store.all_keys()
+    assert store.unwrapped(found) == EpochKey(bytes(32))
+    store.close()
+
+
+TOKEN = f"""#!{sys.executable}
+# a token that turns bits around, and writes down what it is asked
+import sys
+what, given = sys.argv[1], sys.stdin.buffer.read()
+open(sys.argv[0] + ".asked", "a").write(what + " ")
+turned = bytes(255 - byte for byte in given.removeprefix(b"T"))
+sys.stdout.buffer.write(b"T" * (what == "wrap") + turned)
+"""
+
+
+def command(tmp_path: Path, text: str = TOKEN) -> WrapTerms:
+    token = tmp_path / "token"
+    token.write_text(text)
+    token.chmod(0o700)
+    home = tmp_path / "keys"
+    home.mkdir(exist_ok=True)
+    return WrapTerms("command", home, "node", str(token))
+
+
+async def test_a_command_may_hold_what_unwraps(tmp_path: Path) -> None:
+    terms = command(tmp_path)
+    async with open_ring(terms.folder, open_wrapper(terms), HandClock()) as ring:
+        await ring.keep_unproven(EVENT, {EPOCH: KEY})
+    async with open_ring(terms.folder, open_wrapper(terms), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+    assert (tmp_path / "token.asked").read_text().split() == ["wrap", "unwrap", "unwrap"]
+    assert not (terms.folder / "wrap.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("#!/bin/sh\ncat\n", "does not wrap"),
+        ("#!/bin/sh\necho wrapped\n", "does not unwrap"),
+        ("#!/bin/sh\nexit 7\n", "exit status 7"),
+        ("no program", "can't be run"),
+    ],
+)
+def test_a_command_that_fails_is_told(tmp_path: Path, program: str, says: str) -> None:
+    with pytest.raises(WrapFault, match=says):
+        open_wrapper(command(tmp_path, program))
+    assert not list((tmp_path / "keys").iterdir())
+
+
+async def test_a_delegation_replaces_an_older_one_of_the_wallet(tmp_path: Path) -> None:
+    clock = HandClock(DELEGATION.not_before_s * 1000)
+    first, later = (
+        verify(*signed(DELEGATION)),
+        verify(
+            *delegation_of(bytes([7]) * 32, bytes([8]) * 32, not_after_s=DELEGATION.not_after_s + 9)
+        ),
+    )
+    other = verify(*delegation_of(bytes([6]) * 32, bytes([8]) * 32))
+    async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
+        told: list[int] = []
+        ring.told = lambda: told.append(1)
+        for each in (first, other, later, later):
+            await ring.add_delegation(each)
+        assert ring.delegations_for(EVENT) == [later, other]
+        assert len(told) == 4
+    async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
+        assert ring.delegations_for(EVENT) == [later, other]
+        assert not ring.delegations_for(WALLET)  # type: ignore[arg-type]
+
+
+async def test_a_ban_holds_over_a_restart_until_it_is_taken_back(tmp_path: Path) -> None:
+    async def opened(ring: KeyRing) -> bool:
+        return ring.banned(EVENT, WALLET)
+
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        await ring.ban(EVENT, WALLET, banned=True)
+        assert await opened(ring)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert await opened(ring)
+        await ring.ban(EVENT, WALLET, banned=False)
+        assert not await opened(ring)
+
+
+def test_a_wrapper_shows_nothing() -> None:
+    assert repr(Wrapper(bytes(32))) == "Wrapper()"
+    assert Wrapper(bytes(32)).wrap(b"", b"") != Wrapper(bytes(32)).wrap(b"", b"")
