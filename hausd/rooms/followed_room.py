@@ -331,8 +331,9 @@ class FollowedRoom(Attended):
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement
         self.record.head = signed.encoded
-        known = self.proving.head
-        if self.state is RoomState.LIVE or self._archivist.unread or advances(known, head):
+        # the chain may have named a newer one, which counts once it could be read
+        read = self._archivist.read
+        if self.state is RoomState.LIVE or read is None or advances(read.statement, head):
             self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
