@@ -60,6 +60,11 @@ class Budgets:
         if purse is not None and fee:
             purse.lamports, purse.fee = purse.lamports - fee, fee
 
+    def left(self, room: RoomId) -> int | None:
+        """Checkpoints that a room's budget still pays; None where that is not known."""
+        purse = self._purses.get(room)
+        return purse.checkpoints if purse is not None else None
+
     def shapes(self) -> list[BudgetShape]:
         """As the operator is shown them."""
         return [

@@ -28,7 +28,7 @@ from hausd.core.ids import RoomId
 from hausd.core.keys import open_room_authority
 from hausd.core.live import RoomState
 from hausd.core.programs.instructions import Builder
-from hausd.policy.onchain import Step, behind, next_step
+from hausd.policy.onchain import Step, behind, next_step, spacing
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
@@ -151,7 +151,7 @@ class OnChain:
                     continue
                 standing = standing_of(room, event)
                 late += behind(standing.newest, standing.written)
-                step = next_step(standing, self._every)
+                step = next_step(standing, spacing(self._every, self._budgets.left(room.id)))
                 if step is not None and self._may(room.id):
                     self._busy.add(room.id)
                     nursery.start_soon(self._take, room, event, step)

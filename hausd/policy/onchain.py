@@ -6,6 +6,7 @@ never waits for it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,6 +18,12 @@ from hausd.core.live import RoomState
 _RUNS = (RoomState.LIVE, RoomState.WAITING)
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
 _WRITES = (EventState.LIVE, EventState.ENDED, EventState.FINALIZED)
+
+_LITTLE = 50
+"""Checkpoints that are left when they begin to be spared."""
+_FOR_THE_END = 3
+"""The last manifest, the directory, and one for what may go wrong."""
+_NOT_WHILE_IT_RUNS = 2**40
 
 
 class Step(StrEnum):
@@ -62,6 +69,16 @@ def behind(newest: Place | None, written: Place | None) -> int:
     if written is None or written.session.counter < newest.session.counter:
         return newest.n + 1
     return max(0, newest.n - written.n)
+
+
+def spacing(every: int, left: int | None) -> int:
+    """Segments from checkpoint to checkpoint, where the budget pays for ``left`` more: the fewer
+    are left the more apart they are, and the last ones are for the end. None: not known."""
+    if left is None or left > _LITTLE:
+        return every
+    if left <= _FOR_THE_END:
+        return _NOT_WHILE_IT_RUNS
+    return every * math.ceil(_LITTLE / left)
 
 
 def next_step(standing: Standing, every: int) -> Step | None:

@@ -67,7 +67,8 @@ class Archivist:
     wanted: Callable[[], bool] = lambda: True
     """Whether anything is."""
     _head: Signed[Head] | None = None
-    _read: Signed[Head] | None = None
+    read: Signed[Head] | None = None
+    """The head whose manifest was read last."""
     _told_by: PeerId | None = None
     _trees: dict[str, tuple[int, CID]] = field(default_factory=dict)
     _stored: dict[SegmentKey, SegmentRecord] = field(default_factory=dict)
@@ -126,7 +127,7 @@ class Archivist:
     @property
     def unread(self) -> bool:
         """Whether there is a head of which nobody knows yet what it names."""
-        return self._head is not None and self._read is None
+        return self._head is not None and self.read is None
 
     @property
     def missing(self) -> int:
@@ -145,9 +146,9 @@ class Archivist:
             nursery.start_soon(self.mending.run, self._known, self._is_wanted, self._notify)
             while True:
                 head = self._head
-                due = head if head is not self._read and self.wanted() else None
+                due = head if head is not self.read and self.wanted() else None
                 if due is not None and await self._read_manifest(due):
-                    self._read = due
+                    self.read = due
                     self._advance()
                     await self._sweep()
                     continue
@@ -230,7 +231,7 @@ class Archivist:
                     del self._stored[record.key]
                     self.list_segment(record)
         self._notify()
-        head = self._read
+        head = self.read
         if head is None or head is self._completed or head is self._bad:
             return
         if not any(self._plan.values()):
@@ -382,7 +383,7 @@ class Archivist:
 
     def _known(self) -> tuple[CID, PeerId | None] | None:
         """The newest manifest that was read, and who told of it."""
-        return (self._read.statement.manifest, self._told_by) if self._read is not None else None
+        return (self.read.statement.manifest, self._told_by) if self.read is not None else None
 
     def _is_listed(self, record: SegmentRecord) -> bool:
         return record.segment.number <= self.listed.get(record.rendition.name, -1)

@@ -23,6 +23,7 @@ from hausd.policy.sharing import weight
 from hausd.rooms.admission import Admission
 from hausd.rooms.archivist import Archivist
 from hausd.rooms.attended import Attended
+from hausd.rooms.catchingup import TICK_DEADLINE_S, CatchingUp
 from hausd.rooms.door import Door
 from hausd.rooms.evidence import keep_evidence
 from hausd.rooms.fetching import Fetcher
@@ -43,9 +44,6 @@ from hausd.wire.statements import End, Head, Statement, Tick, Track
 
 log = structlog.get_logger("hausd.rooms")
 
-TICK_DEADLINE_S = 2.0
-"""How long ticks wait for one that is missing before them."""
-_ASK_AGAIN_S = 0.5
 _JOIN_S = 1.5
 """Who joins waits so long for an answer before beginning with what gossip brings."""
 _SILENT_S = 5.0
@@ -59,8 +57,6 @@ _BEGIN_AGAIN_MAX_S = 60.0
 _OVER = (RoomState.ENDED, RoomState.CLOSED)
 _RECENT = 64
 """Ticks that are asked for when joining, and after a silence: 25 s."""
-_RANGES = 16
-"""Stretches of missing ticks that are asked for at a time."""
 _RUN_GRACE_S = 0.8
 """A run that is over is followed at once by another, or the encoder is gone."""
 
@@ -73,7 +69,6 @@ class FollowedRoom(Attended):
         self._network = network
         self._authority = authority_of(record)
         self._nursery: trio.Nursery | None = None
-        self._missing = trio.Event()
         self._ticked_at_s = 0.0
         self._scopes: dict[int, trio.CancelScope] = {}
         self._admission = Admission(self.id, parts.keyring, self.opener)
@@ -121,12 +116,13 @@ class FollowedRoom(Attended):
                 on_head=self._head_came,
                 on_change=self._touch,
                 on_lane=self._lane_began,
-                on_missing=self._notice_missing,
+                on_missing=lambda: self._catching_up.missing(),
                 on_contradiction=self._contradiction,
                 may_record=lambda key: not self._archivist.claims(key),
             ),
             self.opener,
         )
+        self._catching_up = CatchingUp(self.id, network, self._chain, self._follower)
         kept = self._door.verified(self.record.head) if self.record.head else None
         if kept is not None:
             self._follower.take_up(kept)
@@ -163,11 +159,11 @@ class FollowedRoom(Attended):
             self._puller.begin(nursery)
             self._ticked_at_s = trio.current_time()
             with trio.move_on_after(_JOIN_S):
-                await self._ask(_RECENT)
+                await self._catching_up.ask(_RECENT)
             nursery.start_soon(self._archivist.run)
             nursery.start_soon(self._admission.run)
             nursery.start_soon(self._picturing.run)
-            nursery.start_soon(self._mend)
+            nursery.start_soon(self._catching_up.run)
             nursery.start_soon(self._watch)
             async for heard in topic.heard():
                 self._follower.hear(heard.data, heard.peer)
@@ -181,34 +177,6 @@ class FollowedRoom(Attended):
     def tell(self, ask: Ask) -> Told:
         return self._follower.tell(ask)
 
-    async def _ask(self, recent: int = 0) -> None:
-        """Asks others for what is missing, and for so many of the newest ticks."""
-        missing = tuple(self._chain.missing()[:_RANGES])
-        told = await self._network.ask(self.id, Ask(self._chain.session, missing, recent))
-        if told is not None:
-            self._follower.told(told)
-
-    async def _mend(self) -> None:
-        """Gets what is missing; past the deadline goes on without it."""
-        while True:
-            await self._missing.wait()
-            self._missing = trio.Event()
-            place = (self._chain.session, self._chain.next)
-            until_s = trio.current_time() + TICK_DEADLINE_S
-            while self._chain.missing() and (self._chain.session, self._chain.next) == place:
-                with trio.move_on_at(until_s):
-                    await self._ask()
-                    await trio.sleep(_ASK_AGAIN_S)
-                if trio.current_time() >= until_s:
-                    self._follower.skip()
-            if self._chain.missing():
-                self._notice_missing()
-            elif any(lane.waits_for_track for lane in self._follower.lanes.values()):
-                with trio.move_on_after(_ASK_AGAIN_S):
-                    await self._ask()
-                    await trio.sleep_forever()
-                self._notice_missing()
-
     async def _watch(self) -> None:
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
         pause_s = _SILENT_S
@@ -220,7 +188,7 @@ class FollowedRoom(Attended):
                 continue
             self._grow_silent(now_s - self._ticked_at_s)
             with trio.move_on_after(TICK_DEADLINE_S):
-                await self._ask(_RECENT)
+                await self._catching_up.ask(_RECENT)
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, _SILENT_MAX_S)
 
@@ -232,9 +200,6 @@ class FollowedRoom(Attended):
         if self.state is RoomState.WAITING and silent_s >= _ENDED_AFTER_S:
             self._come_to(RoomState.ENDED)
             self._picturing.over()
-
-    def _notice_missing(self) -> None:
-        self._missing.set()
 
     def call(self, title: str) -> None:
         """The room's card names it so."""
@@ -331,8 +296,9 @@ class FollowedRoom(Attended):
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement
         self.record.head = signed.encoded
-        known = self.proving.head
-        if self.state is RoomState.LIVE or self._archivist.unread or advances(known, head):
+        # the chain may have named a newer one, which counts once it could be read
+        read = self._archivist.read
+        if self.state is RoomState.LIVE or read is None or advances(read.statement, head):
             self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:

@@ -12,7 +12,7 @@ from hausd.core.cid import CID
 from hausd.core.events import EventState
 from hausd.core.ids import SessionId
 from hausd.core.live import RoomState
-from hausd.policy.onchain import Place, Standing, Step, behind, next_step
+from hausd.policy.onchain import Place, Standing, Step, behind, next_step, spacing
 
 FIRST, SECOND = SessionId(1, 7), SessionId(2, 9)
 DONE = CID.of(b"a directory")
@@ -101,3 +101,16 @@ def test_every_step_leads_on_and_they_come_to_an_end(standing: Standing, every: 
             case Step.CLOSE_ROOM:
                 standing = replace(standing, room=RoomState.CLOSED)
     raise AssertionError(standing)
+
+
+@pytest.mark.parametrize(
+    ("left", "every"), [(None, 6), (51, 6), (50, 6), (49, 12), (25, 12), (10, 30), (4, 78)]
+)
+def test_checkpoints_are_further_apart_the_less_is_left(left: int | None, every: int) -> None:
+    assert spacing(6, left) == every
+
+
+def test_the_last_of_a_budget_is_for_the_end() -> None:
+    late = replace(LIVE, newest=Place(FIRST, 10**6))
+    assert next_step(late, spacing(6, 3)) is None
+    assert next_step(replace(late, room=RoomState.ENDED), spacing(6, 3)) is Step.CHECKPOINT

@@ -159,7 +159,7 @@ async def test_a_chain_that_lies_about_a_manifest_keeps_nothing_signed_from_the_
         stage.swarm.link(origin.node, follower.node)
         room = await on_chain(origin, chain)
         await follower.rooms.follow(room)
-        lie = Head(room, SessionId(1, 1), 10**6, chain.nonsense, RoomState.LIVE, 0)
+        lie = Head(room, SessionId(5, 1), 10**6, chain.nonsense, RoomState.LIVE, 0)
         follower.followed(room).proven(lie)
         async with Show(stage, origin, room, NAMES).on() as show:
             assert follower.followed(room).sought == chain.nonsense
