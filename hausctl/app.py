@@ -24,7 +24,8 @@ from hausctl import (
 
 _HELP = ["-h", "--help"]
 _ANYWHERE = (
-    "--home DIR (default ~/.hausd or $HAUSD_HOME) and --json may stand before or after any command."
+    "--home DIR (default ~/.hausd or $HAUSD_HOME), --json and --programs ADDRESSES may stand "
+    "before or after any command."
 )
 
 
@@ -44,13 +45,15 @@ def build(*, described: bool) -> typer.Typer:
     )
     app.callback()(_root_described if described else _root)
     node.add_to(app)
-    for part in (creating, drafts, settling):
-        part.add_to(events.app)
+    on_events = typer.Typer(rich_markup_mode=None)
+    adding = (creating.add_to, events.add_looking, drafts.add_to, events.add_running)
+    for add in (*adding, settling.add_to):
+        add(on_events)
     for name, commands, about in (
         ("rooms", rooms.app, "Create, follow, look at, close and export rooms."),
         ("peers", peers.app, "Other nodes: who is connected, and connecting with them."),
         ("pins", pins.app, "What is never evicted."),
-        ("events", events.app, "Ticketed events on the chain: create, end, settle, pay out."),
+        ("events", on_events, "Ticketed events on the chain: create, end, settle, pay out."),
         ("tickets", tickets.app, "Buy, list, use, check and give back tickets."),
         ("tips", tips.app, "Tip an event, and see who did."),
         ("platform", platform.app, "The programs' own configuration: its owner's commands."),

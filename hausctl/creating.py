@@ -80,7 +80,7 @@ def create(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Creates an event on chain with its room here, and opens its sale of tickets."""
+    """Creates an event with its room, and opens its sale."""
     from hausd.core.cid import CID
     from hausd.core.programs.instructions import NewEvent
 

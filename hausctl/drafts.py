@@ -78,7 +78,7 @@ def add_tier(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Adds a kind of ticket to a draft: at most eight."""
+    """Adds a kind of ticket to a draft, of eight."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     tier = tier_of(
         name,
@@ -105,7 +105,9 @@ def set_split(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Shares what a draft will bring in among up to eight; what is left is the artist's."""
+    """Shares what a draft will bring in.
+
+    Among up to eight payees; what is left is the artist's."""
     wanted = [share(each) for each in shares or []]
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("How it is shared", act.builder.set_split(act.who, act.at, wanted))
@@ -119,7 +121,9 @@ def open_(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Opens a draft: tickets are sold and tips taken; tiers and shares are fixed then."""
+    """Opens a draft: its sale and its tips begin.
+
+    Tiers and shares are fixed then."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("Opening it", act.builder.open_event(act.who, act.at))
 
@@ -136,7 +140,9 @@ def set_schedule(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Moves start or end of an event: the end by 30 days in all at most."""
+    """Moves start or end of an event.
+
+    The end by 30 days in all at most."""
     if not starts and not ends:
         raise typer.BadParameter("name --starts, --ends, or both")
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
@@ -159,7 +165,9 @@ def set_metadata(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Describes an event anew: this node stores the metadata, the chain names its CID."""
+    """Describes an event anew.
+
+    This node stores the metadata, the chain names its CID."""
     if bool(description) == bool(cid):
         raise typer.BadParameter("name either --description or --cid")
     named = cid_of(cid) if cid else None
@@ -190,7 +198,9 @@ def set_stream_authority(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Has an event streamed by another key from now on: without ADDRESS, from this node."""
+    """Has an event streamed from this node from now on.
+
+    With ADDRESS: by that key."""
     budget = lamports(checkpoint_budget)
     named = address(authority) if authority else None
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from hausd.core.chain_shapes import EventShape
 
-app = typer.Typer(rich_markup_mode=None)
+
+def add_looking(app: typer.Typer) -> None:
+    """Adds the commands that look at events."""
+    app.command("list")(list_events)
+    app.command()(show)
+
+
+def add_running(app: typer.Typer) -> None:
+    """Adds the commands of an event that is open."""
+    app.command()(live)
+    app.command()(end)
+    app.command()(cancel)
 
 
 def event_of(here: Here, id_: str) -> EventShape:
@@ -33,7 +44,6 @@ def answer_event(here: Here, id_: str) -> None:
     here.answer(value, event_sheet(cast("EventShape", shaped(value))))
 
 
-@app.command("list")
 def list_events(
     ctx: typer.Context,
     artist: Annotated[
@@ -55,14 +65,12 @@ def list_events(
     here.answer(value, table)
 
 
-@app.command()
 def show(ctx: typer.Context, event: RoomName) -> None:
     """Shows an event as the chain has it."""
     here = Here.of(ctx)
     answer_event(here, here.room_id(event))
 
 
-@app.command()
 def end(
     ctx: typer.Context,
     event: RoomName,
@@ -76,7 +84,6 @@ def end(
     act.do("Ending the event", act.builder.end_event(act.who, act.at))
 
 
-@app.command()
 def cancel(
     ctx: typer.Context,
     event: RoomName,
@@ -85,12 +92,11 @@ def cancel(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Calls an event off: tickets and tips can be refunded then."""
+    """Calls an event off: everybody gets their money back."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("Calling the event off", act.builder.cancel(act.who, act.at))
 
 
-@app.command()
 def live(
     ctx: typer.Context,
     event: RoomName,

@@ -125,7 +125,9 @@ def mint(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Makes a token to try things out with, worth nothing: events create --mint takes it."""
+    """Makes a token to try things out with.
+
+    It is worth nothing; events create --mint takes it."""
     from hausd.core.programs.addresses import TOKEN, token_place
     from hausd.core.programs.minting import mint_place, mint_to, new_mint
     from hausd.core.programs.tokens import MINT_BYTES

@@ -29,7 +29,7 @@ _CAP_BPS = 1000
 
 @app.command()
 def show(ctx: typer.Context) -> None:
-    """Shows the programs of the node's chain, who owns them, and what they take."""
+    """Shows the programs, who owns them, their fee."""
     from hausctl.sheet import facts
 
     here = Here.of(ctx)
@@ -51,7 +51,9 @@ def show(ctx: typer.Context) -> None:
 
 @app.command("pin")
 def pin_(ctx: typer.Context) -> None:
-    """Writes the programs of the node's chain down: nothing is signed for others there any more."""
+    """Has nothing signed for other programs.
+
+    Writes those of the node's chain down, in ~/.config/hausctl/programs."""
     from hausctl.sheet import facts
 
     here = Here.of(ctx)
@@ -77,7 +79,7 @@ def set_(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Sets fee and treasury of events that are created from now on."""
+    """Sets fee and treasury of new events."""
     if not fee and not treasury:
         raise typer.BadParameter("name --fee, --treasury, or both")
     wanted = _bps(fee) if fee else None
@@ -98,7 +100,9 @@ def propose_authority(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Offers the platform to another wallet, which has to accept it."""
+    """Offers the platform to another wallet.
+
+    It is handed over once that wallet accepts it."""
     to = address(new)
     act = _Owner.of(ctx, keypair, signer, yes=yes, dry=dry_run)
     offered = act.upkeep.propose_authority(act.cashier.wallet.address, to)
@@ -113,7 +117,7 @@ def accept_authority(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Takes over a platform that was offered to this wallet."""
+    """Takes over a platform that was offered."""
     act = _Owner.of(ctx, keypair, signer, yes=yes, dry=dry_run)
     act.do("Taking it over", act.upkeep.accept_authority(act.cashier.wallet.address))
 
@@ -128,7 +132,9 @@ def set_premium(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Marks an event as premium: relays that look at the mark serve it first."""
+    """Marks an event as premium.
+
+    Relays that look at the mark serve it first."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     marked = act.upkeep.set_premium(act.who, act.at, premium=not off)
     act.do("No premium event any more" if off else "A premium event", marked)

@@ -37,7 +37,9 @@ def finalize(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Settles an event that ended, and gives the RTA to the highest tipper."""
+    """Settles an event that ended.
+
+    The RTA goes to the highest tipper, everybody's share waits for `events claim`."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     settle = act.builder.finalize(act.who, act.at)
     what = "Settling the event and giving the RTA"
@@ -62,7 +64,9 @@ def deliver(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Gives the RTA to whom it belongs, where that did not succeed yet; anyone may."""
+    """Gives the RTA to whom it belongs; anyone may.
+
+    Where that did not succeed with `events finalize`, or after a cancel."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.cashier.pay(_delivery(act))
     answer_event(act.here, act.event)
@@ -88,7 +92,9 @@ def set_rta_recipient(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Has the RTA go to another wallet than the winner's, before it is delivered."""
+    """Has the RTA go to another wallet.
+
+    By the winner, before it is delivered."""
     new = address(recipient)
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("Whose the RTA will be", act.builder.set_rta_recipient(act.who, act.at, new))
@@ -103,7 +109,9 @@ def set_recording(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Tells the chain where an event's recording is. The node does so itself where it has it."""
+    """Tells the chain where a recording is.
+
+    The node does so itself where it has the recording."""
     named = cid_of(cid)
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("Where the recording is", act.builder.set_recording(act.who, act.at, named))
@@ -117,7 +125,7 @@ def claim(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Has everything paid out that a settled event still owes, to whomever it owes it."""
+    """Has everybody paid whom a settled event owes."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     now = act.now
     owed = [payout for payout in now.payouts if not payout.claimed]

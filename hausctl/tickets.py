@@ -181,7 +181,9 @@ def transfer(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Passes tickets on to another wallet, with the right to give them back."""
+    """Passes tickets on to another wallet.
+
+    With the right to give them back."""
     new = address(to)
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     _held(act)
@@ -204,7 +206,9 @@ def close(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Closes a wallet's account for an event; its deposit goes back to who paid it."""
+    """Closes an account for tickets.
+
+    Its deposit goes back to who paid it."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     held = _held(act)
     if held.count and not give_up:
@@ -239,7 +243,9 @@ def gift(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Puts wallets on the guest list: tickets from the artist, for nothing."""
+    """Puts wallets on the guest list.
+
+    They get tickets from the artist, for nothing."""
     if bool(guests) == bool(file):
         raise typer.BadParameter("name addresses, or a list with --file")
     wanted = (

@@ -108,7 +108,9 @@ def refund(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Takes back all that a wallet tipped to an event that was called off."""
+    """Takes back what was tipped.
+
+    All of it, where an event was called off."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     given = _given(act)
     now = act.now
@@ -132,7 +134,9 @@ def close(
     yes: YesOption = False,
     dry_run: DryOption = False,
 ) -> None:
-    """Closes the record of a wallet's tips after the event; its deposit goes back."""
+    """Closes the record of a wallet's tips.
+
+    After the event; its deposit goes back to who paid it."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     given = _given(act)
     closed = act.upkeep.close_record(act.who, act.at, address(given.rent_payer))

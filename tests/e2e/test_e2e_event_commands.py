@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from hausd.core.cid import CID
+from hausd.core.programs.addresses import SYSTEM, TOKEN_2022, token_place
+from hausd.core.programs.payments import Payment, open_tokens
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
 from tests.support.node import node
 
@@ -234,3 +239,35 @@ def test_an_event_moves_to_another_node(tmp_path: Path) -> None:
             now = second.ctl("events", "show", event)
             assert here.balance(now["stream_authority"]) == SOL // 100
             assert _refusal(here, *moving) == "room-exists"
+
+
+def test_a_winner_who_refuses_the_rta_does_not_hold_the_money_up(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, _ = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        me = ("--keypair", artist_file)
+        event = here.ctl("events", "create", "Refused", *me)["id"]
+        here.ctl("tips", "send", event, "0.5", "--keypair", fan_file)
+        key = Keypair.from_bytes(bytes(json.loads(Path(fan_file).read_text())))
+        rta = Pubkey.from_string(here.ctl("events", "show", event)["rta_mint"])
+        account = token_place(key.pubkey(), rta, TOKEN_2022)
+        whole = [AccountMeta(account, False, True), AccountMeta(key.pubkey(), True, True)]
+        longer = [*whole, AccountMeta(SYSTEM, False, False), AccountMeta(key.pubkey(), True, False)]
+        here.send(
+            open_tokens(key.pubkey(), key.pubkey(), Payment(rta, TOKEN_2022)),
+            Instruction(TOKEN_2022, bytes([29, 8, 0]), longer),  # Reallocate, for MemoTransfer
+            Instruction(TOKEN_2022, bytes([30, 0]), whole),  # demand a memo
+            by=[key],
+        )
+        here.ctl("events", "live", event, *me)
+        here.ctl("events", "end", event, *me)
+        done = here.ctl("events", "finalize", event, *me)
+        assert (done["status"], done["rta_owner"], done["rta_recipient"]) == (
+            "finalized",
+            None,
+            fan,
+        )
+        assert done["payouts"]
+        assert _refusal(here, "events", "deliver", event, *me) == "NoMemo"
+        here.send(Instruction(TOKEN_2022, bytes([30, 1]), whole), by=[key])
+        assert here.ctl("events", "deliver", event, *me)["rta_owner"] == fan

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import pytest
-from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
-from solders.transaction import Transaction
 
 from hausd.core.programs.addresses import TOKEN, TOKEN_2022
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
@@ -109,19 +106,8 @@ def _made(here: Stage, payer: Keypair, program: Pubkey, *extensions: Extension) 
         owner=program,
     )
     begin = bytes([20, 6]) + bytes(payer.pubkey()) + freeze
-    instructions = [
-        create_account(space),
-        *(Instruction(program, each.begin, metas) for each in extensions),
-        Instruction(program, begin, metas),
-    ]
-    blockhash = Hash.from_string(here.rpc("getLatestBlockhash")["value"]["blockhash"])
-    signed = Transaction.new_signed_with_payer(
-        instructions, payer.pubkey(), [payer, mint], blockhash
-    )
-    sent = here.rpc(
-        "sendTransaction", base64.b64encode(bytes(signed)).decode(), {"encoding": "base64"}
-    )
-    assert until(lambda: here.rpc("getSignatureStatuses", [sent])["value"][0])["err"] is None
+    begun = [Instruction(program, each.begin, metas) for each in extensions]
+    here.send(create_account(space), *begun, Instruction(program, begin, metas), by=[payer, mint])
     return str(mint.pubkey())
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.transaction import Transaction
 
-from tests.support.node import Node, node
+from tests.support.node import Node, node, until
 
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 SOL = 10**9
@@ -37,6 +41,15 @@ class Stage:
         path.chmod(0o600)
         self.rpc("requestAirdrop", str(key.pubkey()), lamports)
         return str(path), str(key.pubkey())
+
+    def send(self, *instructions: Instruction, by: Sequence[Keypair]) -> None:
+        """What no command does; the first of ``by`` pays."""
+        blockhash = Hash.from_string(self.rpc("getLatestBlockhash")["value"]["blockhash"])
+        payer = by[0].pubkey()
+        made = Transaction.new_signed_with_payer(list(instructions), payer, list(by), blockhash)
+        raw = base64.b64encode(bytes(made)).decode()
+        sent = self.rpc("sendTransaction", raw, {"encoding": "base64"})
+        assert until(lambda: self.rpc("getSignatureStatuses", [sent])["value"][0])["err"] is None
 
     def balance(self, address: str) -> int:
         found: int = self.rpc("getBalance", address)["value"]
