@@ -30,7 +30,7 @@ from mediabench.inputs import Made, make  # noqa: E402 the folders above are nee
 from mediabench.publisher import publishing  # noqa: E402
 from mediabench.report import machine  # noqa: E402
 from mediabench.watcher import Watcher  # noqa: E402
-from relayfar import CORE_SHARE, MOST_OF_IDEAL, far, many  # noqa: E402
+from relayfar import CORE_SHARE, MOST_OF_IDEAL, far, hops_ms, many  # noqa: E402
 from relayfar import watch as watch_one  # noqa: E402
 from support.node import Node, node  # noqa: E402
 
@@ -63,7 +63,8 @@ def main() -> None:
         found: dict[str, Any] = {name: rows[name]() for name in rows if name in wanted}
         found["machine"] = "  ".join(f"{name} {value}" for name, value in machine(None).items())
     if "newest_ms" in found.get("far", {}):
-        found["far"]["newest_ms"] = [_spread(each) for each in found["far"]["newest_ms"]]
+        for name in ("newest_ms", "hop_ms"):
+            found["far"][name] = [_spread(each) for each in found["far"][name]]
     print(json.dumps(found, indent=2) if options.json else table(found))
 
 
@@ -80,14 +81,12 @@ def chain(folder: Path, source: Path, seconds: float) -> dict[str, Any]:
             nodes[0].wait_state(room["id"], "live")
             time.sleep(3)
             for one, before in zip(nodes[1:], nodes, strict=False):
-                began_s = time.monotonic()
-                one.ctl("rooms", "follow", room["id"], "--peer", before.words["peer"])
-                Watcher(_playlist(one, room["id"])).first_part(_PATIENCE_S)
-                joins.append(time.monotonic() - began_s)
+                joins.append(join(one, room["id"], before))
             time.sleep(_SETTLE_S)
             seen = watch([_playlist(one, room["id"]) for one in nodes], seconds)
     return {
         "newest_ms": [_spread(each["newest_ms"]) for each in seen],
+        "hop_ms": [_spread(each) for each in hops_ms(seen)],
         "lost": [each["lost"] + each["refused"] for each in seen],
         "join_s": joins,
     }
@@ -104,8 +103,7 @@ def swarm(folder: Path, source: Path, seconds: float, followers: int) -> dict[st
         ]
         with publishing(source, f"{origin.rtmp}/{room['stream_key']}"):
             origin.wait_state(room["id"], "live")
-            for one in nodes:
-                one.ctl("rooms", "follow", room["id"], "--peer", origin.words["peer"])
+            joins = [join(one, room["id"], origin) for one in nodes]
             time.sleep(_SETTLE_S + 4)
             before = _figures(origin), [_figures(one) for one in nodes]
             time.sleep(seconds)
@@ -120,9 +118,20 @@ def swarm(folder: Path, source: Path, seconds: float, followers: int) -> dict[st
     return {
         "followers": followers,
         "copies": sent / made,
+        "join_s": joins,
         "followers_that_missed_a_part": sum(each > 0 for each in lost),
         "hops": sorted(each["hops"] or 0 for each in shown),
     }
+
+
+def join(one: Node, room: str, told_of: Node) -> float:
+    """From before ``hausctl rooms follow`` is started until there is something to play."""
+    began_s = time.monotonic()
+    one.ctl("rooms", "follow", room, "--peer", told_of.words["peer"])
+    watcher = Watcher(_playlist(one, room))
+    watcher.first_part(_PATIENCE_S)
+    watcher.close()
+    return time.monotonic() - began_s
 
 
 def watch(playlists: list[str], seconds: float) -> list[dict[str, Any]]:
@@ -145,13 +154,12 @@ def table(found: dict[str, Any]) -> str:
 
 def _chain_rows(chained: dict[str, Any]) -> list[str]:
     rows = []
-    spreads = chained["newest_ms"]
-    for hop, (p50, p99) in enumerate(spreads):
+    for hop, (p50, p99) in enumerate(chained["newest_ms"]):
         added = ""
         if hop:
-            before = spreads[hop - 1]
-            added = f"   a hop: p50 {p50 - before[0]:.1f} ms (<= {HOP_P50_MS:g}), p99 of it all "
-            added += f"{(p99 - spreads[0][1]) / hop:.1f} ms a hop (<= {HOP_P99_MS:g})"
+            hop_p50, hop_p99 = chained["hop_ms"][hop - 1]
+            added = f"   this hop: p50 {hop_p50:.1f} ms (<= {HOP_P50_MS:g}), "
+            added += f"p99 {hop_p99:.1f} ms (<= {HOP_P99_MS:g})"
         lost = chained["lost"][hop]
         rows.append(
             f"at hop {hop}: newest frame p50 {p50:.1f} ms, p99 {p99:.1f} ms, lost {lost}{added}"
@@ -166,7 +174,9 @@ def _swarm_rows(swarmed: dict[str, Any]) -> list[str]:
         f"origin upload, {swarmed['followers']} followers, budget 2 copies: "
         f"{swarmed['copies']:.2f} copies (<= {COPIES:g}); "
         f"{swarmed['followers_that_missed_a_part']} followers missed a part; "
-        f"hops {swarmed['hops']}"
+        f"hops {swarmed['hops']}",
+        f"join to first part (with hausctl's own start): p50 {median(swarmed['join_s']):.2f} s, "
+        f"p95 {quantiles(swarmed['join_s'], n=20, method='inclusive')[18]:.2f} s (<= {JOIN_S:g})",
     ]
 
 
@@ -181,9 +191,9 @@ def _far_rows(far_: dict[str, Any]) -> list[str]:
     for hop, (p50, p99) in enumerate(spreads):
         added = ""
         if hop:
-            mean = (p50 - spreads[0][0]) / hop
-            added = f"   a hop: p50 {p50 - spreads[hop - 1][0]:.1f} ms, in the mean {mean:.1f} ms"
-            added += f" (<= {MOST_OF_IDEAL * ideal:.0f})"
+            hop_p50, hop_p99 = far_["hop_ms"][hop - 1]
+            added = f"   this hop: p50 {hop_p50:.1f} ms (<= {MOST_OF_IDEAL * ideal:.0f}), "
+            added += f"p99 {hop_p99:.1f} ms"
         lost = far_["lost"][hop]
         rows.append(
             f"far, at hop {hop}: newest frame p50 {p50:.1f} ms, p99 {p99:.1f} ms, "

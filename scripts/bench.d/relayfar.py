@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def far(
     part_s = 8 * part_bytes / parts / UPLINK_BPS
     return {
         "newest_ms": [each["newest_ms"] for each in seen],
+        "hop_ms": hops_ms(seen),
         "lost": [each["lost"] + each["refused"] for each in seen],
         "ideal_ms": 1000 * (1.5 * ROUND_TRIP_S + part_s),
         "part_ms": 1000 * part_s,
@@ -72,7 +74,21 @@ def watch(playlist: str, seconds: float) -> dict[str, Any]:
     watcher.follow(1.0)
     seen = watcher.follow(seconds)
     watcher.close()
-    return {"newest_ms": seen.newest_ms, "lost": seen.lost, "refused": seen.refused}
+    return {
+        "newest": seen.newest,
+        "newest_ms": seen.newest_ms,
+        "lost": seen.lost,
+        "refused": seen.refused,
+    }
+
+
+def hops_ms(seen: list[dict[str, Any]]) -> list[list[float]]:
+    """What each hop adds to each part that both of its ends saw."""
+    by_part = [dict(zip(each["newest"], each["newest_ms"], strict=True)) for each in seen]
+    return [
+        [later[part] - before[part] for part in later if part in before]
+        for before, later in pairwise(by_part)
+    ]
 
 
 def many(folder: Path, source: Path, seconds: float, sets: tuple[str, ...]) -> dict[str, Any]:

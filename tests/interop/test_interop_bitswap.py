@@ -1,4 +1,4 @@
-"""Kubo and Helia fetch our blocks by Bitswap, and we fetch theirs: byte for byte."""
+"""Kubo and Helia fetch our blocks, and we fetch theirs: by Bitswap, and Helia from our gateway."""
 
 from __future__ import annotations
 
@@ -154,3 +154,15 @@ async def test_helia_fetches_from_us_and_we_from_it() -> None:
         root = CID.parse(await helia.says("added"))
         found = b"".join([piece async for piece in unixfs.read(root, ours.get)])
     assert found == theirs_data
+
+
+@pytest.mark.interop
+@pytest.mark.skipif(not has_package("@helia/http"), reason="needs `npm ci` in tests/interop/js")
+async def test_helia_fetches_the_room_from_our_gateway(recorded: tuple[Node, str]) -> None:
+    one, root = recorded
+    async with js_peer("helia-gateway.mjs", one.http) as helia:
+        assert await helia.says("ready")
+        for path in listed(one, root):
+            found = one.get(f"/ipfs/{root}/{path}")
+            await helia.tell(fetch=found.headers["etag"].strip('"'))
+            assert await helia.says("fetched") == hashlib.sha256(found.content).hexdigest(), path

@@ -51,9 +51,9 @@ class JsPeer:
 
 
 @asynccontextmanager
-async def js_peer(script: str) -> AsyncIterator[JsPeer]:
+async def js_peer(script: str, *arguments: str) -> AsyncIterator[JsPeer]:
     process = await trio.lowlevel.open_process(
-        ["node", "--import", "./older-node.mjs", script],
+        ["node", "--import", "./older-node.mjs", script, *arguments],
         cwd=JS,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -118,6 +118,8 @@ class Seen:
     and all."""
 
     newest_ms: list[float] = field(default_factory=list)
+    newest: list[int] = field(default_factory=list)
+    """The number of each part's newest frame: the same part has the same at every node."""
     all_ms: list[float] = field(default_factory=list)
     part_s: list[float] = field(default_factory=list)
     lost: int = 0
@@ -208,6 +210,7 @@ class Watcher:
         if not found:
             return
         took_ms = [(read_ns - sent_ns) / 1e6 for _, sent_ns in found]
+        seen.newest.append(max(number for number, _ in found))
         seen.newest_ms.append(min(took_ms))
         seen.all_ms.extend(took_ms)
         seen.part_s.append(part.duration_s)
