@@ -119,6 +119,7 @@ class Control:
             sandbox=sorted({hold for worker in workers for hold in worker.sandbox}),
             sandbox_missing=sorted({miss for worker in workers for miss in worker.sandbox_missing}),
             repaired=self.repaired,
+            keys_given_unchecked=self.keys.given_unchecked if self.keys is not None else 0,
         )
 
     # -- rooms --
@@ -300,6 +301,8 @@ class Control:
             found += self.retrieval.checks()
         if self.remote is not None:
             found += await self.remote.checks()
+        if self.keys is not None:
+            found.append(self.keys.check())
         if self.chain is not None:
             found += await self.chain.checks()
         return found

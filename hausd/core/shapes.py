@@ -199,6 +199,8 @@ class StatusShape(Shape):
     sandbox_missing: list[str]
     repaired: list[str] = []
     """What the last start found broken and mended, in plain words."""
+    keys_given_unchecked: int = 0
+    """Gated rooms' keys given to viewers inside while the chain did not answer."""
 
 
 class CardShape(Shape):

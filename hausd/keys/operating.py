@@ -22,6 +22,7 @@ from hausd.core.key_shapes import (
 )
 from hausd.core.peers import PeerId
 from hausd.core.sealing import SealError, SealingKey
+from hausd.core.shapes import CheckShape
 from hausd.keys.bundles import open_bundle, seal_bundle
 from hausd.keys.holder import KeyHolder
 from hausd.keys.ring import KeyRing
@@ -51,7 +52,24 @@ class KeysOperator:
                 for room, keys in sorted(counts.items())
             ],
             delegations=[_shape(each) for each in self._ring.delegations],
-            given_unchecked=self.holder.graced if self.holder is not None else 0,
+            given_unchecked=self.given_unchecked,
+        )
+
+    @property
+    def given_unchecked(self) -> int:
+        """Keys that were given while the chain did not answer."""
+        return self.holder.graced if self.holder is not None else 0
+
+    def check(self) -> CheckShape:
+        """Whether keys had to be given that the chain was not asked about."""
+        given = self.given_unchecked
+        if not given:
+            return CheckShape(name="keys", state="ok", found="none was given unchecked")
+        return CheckShape(
+            name="keys",
+            state="warn",
+            found=f"{given} given to viewers inside while the chain did not answer",
+            mend="nobody new is let in till it does: look at chain.rpc_url",
         )
 
     async def delegate(self, untrusted_text: str, untrusted_signature: str) -> DelegationShape:
