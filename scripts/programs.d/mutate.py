@@ -30,12 +30,13 @@ FOLDERS = ("common", "live_tipping", "ticket_factory", "event_factory")
 NAMES = FOLDERS[1:]
 MAGIC = b"hausd's mutant: "
 _POTS = ("pots_rules", "pots_states", "pots_attacks", "pots_life")
+_TOKENS = ("tokens_mints", "tokens_recipients", "tokens_life")
 _EVENTS = ("event_factory_refusals", "endings", "payees", "life")
 TESTS = {
-    "common": (*_POTS, *_EVENTS, "pots_model"),
-    "live_tipping": (*_POTS, "endings", "payees", "life", "pots_model"),
-    "ticket_factory": (*_POTS, "payees", "life", "pots_model"),
-    "event_factory": (*_EVENTS, "pots_model"),
+    "common": (*_TOKENS, *_POTS, *_EVENTS, "pots_model"),
+    "live_tipping": (*_POTS, *_TOKENS, "endings", "payees", "life", "pots_model"),
+    "ticket_factory": (*_POTS, *_TOKENS, "payees", "life", "pots_model"),
+    "event_factory": (*_EVENTS, *_TOKENS, "pots_model"),
 }
 """The quick ones first."""
 

@@ -9,7 +9,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.pubkey import Pubkey
 
 from hausd.core.programs.accounts import NOBODY
-from hausd.core.programs.addresses import EventPlaces, Pda
+from hausd.core.programs.addresses import TOKEN, TOKEN_2022, EventPlaces, Pda
 from tests.support.pots import BUILD, NOW, PROGRAMS, TIER, Pots, Refused, payouts_data, tier_data
 
 _WRONG_ACCOUNT, _WRONG_STATE, _BAD_CLOSE = 6100, 6103, 6002
@@ -112,6 +112,22 @@ def test_a_pot_is_of_sol_or_has_token_accounts(field: int, why: int) -> None:
         token = data[:start] + bytes(Pubkey.new_unique()) + data[start + 32 :]
         changed = Instruction(made.program_id, token, made.accounts)
         assert fresh.why_not(changed, by=fresh.artist) == why
+        fresh.send(made, by=fresh.artist)
+
+
+@pytest.mark.parametrize("field", [0, 1])
+def test_a_pot_is_of_the_token_whose_accounts_it_is_shown(field: int) -> None:
+    """``field``: the mint, the token program."""
+    pots = Pots.opened(token_program=TOKEN)
+    fresh = Pots(pots.svm, pots.artist, b"a fresh!", *_places(b"a fresh!"), pots.coin)
+    fresh.send(fresh.made_event(), by=fresh.artist)
+    for made in (fresh.init_sale(), fresh.init_vault()):
+        data = bytes(made.data)
+        start = data.index(bytes(fresh.payment.mint)) + 32 * field
+        other = (Pubkey.new_unique(), TOKEN_2022)[field]
+        token = data[:start] + bytes(other) + data[start + 32 :]
+        changed = Instruction(made.program_id, token, made.accounts)
+        assert fresh.why_not(changed, by=fresh.artist) == _WRONG_ACCOUNT
         fresh.send(made, by=fresh.artist)
 
 
