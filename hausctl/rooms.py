@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -14,6 +14,8 @@ from hausctl.times import length_s
 from hausctl.words import short_id, size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from hausd.core.shapes import CardShape, ExportShape, RoomShape
 
 app = typer.Typer(rich_markup_mode=None)
@@ -153,7 +155,21 @@ def follow(
         body["last_s"] = length_s(last)
     value = here.client.post("rooms", room, "follow", body=body)
     told = [notice["text"] for notice in value["notices"] if notice["code"] == "nobody-found"]
-    here.answer(value, f"Following {room}. Watch at {value['watch_url']}", *told[-1:])
+    here.answer(
+        value, f"Following {room}. Watch at {value['watch_url']}", *_of_event(value), *told[-1:]
+    )
+
+
+def _of_event(room: dict[str, Any]) -> Iterator[str]:
+    """What the chain says of a followed room, in a line or two."""
+    event = room["event"]
+    if event is None:
+        return
+    written, recording = event["checkpoint"], event["recording"]
+    names = f"the manifest {written['manifest']}" if written else "no recording yet"
+    yield f"The event is {event['status']}; its chain names {names}."
+    if recording:
+        yield f"Its finished recording is /ipfs/{recording}"
 
 
 @app.command()

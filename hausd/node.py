@@ -14,7 +14,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
-from urllib.parse import quote
 
 import sdnotify
 import structlog
@@ -32,6 +31,7 @@ from hausd.core.errors import Problem
 from hausd.core.live import RoomState
 from hausd.core.storage import SegmentKey
 from hausd.events import open_events
+from hausd.greeting import greet_operator, say_ready
 from hausd.http.api import ApiPorts, create_api
 from hausd.http.responder import RoomResponder
 from hausd.http.server import listen
@@ -41,7 +41,7 @@ from hausd.ingest.server import Door, RtmpIngest, open_doors, serve_rtmp
 from hausd.keyholding import KeysFailed, NodeKeys, open_keys
 from hausd.media.supervisor import Workers
 from hausd.network import NodeNetwork, open_elsewhere, open_network
-from hausd.ownchain import OwnChain, OwnChainFailed, open_own_chain
+from hausd.ownchain import OwnChainFailed, open_own_chain
 from hausd.p2p import ListenFailed
 from hausd.remote import RemotePins, open_remote_pins
 from hausd.retrieval import RetrievingNetwork, open_retrieval
@@ -57,7 +57,6 @@ from hausd.telemetry.ring import LogRing
 from hausd.terms import (
     cores,
     http_limits,
-    reachable,
     reached_at,
     room_settings,
     rtmp_limits,
@@ -251,9 +250,9 @@ async def _run(
             gc.collect()
             gc.freeze()
             ready.set()
-            _say_ready(home, doors, listener.getsockname(), urls, network, own_chain)
+            say_ready(home, doors, listener.getsockname(), urls, network, own_chain)
             if greet or sys.stderr.isatty():
-                _greet(rooms)
+                greet_operator(rooms)
             sdnotify.SystemdNotifier().notify("READY=1")
             async with _demo(rooms, urls) if demo else nullcontext():
                 await _serve_until_stopped(signals, control)
@@ -275,47 +274,6 @@ def _apply(
     store.set_limits(store_limits(config))
     remote.automatic = config.ipfs.pin_finished
     keys.apply(config)
-
-
-# -- what it says, and the demo --
-
-
-def _say_ready(
-    home: Home,
-    doors: list[Door],
-    http: tuple[str, int],
-    urls: Urls,
-    network: NodeNetwork | None,
-    own_chain: OwnChain | None,
-) -> None:
-    """One line for scripts, on standard output."""
-    words = ["ready"]
-    words += [f"{door.protocol}={reachable(door.address[0])}:{door.address[1]}" for door in doors]
-    scheme = urls.http.partition(":")[0] if urls.http else "http"
-    words.append(f"http={scheme}://{reachable(http[0])}:{http[1]}")
-    if own_chain is not None:
-        words.append(f"chain={own_chain.url}")
-    words.append(f"admin={quote(str(home.admin_socket))}")
-    if network is not None and network.address is not None:
-        words.append(f"peer={network.address}")
-    print(" ".join(words), flush=True)
-
-
-def _greet(rooms: Rooms) -> None:
-    """For people: what to do next."""
-    room = next((room for room in rooms.list() if room.state is not RoomState.CLOSED), None)
-    if room is None:
-        return
-    print(
-        f"\n  Stream into  {room.ingest_url}\n"
-        f"  with the key {room.stream_key}\n"
-        f"  and watch at {room.watch_url}\n\n"
-        "  OBS: Settings > Stream > Service: Custom, the two above as server and key;\n"
-        "  Settings > Output > Output Mode: Advanced > Keyframe Interval: 2 s.\n"
-        "  Ctrl-C stops the node.\n",
-        file=sys.stderr,
-        flush=True,
-    )
 
 
 @asynccontextmanager
