@@ -10,10 +10,10 @@ from hausctl.client import Refused
 _PLAIN = "be paid in SOL, USDC, EURC, USDT, or a plain token: docs/programs.md says which"
 ADVICE = {
     # EventFactory
-    "Unauthorized": "sign with the wallet that may: hausctl events show names the artist",
+    "Unauthorized": "sign with the wallet that may: events show, or platform show, names it",
     "WrongStatus": "hausctl events show tells how far it is, docs/programs.md what goes when",
     "FeeTooHigh": "a platform takes at most 10 %",
-    "BadSchedule": "the end lies ahead, after the start, within 30 days of it and of the first end",
+    "BadSchedule": "the end lies ahead, within a year of the start, and moves by 30 days at most",
     "BadText": "a title has 1 to 64 bytes of UTF-8",
     "BadSplit": "name at most 8 payees, each once, with 100 % in all at most",
     "BadPayee": "name the address of a wallet",

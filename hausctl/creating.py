@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hausd.core.programs.instructions import NewEvent
 
 _DEFAULT_LENGTH = timedelta(hours=4)
+_MAX_TITLE_BYTES = 64
 _RTA_SYMBOL_BYTES = 3
 _ESCROW_BYTES = 165
 
@@ -85,6 +86,9 @@ def create(
     from hausd.core.programs.instructions import NewEvent
 
     here = Here.of(ctx)
+    size = len(title.encode())
+    if not 0 < size <= _MAX_TITLE_BYTES:
+        raise typer.BadParameter(f"a title has 1 to {_MAX_TITLE_BYTES} bytes, not {size}")
     begin = moment(starts)
     end = moment(ends) if ends else begin + _DEFAULT_LENGTH
     told = {

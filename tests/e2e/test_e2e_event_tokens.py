@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from solders.system_program import CreateAccountParams, create_account
 from hausd.core.programs.addresses import TOKEN, TOKEN_2022
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
 from tests.support.node import until
-from tests.support.tokens import ACCOUNT_BYTES, HARMFUL, MINT_BYTES, Extension
+from tests.support.tokens import ACCOUNT_BYTES, HARMFUL, HARMLESS, MINT_BYTES, Extension
 
 pytestmark = [
     pytest.mark.e2e,
@@ -109,6 +110,35 @@ def _made(here: Stage, payer: Keypair, program: Pubkey, *extensions: Extension) 
     begun = [Instruction(program, each.begin, metas) for each in extensions]
     here.send(create_account(space), *begun, Instruction(program, begin, metas), by=[payer, mint])
     return str(mint.pubkey())
+
+
+def test_a_token_of_the_newer_program_costs_what_is_said(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, _ = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        maker = Keypair.from_bytes(bytes(json.loads(Path(artist_file).read_text())))
+        mint = _made(here, maker, TOKEN_2022, HARMLESS["metadata pointer"])
+        minting = ("keys", "mint", "20", "--of", mint, "--to", fan, *me)
+        _costs_what_it_says(here, str(maker.pubkey()), *minting)
+        event = here.ctl("events", "create", "Newer", "--mint", mint, "--ticket-price", "5", *me)
+        _costs_what_it_says(here, fan, "tickets", "buy", event["id"], *fans)
+        _costs_what_it_says(here, fan, "tips", "send", event["id"], "7.5", *fans)
+        assert _tokens(here, fan, mint) == 7_500_000
+        here.ctl("events", "live", event["id"], *me)
+        here.ctl("events", "end", event["id"], *me)
+        here.ctl("events", "finalize", event["id"], *me)
+        (ticket_money, tip_money) = here.ctl("events", "show", event["id"])["payouts"]
+        assert (ticket_money["amount"], tip_money["amount"]) == ("5000000", "7500000")
+        here.ctl("events", "claim", event["id"], *fans)
+        assert _tokens(here, str(maker.pubkey()), mint) == 12_500_000
+
+
+def _costs_what_it_says(here: Stage, wallet: str, *arguments: str) -> None:
+    told = here.ctl(*arguments, "--dry-run")
+    before = here.balance(wallet)
+    here.ctl(*arguments)
+    assert before - here.balance(wallet) == int(told["total"])
 
 
 def test_each_kind_of_mint_that_is_refused_is_explained(tmp_path: Path) -> None:
