@@ -154,3 +154,32 @@ def _exports(at: Node, room: str, folder: Path) -> None:
     refused = at.ctl("rooms", "export", room, "--output", str(folder / "film.mp4"), code=1)
     assert refused["error"]["code"] == "gated"
     assert not (folder / "film.mp4").exists()
+
+
+def test_a_killed_node_of_a_gated_room_keeps_what_it_showed_and_goes_on_with_other_keys(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    home, sets = tmp_path / "home", ("media.ladder=[]", "media.images=false")
+    with node(home, *sets) as first:
+        room = first.ctl("rooms", "create", "Gated", "--gated")
+        live = f"/live/{room['id']}/source/index.m3u8"
+        with publishing(looped_h264, f"{first.rtmp}/{room['stream_key']}"):
+            until(lambda: first.get(live, headers=OWN_PAGE).status_code == 200)
+            time.sleep(13)  # real time: into the second archive segment
+            first.kill()
+    with node(home, *sets, "ingest.reconnect_s=1") as second:
+        assert any("cut short" in one for one in second.ctl("status")["repaired"])
+        kept = _archive(second, room["id"])
+        assert len(kept) == 2
+        with publishing(looped_h264, f"{second.rtmp}/{room['stream_key']}"):
+            until(lambda: second.get(live, headers=OWN_PAGE).status_code == 200)
+            time.sleep(4)
+        second.wait_state(room["id"], "ended")
+        assert _archive(second, room["id"])[:2] == kept
+        assert second.ctl("store", "verify")["corrupt"] == 0
+        address = f"{second.http}/archive/{room['id']}/source/index.m3u8"
+        played = pictures(address, "-headers", "Sec-Fetch-Site: same-origin\r\n")
+        assert len(played) > 30 * (12 + 3)
+        assert set(played) <= set(pictures(str(looped_h264)))
+        (keys,) = [one for one in second.ctl("keys", "list")["rooms"] if one["room"] == room["id"]]
+        assert keys["keys"] == 2

@@ -13,10 +13,12 @@ from support.stage import Peer, Show, Stage, same_archive, same_live
 
 from hausd.core.gating import Withheld
 from hausd.core.keys import SigningKey
-from hausd.core.live import ArchivePlaylist, Media, Sealed
+from hausd.core.live import ArchivePlaylist, Media, RoomState, Sealed
 from hausd.core.media import LEAF_BYTES
+from hausd.core.peers import PeerAddress, peer_id_of
 from hausd.core.publishing import FeedOver
 from hausd.rooms.opening import Opened
+from hausd.rooms.origin_room import OriginRoom
 from hausd.wire import leafseal
 from hausd.wire.worker import PartMade
 
@@ -168,11 +170,20 @@ async def test_after_a_kill_what_was_written_opens_and_another_session_has_other
         await trio.sleep(1)
         origin = await stage.node("origin")
         assert any("the 6.0 s that were written are kept" in one for one in origin.rooms.repaired)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+        ours.announcer.holders = holders = (
+            PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ()),
+        )
         for name in NAMES:
             found = await recorded(origin, room, name)
             assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
                 show, name
             )
+        await trio.sleep(60)  # nobody comes back: it is over, and who has the keys is still told
+        head = ours.head
+        assert head is not None
+        assert (head.state, head.holders) == (RoomState.ENDED, holders)
         async with Show(stage, origin, room, NAMES).on() as again:
             await again.play(8)
         await trio.sleep(60)
