@@ -24,6 +24,7 @@ from hausd.core.peers import (
     PeerAddress,
     PeerId,
     PeerStream,
+    is_address,
     parse_endpoint,
     peer_id_of,
 )
@@ -42,6 +43,7 @@ from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
 from hausd.wire.keys import PROTOCOL
+from hausd.wire.naming import MAX_NAMED
 
 log = structlog.get_logger("hausd.keys")
 
@@ -149,7 +151,9 @@ def _holders(config: Config, network: NodeNetwork | None) -> tuple[PeerAddress, 
         peer = parse_endpoint(each).peer
         if peer is not None:
             named.setdefault(peer, []).append(each)
-    return tuple(PeerAddress(peer, tuple(at[:MAX_ADDRESSES])) for peer, at in named.items())
+    # what a head can't say would keep it from being signed
+    told = {peer: tuple(filter(is_address, at))[:MAX_ADDRESSES] for peer, at in named.items()}
+    return tuple(PeerAddress(peer, at) for peer, at in told.items())[:MAX_NAMED]
 
 
 class _Events:
@@ -160,19 +164,22 @@ class _Events:
         self._events = events
 
     def event(self, room: RoomId) -> GatedEvent | None:
+        if open_room_authority(room) is not None:
+            # no chain knows it: its keys are those of the nodes that its head names
+            named = self._named(room)
+            return GatedEvent(b"", "", named) if named else None
         known = self._events.known
-        if known is None or open_room_authority(room) is not None:
-            return None
-        event = known.known(room)
+        event = known.known(room) if known is not None else None
         if event is None:
-            known.want(room)
+            if known is not None:
+                known.want(room)
             return None
         return GatedEvent(event.chain, event.artist, self._named(room)) if event.gated else None
 
     def _named(self, room: RoomId) -> tuple[PeerAddress, ...]:
         found = self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
         if isinstance(found, OriginRoom):
-            return self._nodes.holders
+            return self._nodes.holders if found.record.gated else ()
         if isinstance(found, FollowedRoom) and found.newest is not None:
             return found.newest.holders
         return ()

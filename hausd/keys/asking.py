@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -48,8 +48,9 @@ log = structlog.get_logger("hausd.keys")
 
 ANSWER_S = 5.0
 """A key holder that takes longer to be reached and to answer is passed over."""
-AGAIN_S = 3.0
-"""What nobody gave is not asked for again so soon: players ask again and again."""
+AGAIN_S, AGAIN_MOST_S = 3.0, 30.0
+"""What nobody gave is not asked for again so soon, and each time later: players ask again and
+again, and a crowd without tickets must not keep the key holders busy."""
 _MOST_ASKED = 8
 _MAX_ROOMS = 256
 _NO_DELEGATION = Withheld(
@@ -62,14 +63,33 @@ _WRONG = Withheld("wrong-key", "a key holder gave another key than the room's or
 _BROKEN = (PeerUnreachable, ProtocolRefused, StreamBroken, ProtocolError, SealError)
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why, and until when it is not asked for again: for ``wait_s``."""
+
+    why: Withheld
+    until_s: float
+    wait_s: float
+
+
 @dataclass(slots=True, eq=False)
 class _Room:
     """What is asked for of a room. One conversation at a time, about all that is wanted."""
 
     turn: trio.Lock = field(default_factory=trio.Lock)
     wanted: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
-    refused: OrderedDict[EpochId, tuple[Withheld, float]] = field(default_factory=OrderedDict)
+    refused: OrderedDict[EpochId, _Refused] = field(default_factory=OrderedDict)
     gave: PeerId | None = None
+    failed: set[PeerId] = field(default_factory=set)
+    """Who was asked and did not answer: they are asked last, so that one that is gone does not
+    take the time of all others."""
+
+    def want(self, epoch: Epoch) -> None:
+        """Takes it into the next question; what was wanted longest ago makes way."""
+        self.wanted[epoch.id] = epoch
+        self.wanted.move_to_end(epoch.id)
+        if len(self.wanted) > MAX_EPOCHS:
+            self.wanted.popitem(last=False)
 
 
 class KeyAsking:
@@ -100,16 +120,18 @@ class KeyAsking:
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
         """A key from who holds it, or why it is not to be had. The caller owns the deadline."""
         here = self._room(room)
-        here.wanted[epoch.id] = epoch
+        here.want(epoch)
         async with here.turn:
             found = self._ring.get(room, epoch.id)
             if found is not None:
-                return found  # it came with what others asked for
-            refused = here.refused.get(epoch.id)
-            if refused is not None and trio.current_time() < refused[1]:
                 here.wanted.pop(epoch.id, None)
-                return refused[0]
-            wanted = list(here.wanted.values())[-MAX_EPOCHS:]
+                return found  # it came with what others asked for
+            here.want(epoch)
+            refused = here.refused.get(epoch.id)
+            if refused is not None and trio.current_time() < refused.until_s:
+                here.wanted.pop(epoch.id, None)
+                return refused.why
+            wanted = list(here.wanted.values())
             why = await self._ask(room, here, wanted)
             for one in wanted:
                 here.wanted.pop(one.id, None)
@@ -133,17 +155,20 @@ class KeyAsking:
         for asked, peer in enumerate(self._candidates(room, here)):
             if not missing or asked >= _MOST_ASKED:
                 break
+            here.failed.add(peer.peer)  # till it answers, should the caller not wait for it
             with trio.move_on_after(ANSWER_S):
                 try:
                     await self._converse(room, peer, by, missing, why)
+                    here.failed.discard(peer.peer)
                     here.gave = peer.peer if not missing else here.gave
                 except _BROKEN as fault:
                     log.debug("key-holder-failed", peer=peer.peer, room=room, because=str(fault))
-        until_s = trio.current_time() + AGAIN_S
         for id_ in missing:
-            here.refused[id_] = (why.get(id_, _UNREACHED), until_s)
-            here.refused.move_to_end(id_)
-            metrics.ASKED.labels(here.refused[id_][0].code).inc()
+            before = here.refused.pop(id_, None)
+            wait_s = min(AGAIN_MOST_S, 2 * before.wait_s) if before is not None else AGAIN_S
+            told = why.get(id_, _UNREACHED)
+            here.refused[id_] = _Refused(told, trio.current_time() + wait_s, wait_s)
+            metrics.ASKED.labels(told.code).inc()
         while len(here.refused) > 2 * MAX_EPOCHS:
             here.refused.popitem(last=False)
         return why
@@ -164,15 +189,15 @@ class KeyAsking:
             return Shown(one.delegation.text, one.signature)
         return None
 
-    def _candidates(self, room: RoomId, here: _Room) -> Iterator[PeerAddress]:
+    def _candidates(self, room: RoomId, here: _Room) -> list[PeerAddress]:
         event = self._events.event(room)
-        named = list(event.holders) if event is not None else []
-        named.sort(key=lambda one: one.peer != here.gave)
-        seen = {self._peers.me}
-        for one in [*named, *map(PeerAddress, self._peers.neighbours(room))]:
-            if one.peer not in seen:
-                seen.add(one.peer)
-                yield one
+        found = event.holders if event is not None else ()
+        named = {one.peer for one in found}
+        near = [PeerAddress(peer) for peer in self._peers.neighbours(room) if peer not in named]
+        here.failed &= named | {one.peer for one in near}
+        candidates = [one for one in (*found, *near) if one.peer != self._peers.me]
+        candidates.sort(key=lambda one: (one.peer in here.failed, one.peer != here.gave))
+        return candidates
 
     async def _converse(
         self,

@@ -152,6 +152,41 @@ def test_keys_outlive_their_origin_and_go_to_whom_the_artist_chooses(
             assert viewer.get(listed[0], headers=OWN_PAGE).content == clear.content
 
 
+def test_a_key_holder_that_the_artist_names_lets_viewers_in_when_the_origin_is_gone(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "chain") as rpc:
+        chain = f"chain.rpc_url={rpc.words['chain']}"
+        artist, holder = (wallet(rpc, tmp_path, name) for name in ("artist", "holder"))
+        with (
+            node(tmp_path / "helper", chain) as helper,
+            node(tmp_path / "viewer", chain) as viewer,
+        ):
+            named = f'keys.holders=["{helper.words["peer"]}"]'
+            with node(tmp_path / "origin", chain, *PASSTHROUGH, "keys.epoch_s=10", named) as origin:
+                event = event_at(origin, artist)
+                room = event["id"]
+                helper.ctl("peers", "connect", origin.words["peer"])
+                with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+                    until(lambda: plays(origin, room))
+                    helper.ctl("rooms", "follow", room)
+                    # nobody gave it a ticket: the room's head names it, from the first segment on
+                    until(lambda: plays(helper, room), 60)
+                    until(lambda: len(_archive(helper, room)) >= 2, 60)
+                origin.wait_state(room, "ended")
+                listed = _archive(origin, room)
+                until(lambda: len(_archive(helper, room)) == len(listed))
+                clear = origin.get(listed[-1], headers=OWN_PAGE).content
+            viewer.ctl("peers", "connect", helper.words["peer"])
+            viewer.ctl("rooms", "follow", room)
+            viewer.ctl("tickets", "buy", room, "--yes", "--keypair", holder.file)
+            viewer.ctl("tickets", "use", room, "--keypair", holder.file)
+            until(lambda: len(_archive(viewer, room)) == len(listed), 40)
+            until(lambda: viewer.get(listed[-1], headers=OWN_PAGE).status_code == 200)
+            assert viewer.get(listed[-1], headers=OWN_PAGE).content == clear
+        assert helper.process.returncode == 0
+
+
 def _archive(at: Node, room: str) -> list[str]:
     base = f"/archive/{room}/source/"
     answer = at.get(f"{base}index.m3u8", headers=OWN_PAGE)

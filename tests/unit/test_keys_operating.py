@@ -13,17 +13,33 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from support.chain import HandClock
-from support.delegations import BEGIN_S, CHAIN, DELEGATION, EVENT, NODE, SEALING, WALLET, signed
+from support.delegations import (
+    BEGIN_S,
+    CHAIN,
+    DELEGATION,
+    EVENT,
+    NODE,
+    NODE_SEED,
+    SEALING,
+    WALLET,
+    delegation_of,
+    signed,
+)
+from support.keyholding import ScriptedEvents, ScriptedTickets, gated
 from support.mangle import mangled
+from trio.testing import MockClock
 
 from hausd.core.errors import Problem
 from hausd.core.gating import EpochId, EpochKey
 from hausd.core.ids import RoomId
+from hausd.core.release import Refusal
 from hausd.core.sealing import SealError, SealingKey
 from hausd.keys.bundles import open_bundle, seal_bundle
+from hausd.keys.holder import WALLETS, KeyHolder
 from hausd.keys.operating import KeysOperator
 from hausd.keys.ring import KeyRing, open_ring
 from hausd.keys.wrapping import Wrapper
+from hausd.wire.keys import KeyQuestion, Shown
 
 KEYS = {EpochId(bytes([n]) * 16): EpochKey(bytes([n + 50]) * 32) for n in range(3)}
 OTHER = SealingKey.of_node(bytes(32))
@@ -109,3 +125,20 @@ async def test_a_ban_names_a_wallet(ring: KeyRing) -> None:
     assert (await operator(ring).ban(EVENT, WALLET, banned=False)).banned == []
     with pytest.raises(Problem, match="no address"):
         await operator(ring).ban(EVENT, "somebody", banned=True)
+
+
+async def test_a_node_that_comes_with_ever_new_wallets_is_slowed_to_a_few(
+    ring: KeyRing, mock_clock: MockClock
+) -> None:
+    """Slowly enough for every other bound: one question a second, each for another wallet."""
+    await ring.keep_unproven(EVENT, KEYS)
+    tickets, events = ScriptedTickets(), ScriptedEvents({EVENT: gated()})
+    holder = KeyHolder(ring, tickets, events, HandClock(BEGIN_S * 1000))
+    outcomes = []
+    for n in range(600):
+        mock_clock.jump(1.0)
+        shown = Shown(*delegation_of(n.to_bytes(32, "big"), NODE_SEED))
+        question = KeyQuestion(EVENT, (next(iter(KEYS)),), bytes(16), shown)
+        outcomes += (await holder.answer(NODE, question)).outcome
+    assert set(outcomes) == {Refusal.NO_TICKET, Refusal.TRY_LATER}
+    assert tickets.asked == outcomes.count(Refusal.NO_TICKET) <= 2 * WALLETS

@@ -18,12 +18,12 @@ from hausd.core.delegation import DelegationError, Scope, SignedDelegation, veri
 from hausd.core.gating import EpochKey, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
-from hausd.core.peers import PeerAddress, peer_id_of
+from hausd.core.peers import PeerAddress, PeerStream, peer_id_of
 from hausd.core.release import Held, Missing, Refusal, Unknown
 from hausd.core.sealing import SealingKey
 from hausd.keys.holder import PEER_BURST
 from hausd.keys.metrics import WRONG_KEYS
-from hausd.wire.keys import KeyQuestion, Shown, open_keys
+from hausd.wire.keys import PROTOCOL, KeyQuestion, Shown, open_keys
 
 EPOCH, KEY = epoch(1)
 NEXT, NEXT_KEY = epoch(2)
@@ -244,6 +244,23 @@ async def test_a_relay_that_has_no_keys_says_so(stage: Stage) -> None:
     stage.viewer.events.events[EVENT] = gated(relay.address)
     await stage.viewer.ring.add_delegation(delegated(stage.viewer))
     assert await stage.asked(stage.viewer) == "not-a-key-holder"
+
+
+async def test_a_holder_that_is_silent_is_asked_last_the_next_time(stage: Stage) -> None:
+    """Whoever asks waits for so long and no longer: the others must have their turn too."""
+    stage.may()
+    silent = await stage.node("silent")
+
+    async def say_nothing(stream: PeerStream) -> None:
+        await trio.sleep_forever()
+
+    silent.host.handle(PROTOCOL, say_nothing)
+    stage.viewer.events.events[EVENT] = gated(silent.address, stage.origin.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    with trio.move_on_after(0.5):
+        await stage.viewer.ring.ask(EVENT, EPOCH)
+    assert await stage.asked(stage.viewer) == KEY
+    assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
 
 
 async def test_nobody_there_is_told(stage: Stage) -> None:
