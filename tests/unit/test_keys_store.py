@@ -10,7 +10,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
+from keyring.errors import KeyringLocked
 from support.chain import HandClock
 from support.delegations import DELEGATION, EVENT, WALLET, delegation_of, signed
 
@@ -219,3 +222,53 @@ async def test_a_ban_holds_over_a_restart_until_it_is_taken_back(tmp_path: Path)
 def test_a_wrapper_shows_nothing() -> None:
     assert repr(Wrapper(bytes(32))) == "Wrapper()"
     assert Wrapper(bytes(32)).wrap(b"", b"") != Wrapper(bytes(32)).wrap(b"", b"")
+
+
+class Wallet(KeyringBackend):
+    """A keyring of the system's, in memory; locked, it fails as they do."""
+
+    priority = 1.0
+    locked = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.locked:
+            raise KeyringLocked("secret words")
+        return self.entries.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self.entries[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.entries[service, username]
+
+
+@pytest.fixture
+def system_keyring() -> Iterator[Wallet]:
+    before, made = keyring.get_keyring(), Wallet()
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+async def test_the_systems_keyring_may_hold_what_unwraps(
+    tmp_path: Path, system_keyring: Wallet
+) -> None:
+    terms = WrapTerms("keyring", tmp_path, "12D3KooWnode")
+    async with open_ring(tmp_path, open_wrapper(terms), HandClock()) as ring:
+        await ring.keep_unproven(EVENT, {EPOCH: KEY})
+    async with open_ring(tmp_path, open_wrapper(terms), HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+    assert list(system_keyring.entries) == [("hausd", "12D3KooWnode")]
+    assert not (tmp_path / "wrap.key").exists()
+    system_keyring.locked = True
+    with pytest.raises(WrapFault, match="KeyringLocked") as caught:
+        open_wrapper(terms)
+    assert "secret words" not in str(caught.value)
+    system_keyring.locked = False
+    system_keyring.entries["hausd", "12D3KooWnode"] = "changed"
+    with pytest.raises(WrapFault, match=r"no key of hausd's"):
+        open_wrapper(terms)
