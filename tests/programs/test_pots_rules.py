@@ -175,6 +175,16 @@ def test_payouts_make_up_the_pot_to_the_unit() -> None:
     assert len(_settled(*[(who, 500)] * 10).vault.payouts) == 10
 
 
+def test_nothing_is_paid_before_it_is_settled() -> None:
+    pots = Pots.opened()
+    a, payee = pots.person(), pots.person().pubkey()
+    pots.buy(a)
+    pots.tip(a, 5_000)
+    event = pots.event.address
+    for claim in (BUILD.claim_sale(event, payee, 0), BUILD.claim_tips(event, payee, 0)):
+        assert pots.why_not(claim, by=a) == 6103
+
+
 def test_a_payout_is_made_once_to_its_payee_and_asked_for_by_anyone() -> None:
     a, b = Keypair().pubkey(), Keypair().pubkey()
     pots = _settled((a, 2_000), (b, 3_000))
