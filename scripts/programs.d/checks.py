@@ -45,6 +45,7 @@ _CHECKED = re.compile(
 class Check:
     file: Path
     line: int
+    function: str
     words: str
 
     @property
@@ -52,11 +53,12 @@ class Check:
         return self.file.parts[0]
 
     @property
-    def key(self) -> tuple[str, str]:
-        return str(self.file), self.words
+    def key(self) -> tuple[str, str, str]:
+        """What it is called, wherever it stands then."""
+        return str(self.file), self.function, self.words
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.words}"
+        return f"{self.file}:{self.line}: {self.function}: {self.words}"
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ def instrumented(source: str, file: Path, first: int, crate: str) -> tuple[str, 
     checks, edits = [], list[tuple[int, int, int, str]]()
     for number, place in enumerate(places, first):
         line = source.count("\n", 0, place.start) + 1
-        checks.append(Check(file, line, " ".join(source[place.start : place.end].split())))
+        function = re.findall(r"\bfn (\w+)", code[: place.start])[-1]
+        words = " ".join(source[place.start : place.end].split())
+        checks.append(Check(file, line, function, words))
         off = f"{crate}::off({number})"
         length = place.end - place.start
         # at one place what ends there comes first, the shorter before the longer

@@ -26,19 +26,22 @@ from checks import SWITCH, Check, instrumented
 
 ROOT = Path(__file__).resolve().parents[2]
 REDUNDANT = Path(__file__).with_name("redundant.toml")
-FOLDERS = ("common", "live_tipping", "ticket_factory", "event_factory")
-NAMES = FOLDERS[1:]
+NAMES = ("live_tipping", "ticket_factory", "event_factory")
+FOLDERS = (*NAMES, "common")
 MAGIC = b"hausd's mutant: "
+NONE = 0xFFFF
 _POTS = ("pots_rules", "pots_states", "pots_attacks", "pots_life")
 _TOKENS = ("tokens_mints", "tokens_recipients", "tokens_life")
 _EVENTS = ("event_factory_refusals", "endings", "payees", "life")
+_TOKENS = ("tokens_life", "tokens_mints", "tokens_recipients")
 TESTS = {
-    "common": (*_TOKENS, *_POTS, *_EVENTS, "pots_model"),
+    "common": (*_POTS, *_EVENTS, *_TOKENS, "pots_model"),
     "live_tipping": (*_POTS, *_TOKENS, "endings", "payees", "life", "pots_model"),
     "ticket_factory": (*_POTS, *_TOKENS, "payees", "life", "pots_model"),
     "event_factory": (*_EVENTS, *_TOKENS, "pots_model"),
 }
 """The quick ones first."""
+_LONG = {"pots_attacks", "event_factory_refusals", "pots_model", *_TOKENS}
 
 
 def prepared(copy: Path) -> list[Check]:
@@ -89,6 +92,8 @@ class Trier:
     def __init__(self, copy: Path, number: int) -> None:
         self._copy, self._folder = copy, copy / f"trial-{number}"
         self._folder.mkdir()
+        # what is imported skips tests where nothing is built
+        switched(copy, NONE, self._folder)
         python = ROOT / ".venv" / "bin" / "python"
         folder = str(self._folder)
         places = {"HAUSD_ARTIFACTS": folder, "HYPOTHESIS_STORAGE_DIRECTORY": folder}
@@ -101,14 +106,15 @@ class Trier:
             text=True,
         )
 
-    def noticed(self, number: int, tests: tuple[str, ...], first: str = "") -> bool:
-        """Whether a test fails with that check off; those named ``first`` are tried before all."""
+    def noticed(self, number: int, tests: list[str], first: str = "") -> bool:
+        """Whether a test fails with that check off; all that are named ``first`` come first."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         switched(self._copy, number, self._folder)
         options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        options += [f"tests/programs/test_{name}.py" for name in tests]
-        trials = [[*options, "-k", f"{first} and not TestLife"], options] if first else [options]
+        trials = [[*options, *(f"tests/programs/test_{name}.py" for name in tests)]]
+        if first:
+            trials.insert(0, [*options, "tests/programs", "-k", f"{first} and not TestLife"])
         self._process.stdin.write(json.dumps(trials) + "\n")
         self._process.stdin.flush()
         return self._process.stdout.readline() != "passed\n"
@@ -119,10 +125,14 @@ class Trier:
         self._process.wait()
 
 
-def known() -> dict[tuple[str, str], str]:
-    """Checks that others stand behind: by file and words, the reason."""
+def tests_of(folder: str, *, quick: bool) -> list[str]:
+    return [name for name in TESTS[folder] if not (quick and name in _LONG)]
+
+
+def known() -> dict[tuple[str, str, str], str]:
+    """Checks that others stand behind: by file, function and words, the reason."""
     listed = tomllib.loads(REDUNDANT.read_text()).get("check", [])
-    return {(each["file"], each["words"]): each["reason"] for each in listed}
+    return {(each["file"], each["function"], each["words"]): each["reason"] for each in listed}
 
 
 def main() -> int:
@@ -130,6 +140,7 @@ def main() -> int:
     parser.add_argument("folders", nargs="*", metavar="FOLDER", help=", ".join(FOLDERS))
     parser.add_argument("--jobs", type=int, default=2, help="how many are tried at once")
     parser.add_argument("--only", default="", help="checks whose file or words have this in them")
+    parser.add_argument("--quick", action="store_true", help="not all tests: more is missed")
     options = parser.parse_args()
     redundant = known()
     # always at the same place, so that cargo finds again what it has built
@@ -142,20 +153,22 @@ def main() -> int:
     for each in range(options.jobs):
         triers.put(Trier(copy, each))
     trier = triers.get()
-    if trier.noticed(len(checks), TESTS["common"]):
+    if trier.noticed(NONE, tests_of("common", quick=options.quick)):
         print("the tests fail before a check is off")
         return 2
     triers.put(trier)
     numbers = [
         number
+        for folder in options.folders or FOLDERS
         for number, check in enumerate(checks)
-        if check.folder in (options.folders or FOLDERS) and options.only in str(check)
+        if check.folder == folder and options.only in str(check)
     ]
     print(f"{len(numbers)} checks", flush=True)
 
     def told(number: int) -> bool:
         check, trier = checks[number], triers.get()
-        seen = trier.noticed(number, TESTS[check.folder], check.file.stem)
+        tests = tests_of(check.folder, quick=options.quick)
+        seen = trier.noticed(number, tests, check.file.stem)
         triers.put(trier)
         reason = redundant.get(check.key)
         word = "noticed" if seen else "redundant" if reason else "MISSED"
@@ -167,8 +180,8 @@ def main() -> int:
     while not triers.empty():
         triers.get().close()
     gone = set(redundant) - {check.key for check in checks}
-    for file, words in sorted(gone):
-        print(f"there is no such check any more: {file}: {words}")
+    for each in sorted(gone):
+        print("there is no such check any more:", ": ".join(each))
     print(f"{missed} checks are missed by no test")
     return 1 if missed or gone else 0
 

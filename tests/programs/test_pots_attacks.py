@@ -16,6 +16,7 @@ from solders.pubkey import Pubkey
 
 from hausd.core.programs.addresses import (
     COMPUTE_BUDGET,
+    SYSTEM,
     TOKEN,
     TOKEN_2022,
     pot_tokens_place,
@@ -32,6 +33,7 @@ from tests.support.pots import (
 )
 from tests.support.tokens import Coin
 
+_WRONG_ACCOUNT, _NOT_THE_EVENT = 6100, 6101
 _Made = tuple[Instruction, list[Keypair]]
 _MOST = 2**64 - 1
 
@@ -249,6 +251,23 @@ def test_account_of_another_form_is_not_read(pots: Pots, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", _INSTRUCTIONS)
+def test_what_is_written_has_to_be_writable(pots: Pots, name: str) -> None:
+    made, by = _INSTRUCTIONS[name](pots)
+    for index, meta in enumerate(made.accounts):
+        others = [each.pubkey for each in made.accounts if each is not meta] + [by[0].pubkey()]
+        if not meta.is_writable or meta.pubkey in others:
+            continue
+        if name.startswith("claim") and index == 1 and len(made.accounts) > 2:
+            continue  # a payee's wallet, where they are paid in tokens
+        found = pots.svm.get_account(meta.pubkey)
+        fixed = _with(made, index, AccountMeta(meta.pubkey, meta.is_signer, False))
+        if found is not None and found.owner in (*PROGRAMS, SYSTEM):
+            assert pots.why_not(fixed, by=by) == _WRONG_ACCOUNT, f"account {index} of {name}"
+        else:
+            _refused(pots, fixed, by, f"account {index} of {name}, not writable")
+
+
+@pytest.mark.parametrize("name", _INSTRUCTIONS)
 def test_nobody_signs_for_another(pots: Pots, name: str) -> None:
     made, _ = _INSTRUCTIONS[name](pots)
     stranger = pots.person()
@@ -302,7 +321,6 @@ _PRIVILEGED = [
     (PROGRAMS.live_tipping, "settle", payouts_data([])),
     (PROGRAMS.live_tipping, "cancel_vault", b""),
 ]
-_NOT_THE_EVENT = 6101
 
 
 @pytest.mark.parametrize(("program", "name", "data"), _PRIVILEGED)

@@ -127,6 +127,34 @@ def test_a_close_is_told_as_long_before_as_an_answer_takes() -> None:
     pots.vault_told("close_vault")
 
 
+def test_a_close_that_was_put_off_and_moved_on_is_not_brought_back() -> None:
+    pots = Pots.opened(extension=300)
+    pots.at(NOW + 3_590)
+    pots.tip(pots.person(), 5_000)
+    pots.vault_told("set_close", struct.pack("<qq", NOW + 8_000, NOW + 9_000))
+    back = struct.pack("<qq", NOW + 7_000, NOW + 9_000)
+    assert _why(pots, pots.vault_told, "set_close", back) == 6002
+
+
+def test_without_an_extension_a_show_may_run_over() -> None:
+    pots = Pots.opened()
+    pots.at(NOW + 3_700)
+    pots.vault_told("set_close", struct.pack("<qq", NOW + 3_800, NOW + 3_800))
+    pots.tip(pots.person(), 5_000)
+
+
+@pytest.mark.parametrize("told", [[], ["close_vault"], ["close_vault", "settle"]])
+def test_tips_are_given_back_where_it_is_called_off_alone(told: list[str]) -> None:
+    pots = Pots.opened()
+    a = pots.person()
+    pots.tip(a, 5_000)
+    for name in told:
+        data = payouts_data([(a.pubkey(), 5_000)]) if name == "settle" else b""
+        pots.vault_told(name, data)
+    refund = BUILD.refund_tips(a.pubkey(), pots.event.address, a.pubkey())
+    assert pots.why_not(refund, by=a) == 6103
+
+
 def test_a_draft_has_no_tips_and_closes_when_it_will() -> None:
     pots = Pots.of(extension=300)
     pots.vault_told("set_close", struct.pack("<qq", NOW + 1, NOW + 9_000))
@@ -173,6 +201,16 @@ def test_payouts_make_up_the_pot_to_the_unit() -> None:
     with pytest.raises(Refused, match="6104"):
         _settled(*[(who, 500)] * 10, (who, 0))
     assert len(_settled(*[(who, 500)] * 10).vault.payouts) == 10
+
+
+def test_nothing_is_paid_before_it_is_settled() -> None:
+    pots = Pots.opened()
+    a, payee = pots.person(), pots.person().pubkey()
+    pots.buy(a)
+    pots.tip(a, 5_000)
+    event = pots.event.address
+    for claim in (BUILD.claim_sale(event, payee, 0), BUILD.claim_tips(event, payee, 0)):
+        assert pots.why_not(claim, by=a) == 6103
 
 
 def test_a_payout_is_made_once_to_its_payee_and_asked_for_by_anyone() -> None:

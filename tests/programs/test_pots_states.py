@@ -12,7 +12,7 @@ from hausd.core.programs.accounts import NOBODY
 from hausd.core.programs.addresses import TOKEN, TOKEN_2022, EventPlaces, Pda
 from tests.support.pots import BUILD, NOW, PROGRAMS, TIER, Pots, Refused, payouts_data, tier_data
 
-_WRONG_ACCOUNT, _WRONG_STATE, _BAD_CLOSE = 6100, 6103, 6002
+_WRONG_ACCOUNT, _BAD_DATA, _WRONG_STATE, _BAD_CLOSE = 6100, 6102, 6103, 6002
 _PAID_IN_SOL, _PAID_IN_TOKENS = 6122, 6123
 _EMPTY = payouts_data([])
 _LATER = struct.pack("<qq", NOW + 9_000, NOW + 9_000)
@@ -34,11 +34,11 @@ _HEARD = {
 _DATA = {"settle": _EMPTY, "add_tier": tier_data(TIER), "set_close": _LATER}
 
 
-def _tell(pots: Pots, kind: str, word: str) -> None:
+def _tell(pots: Pots, kind: str, word: str, more: bytes = b"") -> None:
     plain = word in ("settle", "add_tier", "set_close")
     name = word if plain else f"{word}_{kind}"
     told = pots.sale_told if kind == "sale" else pots.vault_told
-    told(name, _DATA.get(word, b""))
+    told(name, _DATA.get(word, b"") + more)
 
 
 @pytest.mark.parametrize("kind", ["sale", "vault"])
@@ -55,6 +55,19 @@ def test_each_word_is_heard_in_its_states_alone(kind: str, state: str) -> None:
         else:
             with pytest.raises(Refused, match=f"^{_WRONG_STATE}: "):
                 _tell(pots, kind, word)
+
+
+@pytest.mark.parametrize("kind", ["sale", "vault"])
+@pytest.mark.parametrize("word", _HEARD)
+def test_each_word_is_heard_to_its_end(kind: str, word: str) -> None:
+    if word == ("set_close" if kind == "sale" else "add_tier"):
+        return
+    pots = Pots.of()
+    for step in _REACHED[min(_HEARD[word])]:
+        _tell(pots, kind, step)
+    with pytest.raises(Refused, match=f"^{_BAD_DATA}: "):
+        _tell(pots, kind, word, b"\0")
+    _tell(pots, kind, word)
 
 
 def test_what_is_over_in_one_event_closes_nothing_in_another() -> None:
@@ -128,6 +141,15 @@ def test_a_pot_is_of_the_token_whose_accounts_it_is_shown(field: int) -> None:
         token = data[:start] + bytes(other) + data[start + 32 :]
         changed = Instruction(made.program_id, token, made.accounts)
         assert fresh.why_not(changed, by=fresh.artist) == _WRONG_ACCOUNT
+
+
+def test_a_pot_is_made_of_just_what_is_told() -> None:
+    pots = Pots.opened()
+    fresh = Pots(pots.svm, pots.artist, b"a fresh!", *_places(b"a fresh!"))
+    fresh.send(fresh.made_event(), by=fresh.artist)
+    for made in (fresh.init_sale(), fresh.init_vault()):
+        more = Instruction(made.program_id, bytes(made.data) + b"\0", made.accounts)
+        assert fresh.why_not(more, by=fresh.artist) == _BAD_DATA
         fresh.send(made, by=fresh.artist)
 
 
