@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -52,7 +53,7 @@ class Budgets:
         for gone in self._purses.keys() - {room.id for room in rooms}:
             del self._purses[gone]
             self._short.discard(gone)
-        BUDGET.set(min((purse.checkpoints for purse in self._purses.values()), default=0))
+        BUDGET.set(min((purse.checkpoints for purse in self._purses.values()), default=math.inf))
 
     def paid(self, room: RoomId, fee: int | None) -> None:
         """Something was told the chain at this fee, in lamports."""

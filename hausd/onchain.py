@@ -159,11 +159,17 @@ class OnChain:
             CHECKPOINTS_BEHIND.set(late)
 
     async def _keep_counting(self) -> None:
-        """What is left to pay with is looked at now and then."""
+        """What is left to pay with is looked at now and then, and soon where it is not known."""
         while True:
             with suppress(Problem):  # the endpoints' troubles are told already
-                await self._budgets.look([room for room in self._rooms.origins() if _pays(room)])
-            await trio.sleep(_COUNT_S)
+                await self._budgets.look(self._paying())
+            with trio.move_on_after(_COUNT_S):
+                await trio.sleep(_LOOK_S)
+                while all(self._budgets.left(room.id) is not None for room in self._paying()):
+                    await trio.sleep(_LOOK_S)
+
+    def _paying(self) -> list[OriginRoom]:
+        return [room for room in self._rooms.origins() if _pays(room)]
 
     def _may(self, room: RoomId) -> bool:
         trouble = self._troubles.get(room)

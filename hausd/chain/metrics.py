@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from prometheus_client import Counter, Gauge, Histogram
 
 CALL_S = Histogram(
@@ -25,8 +27,10 @@ CHECKPOINTS_BEHIND = Gauge(
     "hausd_chain_checkpoints_behind", "Heads of own events' rooms that are not on chain yet"
 )
 BUDGET = Gauge(
-    "hausd_chain_checkpoints_left", "Checkpoints that the least of own events' budgets still pays"
+    "hausd_chain_checkpoints_left",
+    "Checkpoints that the least of own events' budgets still pays; infinite where there is none",
 )
+BUDGET.set(math.inf)
 RESUMED = Counter("hausd_chain_subscriptions_resumed", "Subscriptions that had to begin anew")
 INDEX_SLOT = Gauge("hausd_chain_index_slot", "Slot up to which the index is complete")
 INDEX_WITHDRAWN = Counter(

@@ -87,6 +87,12 @@ def test_checkpoints_appear_while_it_streams_and_a_follower_holds_them_against_w
         status = origin.ctl("status")["chain"]
         assert status["last_checkpoint"]["room"] == event
         assert status["rooms"] == 1
+        (budget,) = status["budgets"]
+        assert (budget["room"], budget["authority"]) == (event, there["authority"])
+        assert 1_500 < budget["checkpoints"] < 1_822, "of 0.01 SOL, at 5,000 lamports each"
+        assert origin.figure("hausd_chain_checkpoints_left") == pytest.approx(
+            budget["checkpoints"], abs=10
+        )
     whole.by_artist("end", event)
     final = until(lambda: _agreed(origin, follower, event))
     assert final == account(whole, event)["checkpoint"]["manifest"]
