@@ -122,8 +122,9 @@ class Sender:
         """Sends a signed transaction until it is confirmed (or finalized).
 
         ``resumed``: it may have been sent before, so that only the chain tells its fate; else it
-        is rehearsed first, unless it was so a moment ago (``rehearsed``). Raises BadTransaction, Fails and Expired, which are final, and
-        Unavailable while nothing was sent. Ends only with the fate known: callers set a deadline.
+        is rehearsed first, unless it was so a moment ago (``rehearsed``). Raises BadTransaction,
+        Fails and Expired, which are final, and Unavailable while nothing was sent. Ends only with
+        the fate known: callers set a deadline.
         """
         signed, signature = _signed(untrusted)
         if not (resumed or rehearsed):
