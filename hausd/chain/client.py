@@ -277,9 +277,7 @@ class ChainClient:
         )
 
     async def transactions(self, signatures: Sequence[str]) -> list[TransactionRecord | None]:
-        """Confirmed transactions in the order of their signatures, as ``transaction`` gives one;
-        None as well for those of a version that is not known here.
-        """
+        """Confirmed ones, in order; None also where their version is not known here."""
         found: list[TransactionRecord | None] = []
         for some in _portions(signatures, MAX_TRANSACTIONS_AT_ONCE):
             found += await self.pool.batch(
@@ -380,14 +378,11 @@ def _all_of(
 def _are_of(
     signatures: Sequence[str], found: Sequence[TransactionRecord | RpcError | None]
 ) -> list[TransactionRecord | None]:
-    read: list[TransactionRecord | None] = []
-    for signature, one in zip(signatures, found, strict=True):
-        if isinstance(one, RpcError):
-            if one.code != _UNKNOWN_VERSION:
-                raise one
-            one = None
-        read.append(_is_of(signature, one))
-    return read
+    for one in found:
+        if isinstance(one, RpcError) and one.code != _UNKNOWN_VERSION:
+            raise one
+    known = (None if isinstance(one, RpcError) else one for one in found)
+    return [_is_of(signature, one) for signature, one in zip(signatures, known, strict=True)]
 
 
 def _is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord | None:

@@ -30,6 +30,8 @@ STALE_S = 15.0
 """A chain that for so long tells nothing newer stands still, or who tells of it does."""
 _CONNECT_S = 5.0
 _LONGEST_PAUSE_S = 8.0
+_CONNECTIONS = 16
+"""At once to an endpoint; each call's time grows with their number (httpcore looks at all)."""
 _LATENCY_WEIGHT = 0.2
 T = TypeVar("T")
 R = TypeVar("R")
@@ -295,6 +297,7 @@ async def open_pool(
         httpx.AsyncClient(
             headers={"user-agent": f"hausd/{__version__}"},
             timeout=httpx.Timeout(answer_s, connect=min(_CONNECT_S, answer_s)),
+            limits=httpx.Limits(max_connections=_CONNECTIONS * len(urls)),
             follow_redirects=False,
             trust_env=False,
         ) as http,

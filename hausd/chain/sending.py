@@ -33,6 +33,8 @@ from hausd.policy.fees import unit_price, units_limit
 
 POLL_S = 0.4
 """About a slot."""
+_FIRST_POLL_S = 0.05
+"""The node's own chain has it by then."""
 REPEAT_S = 2.0
 _REACHED: dict[str | None, int] = {None: 0, "processed": 0, "confirmed": 1, "finalized": 2}
 log = structlog.get_logger("hausd.chain")
@@ -115,29 +117,33 @@ class Sender:
         until: Commitment = "confirmed",
         *,
         resumed: bool = False,
+        rehearsed: bool = False,
     ) -> Landed:
         """Sends a signed transaction until it is confirmed (or finalized).
 
         ``resumed``: it may have been sent before, so that only the chain tells its fate; else it
-        is rehearsed first. Raises BadTransaction, Fails and Expired, which are final, and
-        Unavailable while nothing was sent. Ends only with the fate known: callers set a deadline.
+        is rehearsed first, unless it was so a moment ago (``rehearsed``). Raises BadTransaction,
+        Fails and Expired, which are final, and Unavailable while nothing was sent. Ends only with
+        the fate known: callers set a deadline.
         """
         signed, signature = _signed(untrusted)
-        if not resumed:
+        if not (resumed or rehearsed):
             rehearsal = await self._client.rehearse(signed)
             if rehearsal.untrusted_error is not None:
                 TRANSACTIONS.labels("refused").inc()
                 raise self._fails(rehearsal.untrusted_error, rehearsal.untrusted_logs)
-        repeat_at_s = trio.current_time()
+        repeat_at_s, poll_s, sent = trio.current_time(), _FIRST_POLL_S, resumed
         while True:
             try:
                 if trio.current_time() >= repeat_at_s:
                     repeat_at_s = trio.current_time() + REPEAT_S
-                    if await self._over(signature, last_valid_block_height):
+                    if sent and await self._over(signature, last_valid_block_height):
                         TRANSACTIONS.labels("expired").inc()
                         raise Expired
+                    sent = True
                     await self._submit(signed, signature)
-                await trio.sleep(POLL_S)
+                await trio.sleep(poll_s)
+                poll_s = min(2 * poll_s, POLL_S)
                 status = (await self._client.statuses([signature]))[0]
             except (Unavailable, RpcError) as fault:
                 # from the first try on it may have arrived, whatever an endpoint says

@@ -252,7 +252,8 @@ class ChainService:
         message = message_of(payer.pubkey(), instructions, plan.blockhash, plan.budget)
         signed = bytes(VersionedTransaction(message, [payer]))
         with trio.move_on_after(_DELIVER_S):
-            return await asked(sender.deliver(signed, plan.last_valid_block_height))
+            sending = sender.deliver(signed, plan.last_valid_block_height, rehearsed=True)
+            return await asked(sending)
         message_ = "the chain does not say yet what became of the transaction"
         raise Problem("not-yet", message_, status=504)
 

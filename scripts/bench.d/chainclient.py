@@ -169,7 +169,8 @@ async def tips_by_hausd(url: str, tips: int, at_once: int) -> dict[str, object]:
                     plan = await sender.plan(draft)
                     message = message_of(fan.pubkey(), [tip], plan.blockhash, plan.budget)
                     raw = bytes(VersionedTransaction(message, [fan]))
-                    await sender.deliver(raw, plan.last_valid_block_height)
+                    last = plan.last_valid_block_height
+                    await sender.deliver(raw, last, rehearsed=True)
                     measured.took_s.append(time.perf_counter() - began)
 
             async with trio.open_nursery() as senders:

@@ -225,13 +225,13 @@ class Subscriptions:
     @staticmethod
     def _account(untrusted: object) -> _Kind:
         params = Params(untrusted, 1)
-        return _Account(bytes(params.address(0)), params, _encoding(params))
+        return _Account(bytes(params.address(0)), params, params.encoding("base64"))
 
     @staticmethod
     def _program(untrusted: object) -> _Kind:
         params = Params(untrusted, 1)
         filters = Filters(params.config.get("filters"))
-        return _Program(bytes(params.address(0)), params, _encoding(params), filters)
+        return _Program(bytes(params.address(0)), params, params.encoding("base64"), filters)
 
     @staticmethod
     def _logs(untrusted: object) -> _Kind:
@@ -246,13 +246,6 @@ class Subscriptions:
     def _signature(untrusted: object) -> _Kind:
         params = Params(untrusted, 1)
         return _Signature(bytes(ask.signature(params.at(0, "a signature"))))
-
-
-def _encoding(params: Params) -> str:
-    encoding = params.encoding("base64")
-    if encoding == "base64+zstd":
-        raise RpcFault(ask.INVALID_PARAMS, "base64+zstd is not given here, please use base64")
-    return encoding
 
 
 def _form(held: Held, encoding: str, params: Params) -> object:

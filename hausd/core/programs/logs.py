@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from solders.pubkey import Pubkey
@@ -41,7 +42,7 @@ def events_of(programs: Programs, untrusted_logs: Sequence[str]) -> Iterator[Pro
     Lines of other programs are passed over, and so is what is none of our events: a program that
     copies our bytes into its log is still not ours.
     """
-    names = dict(zip((str(each) for each in programs), PROGRAMS, strict=True))
+    names = _names(programs)
     running: list[str] = []
     for line in untrusted_logs[:_MAX_LINES]:
         if match := _INVOKE.fullmatch(line):
@@ -54,6 +55,11 @@ def events_of(programs: Programs, untrusted_logs: Sequence[str]) -> Iterator[Pro
                     yield found
         elif (match := _LEFT.match(line)) and running and running[-1] == match[1]:
             running.pop()
+
+
+@cache
+def _names(programs: Programs) -> dict[str, str]:
+    return dict(zip((str(each) for each in programs), PROGRAMS, strict=True))
 
 
 def _read(name: str, program: str, untrusted: str) -> ProgramEvent | None:
