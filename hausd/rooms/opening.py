@@ -35,8 +35,6 @@ log = structlog.get_logger("hausd.rooms")
 MAX_OPENED_BYTES = 32 * 1024 * 1024
 """Clear bytes kept, of all rooms of a node: some 40 s at 6 Mbit/s."""
 _AT_ONCE = 8
-_TURN_BYTES = 1024 * 1024
-"""Opened in one go: some 0.3 ms. Then others get their turn."""
 _MAX_CIPHERS = 64
 _MAX_SIZES = 64
 """Segments whose leaves' sizes are kept in mind."""
@@ -76,6 +74,19 @@ class Opened:
         self._held[room, cid] = clear
         while self._bytes > self._max_bytes:
             self._bytes -= _size(self._held.popitem(last=False)[1])
+
+
+def _open_leaves(cipher: LeafCipher, segment: int, sizes: Sequence[int], content: bytes) -> Clear:
+    """A segment's first leaves; empty where one does not open. May run in any thread."""
+    view, at = memoryview(content), 0
+    clear: list[bytes] = []
+    try:
+        for leaf, size in enumerate(sizes):
+            clear += cipher.open_leaves(segment, leaf, view[at : at + size])
+            at += size
+    except SealBroken:
+        return ()
+    return tuple(clear)
 
 
 def _size(clear: Clear) -> int:
@@ -173,7 +184,9 @@ class Opener:
             content = await self._read(place)
             if content is None or sizes is None or sum(sizes) != len(content):
                 return _GONE
-            clear = await self._open_leaves(rendition, segment, keys, sizes, content)
+            cipher = self._cipher(segment.session, rendition, seal.epoch.id, keys)
+            number = segment.number
+            clear = await trio.to_thread.run_sync(_open_leaves, cipher, number, sizes, content)
             return self._kept(cid, rendition, lambda: clear) if clear else self._broken(rendition)
 
         return Media(cid, kind, segment.size, self._sealed(cid, {seal.epoch.id}, open_))
@@ -190,32 +203,9 @@ class Opener:
             return keys
         sizes = [len(leaf) for _, leaf in leaves]
         content = b"".join(leaf for _, leaf in leaves)
-        clear = await self._open_leaves(rendition, segment, keys, sizes, content)
+        cipher = self._cipher(segment.session, rendition, seal.epoch.id, keys)
+        clear = _open_leaves(cipher, segment.number, sizes, content)
         return b"".join(clear) if clear else self._broken(rendition)
-
-    async def _open_leaves(
-        self,
-        rendition: str,
-        segment: ArchiveSegment,
-        keys: Keys,
-        sizes: Sequence[int],
-        content: bytes,
-    ) -> Clear:
-        """Empty where a leaf does not open."""
-        assert segment.seal is not None  # the room is gated
-        cipher = self._cipher(segment.session, rendition, segment.seal.epoch.id, keys)
-        view, at, turn = memoryview(content), 0, _TURN_BYTES
-        clear: list[bytes] = []
-        try:
-            for leaf, size in enumerate(sizes):
-                clear += cipher.open_leaves(segment.number, leaf, view[at : at + size])
-                at += size
-                if at > turn:
-                    turn += _TURN_BYTES
-                    await trio.lowlevel.checkpoint()
-        except SealBroken:
-            return ()
-        return tuple(clear)
 
     async def _leaf_sizes(self, cid: CID) -> Sequence[int] | None:
         """Of a segment's leaves, in order: parts begin anew with each."""
