@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 from solders.account import Account
+from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from hausd.core.programs.addresses import SYSTEM
+from hausd.core.programs.addresses import SYSTEM, TOKEN
 from hausd.core.programs.logs import events_of
 from tests.support.pots import (
     BUILD,
@@ -254,6 +255,30 @@ def test_no_more_tickets_than_there_are() -> None:
     pots.refund(b)
     pots.buy(a, 1)
     assert (pots.sale.tickets, pots.sale.tiers[0].sold) == (3, 3)
+
+
+@pytest.mark.parametrize("told", ["", "close_sale", "cancel_sale"])
+def test_tickets_come_of_an_open_sale_alone(told: str) -> None:
+    pots = Pots.opened() if told else Pots.of()
+    if told:
+        pots.sale_told(told)
+    else:
+        pots.sale_told("add_tier", tier_data(TIER))
+    a = pots.person()
+    assert _why(pots, pots.buy, a) == 6002
+    gift = BUILD.gift(pots.artist.pubkey(), pots.event.address, a.pubkey(), 0, 1)
+    assert pots.why_not(gift, by=pots.artist) == 6103
+
+
+@pytest.mark.parametrize("token_program", [None, TOKEN])
+def test_who_buys_signs_though_it_costs_nothing(token_program: Pubkey | None) -> None:
+    pots = Pots.opened(replace(TIER, price=0), token_program=token_program)
+    a, stranger = pots.person(), pots.person()
+    pots.buy(a)
+    made = pots.buying(a)
+    unsigned = [AccountMeta(a.pubkey(), False, True), *made.accounts[1:]]
+    theirs = Instruction(made.program_id, bytes(made.data), unsigned)
+    assert pots.why_not(theirs, by=stranger) == "MissingRequiredSignature"
 
 
 def test_a_wallets_limit_counts_what_it_bought_and_not_what_it_was_given() -> None:
