@@ -167,8 +167,8 @@ def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
     late.ctl("rooms", "follow", event)
     until(lambda: shown(late, event)["recording"]["segments"] >= 2)
     whole.by_artist("end", event)
-    until(lambda: has_ended(late, event))
-    until(lambda: has_ended(keeper, event))
+    until(lambda: has_ended(late, event), 90)
+    until(lambda: has_ended(keeper, event), 90)
     theirs = take(late, event, "archive", PAGE)
     every_frame(theirs["source"])
     for name, taken in theirs.items():
