@@ -9,9 +9,10 @@ import typer
 from hausctl.client import shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.eventsheet import event_sheet, when
+from hausctl.eventsheet import event_sheet
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Step
+from hausctl.times import when
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hausctl.money import InMoney, paid, symbol
-from hausctl.words import clock, span
+from hausctl.times import when
+from hausctl.words import span
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,10 +81,3 @@ def _tier(tier: TierShape, coin: InMoney) -> str:
     if tier.refundable_until:
         told.append(f"given back until {when(tier.refundable_until)}")
     return ", ".join(told)
-
-
-def when(then: Any) -> str:
-    """A moment, as text or as it is, in the reader's own time zone."""
-    return clock(
-        then if isinstance(then, datetime) else datetime.fromisoformat(then).astimezone(UTC)
-    )

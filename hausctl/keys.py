@@ -16,6 +16,7 @@ from hausctl.context import Here
 from hausctl.money import lamports, paid, sol, symbol, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
 from hausctl.previews import Rent, Step
+from hausctl.times import when
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
@@ -177,7 +178,9 @@ def list_keys(ctx: typer.Context) -> None:
         lines.append(f"{room.room}  {amount(room.keys, 'key', 'keys')}{banned}")
     for one in found.delegations:
         where = one.room or "every event"
-        lines.append(f"{one.wallet} lets it {' and '.join(one.scopes)} in {where} to {one.ends}")
+        lines.append(
+            f"{one.wallet} lets it {' and '.join(one.scopes)} in {where} to {when(one.ends)}"
+        )
     if found.given_unchecked:
         given = amount(found.given_unchecked, "key was", "keys were")
         lines.append(f"{given} given while the chain did not answer")

@@ -42,8 +42,9 @@ def finalize(
     The RTA goes to the highest tipper, everybody's share waits for `events claim`."""
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     settle = act.builder.finalize(act.who, act.at)
+    given = _delivery(act)
     what = "Settling the event and giving the RTA"
-    step = Step(what, [settle, *_delivery(act).instructions], rents=_delivery(act).rents)
+    step = Step(what, [settle, *given.instructions], rents=given.rents)
     try:
         act.cashier.ask(step)
     except Refused as refused:

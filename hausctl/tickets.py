@@ -15,7 +15,7 @@ from hausctl.guests import read_guests
 from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Rent, Step
-from hausctl.times import length_s
+from hausctl.times import length_s, when
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
@@ -324,7 +324,9 @@ def use(
     body = {"text": made.text, "signature": str(who.sign(made.text.encode()))}
     value = here.client.post("delegations", body=body)
     told = cast("DelegationShape", shaped(value))
-    here.answer(value, f"This node may watch with the ticket of {told.wallet} until {told.ends}.")
+    here.answer(
+        value, f"This node may watch with the ticket of {told.wallet} until {when(told.ends)}."
+    )
 
 
 def _delegation(
