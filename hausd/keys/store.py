@@ -140,12 +140,8 @@ class KeyStore:
 
     def _all(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        try:
+        with self._db:
             self._db.executemany(statement, rows)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
 
 
 def _about(room: RoomId, epoch: EpochId) -> bytes:

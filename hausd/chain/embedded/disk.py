@@ -109,7 +109,7 @@ class Disk:
         """Writes all or nothing; durable against power loss when it returns."""
         db = self._writes
         db.execute("BEGIN IMMEDIATE")
-        try:
+        with db:
             db.executemany(
                 "INSERT INTO tx VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -127,10 +127,6 @@ class Disk:
             )
             db.executemany("DELETE FROM account WHERE address = ?", [(one,) for one in gone])
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", list(words.items()))
-            db.execute("COMMIT")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
 
     def put_words(self, words: dict[str, bytes]) -> None:
         """Keeps small facts."""
