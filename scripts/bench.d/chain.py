@@ -200,7 +200,7 @@ async def measure(
             for number in range(transactions // at_once):
                 if not number % 50:
                     latest = await ask("getLatestBlockhash")
-                    blockhash = Hash.from_string(latest["value"]["blockhash"])  # type: ignore[index]
+                    blockhash = Hash.from_string(latest["value"]["blockhash"])  # type: ignore[index] # as RPC says
                 raw = base64.b64encode(bytes(paid(wallet, number, blockhash))).decode()
                 began = time.perf_counter()
                 await ask("sendTransaction", raw, config)

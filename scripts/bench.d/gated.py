@@ -229,7 +229,7 @@ def _latency_ms(seconds: float, rounds: int) -> dict[str, float]:
                 for kind, room in rooms.items():
                     with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
                         one.wait_state(room["id"], "live")
-                        time.sleep(seconds)
+                        time.sleep(seconds)  # real time, in which parts are measured
                         found[kind].append(one.ctl("rooms", "show", room["id"])["latency_ms"])
                     one.wait_state(room["id"], "waiting")
     return {kind: statistics.median(each) for kind, each in found.items()}

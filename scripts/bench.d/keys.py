@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # In place of this file's own folder, where "http" would hide the standard library's.
@@ -133,13 +134,13 @@ async def _hold(folder: Path, viewers: int) -> None:
             await trio.sleep_forever()
 
 
-async def _looks(tickets: object, event: str, wallets: list[str]) -> dict[str, float]:
+async def _looks(tickets: Any, event: str, wallets: list[str]) -> dict[str, float]:
     """Medians of a look at one ticket, microseconds."""
     times: dict[str, list[float]] = {"a ticket looked up, us": [], "a ticket remembered, us": []}
     for wallet in wallets[:100]:
         for name in times:
             begun = time.perf_counter()
-            await tickets.ticket(event, wallet)  # type: ignore[attr-defined]
+            await tickets.ticket(event, wallet)
             times[name].append(time.perf_counter() - begun)
     return {name: round(1e6 * statistics.median(each), 1) for name, each in times.items()}
 
@@ -162,7 +163,7 @@ async def _arrive(told: dict[str, object], viewers: int, within_s: float) -> dic
     from tests.support.hosts import seed_of
 
     set_up_logs("error", "json", LogRing(10))
-    holder = PeerAddress(PeerId(str(told["peer"])), tuple(told["addresses"]))  # type: ignore[arg-type]
+    holder = PeerAddress(PeerId(str(told["peer"])), tuple(told["addresses"]))  # type: ignore[arg-type] # what we said
     whole: list[float] = []
     asked: list[float] = []
     refused = again = 0
@@ -207,7 +208,7 @@ async def _converse(stream: object, question: object) -> object:
 
     asker = KeyAsker()
     await stream.send_all(asker.ask(question))  # type: ignore[attr-defined, arg-type]
-    while data := await stream.receive_some():  # type: ignore[attr-defined]
+    while data := await stream.receive_some():  # type: ignore[attr-defined] # a stream
         for answer in asker.feed(data):
             return answer
     raise StreamBroken("no answer")
@@ -231,7 +232,7 @@ def _question(told: dict[str, object], number: int, me: str, seed: bytes) -> obj
         chain=bytes(Pubkey.from_string(str(told["chain"]))),
         room=event,
         wallet=str(Keypair.from_seed(_seed(number)).pubkey()),
-        node=me,  # type: ignore[arg-type]
+        node=me,  # type: ignore[arg-type] # a PeerId
         sealing_key=SealingKey.of_node(seed).public,
         not_before_s=int(time.time()) - 60,
         not_after_s=int(time.time()) + 3600,
@@ -244,7 +245,7 @@ def _refused(question: object, answer: object, me: str, seed: bytes) -> bool:
     from hausd.core.sealing import SealingKey
     from hausd.wire.keys import open_keys
 
-    return not open_keys(question, answer, me, SealingKey.of_node(seed))  # type: ignore[arg-type]
+    return not open_keys(question, answer, me, SealingKey.of_node(seed))  # type: ignore[arg-type] # as above
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from mediabench.inputs import Made, make  # noqa: E402 the folders above are nee
 from mediabench.publisher import publishing  # noqa: E402
 from mediabench.report import machine  # noqa: E402
 from mediabench.watcher import Watcher  # noqa: E402
-from relayfar import CORE_SHARE, MOST_OF_IDEAL, far, hops_ms, many  # noqa: E402
+from relayfar import CORE_SHARE, MOST_OF_IDEAL, far, hops_ms, many  # noqa: E402 as above
 from relayfar import watch as watch_one  # noqa: E402
 from support.node import Node, node  # noqa: E402
 

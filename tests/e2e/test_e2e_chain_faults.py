@@ -15,7 +15,7 @@ from support.node import Node, until
 from support.publish import publishing
 from support.rpcproxy import Mangle, Proxy, hangs, proxy_beside, stands_still, status
 from support.wallets import rpc
-from support.whole import PAGE, Whole, ask, shown, whole_chain, written
+from support.whole import PAGE, READ_ANEW_S, Whole, ask, shown, whole_chain, written
 
 from hausd.media.demo import Shape, write
 
@@ -122,12 +122,12 @@ def test_a_follower_is_not_led_by_a_chain_that_lies_about_a_manifest(
             seen = newest(follower, event)
             until(lambda: newest(follower, event) >= seen + 2)
             proxy.mangle = stands_still()
-            told = until(lambda: _unproven(follower, event, "nothing newer"), 30)
+            told = until(lambda: _unproven(follower, event, "nothing newer"), READ_ANEW_S)
             assert not told["proven"]
             proxy.mangle = lambda asked, told: None
-            until(lambda: shown(follower, event)["event"]["proven"])
+            until(lambda: shown(follower, event)["event"]["proven"], READ_ANEW_S)
         whole.by_artist("end", event)
-        until(lambda: shown(follower, event)["state"] == "closed")
+        until(lambda: shown(follower, event)["state"] == "closed", READ_ANEW_S)
         manifest = until(lambda: shown(origin, event)["recording"]["manifest"])
         until(lambda: shown(follower, event)["recording"]["manifest"] == manifest)
 

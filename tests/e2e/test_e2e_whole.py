@@ -15,7 +15,17 @@ import pytest
 from support.node import Node, until
 from support.playback import Played, Taken, take
 from support.publish import publishing
-from support.whole import PAGE, Whole, account, frames_of, has_ended, shown, whole_chain, written
+from support.whole import (
+    PAGE,
+    READ_ANEW_S,
+    Whole,
+    account,
+    frames_of,
+    has_ended,
+    shown,
+    whole_chain,
+    written,
+)
 
 from hausd.media.demo import Shape, write
 
@@ -167,8 +177,8 @@ def test_an_event_whose_origin_died_is_played_as_far_as_its_last_checkpoint(
     late.ctl("rooms", "follow", event)
     until(lambda: shown(late, event)["recording"]["segments"] >= 2)
     whole.by_artist("end", event)
-    until(lambda: has_ended(late, event), 90)
-    until(lambda: has_ended(keeper, event), 90)
+    until(lambda: has_ended(late, event), READ_ANEW_S)
+    until(lambda: has_ended(keeper, event), READ_ANEW_S)
     theirs = take(late, event, "archive", PAGE)
     every_frame(theirs["source"])
     for name, taken in theirs.items():

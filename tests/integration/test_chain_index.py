@@ -33,6 +33,7 @@ from hausd.core.programs.messages import Budget, message_of
 from tests.support.chain import SOL, held
 from tests.support.chain_data import MANIFEST
 from tests.support.forkchain import ForkChain, fork_chain
+from tests.support.jsonserver import Reply
 from tests.support.rpcproxy import Proxy, status
 
 ARTIST = Keypair.from_seed(b"\x11" * 32)
@@ -241,7 +242,7 @@ async def test_a_round_that_breaks_off_is_taken_up_and_nothing_is_missing(
         asked = 0
         broken = status(500)
 
-        def sometimes(request: dict[str, object], told: dict[str, object]) -> object:
+        def sometimes(request: dict[str, Any], told: dict[str, Any]) -> Reply | None:
             nonlocal asked
             if request["method"] == "getTransaction":
                 asked += 1
@@ -249,7 +250,7 @@ async def test_a_round_that_breaks_off_is_taken_up_and_nothing_is_missing(
                     return broken(request, told)
             return None
 
-        here.proxy.mangle = sometimes  # type: ignore[assignment]
+        here.proxy.mangle = sometimes
         with pytest.raises(Unavailable):
             await here.indexer.round()
         here.proxy.mangle = lambda request, told: None

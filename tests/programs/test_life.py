@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from solders.pubkey import Pubkey
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
@@ -15,18 +16,18 @@ SOL = 10**9
 DAY = 24 * 3_600
 
 
-def rta_of(chain: ProgramChain, show: Show, holder: object) -> int:
+def rta_of(chain: ProgramChain, show: Show, holder: Pubkey) -> int:
     """How many RTAs of this event somebody has."""
-    place = token_place(holder, show.places.rta_mint.address, TOKEN_2022)  # type: ignore[arg-type]
+    place = token_place(holder, show.places.rta_mint.address, TOKEN_2022)
     return int.from_bytes(chain.data(place)[64:72], "little")
 
 
-def delivered(chain: ProgramChain, show: Show, to: object) -> None:
+def delivered(chain: ProgramChain, show: Show, to: Pubkey) -> None:
     helper = chain.person()
     deliver = chain.build.deliver_rta(
         helper.pubkey(),
         show.address,
-        to,  # type: ignore[arg-type]
+        to,
         show.artist.pubkey(),
     )
     chain.send(deliver, by=helper)

@@ -65,7 +65,7 @@ def delegations(draw: st.DrawFn) -> Delegation:
     )
     return Delegation(
         chain=draw(st.binary(min_size=32, max_size=32)),
-        room=draw(room | open_room),  # type: ignore[arg-type]
+        room=draw(room | open_room),  # type: ignore[arg-type] # None or str
         wallet=WALLET,
         node=draw(
             st.binary(min_size=32, max_size=32).map(lambda s: peer_id_of(SigningKey(s).public))

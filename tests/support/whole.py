@@ -20,6 +20,9 @@ SETS = (
     "ingest.reconnect_s=1",
     "chain.checkpoint_every=1",
 )
+READ_ANEW_S = 90.0
+"""For what a node learns from the chain alone: events are read anew every 30 s, and endpoints that
+stand still are noticed after 15 s, on a machine that does other work too."""
 PAGE = {"sec-fetch-site": "same-origin"}
 """An event's room is for the node's own page."""
 

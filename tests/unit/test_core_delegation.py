@@ -119,7 +119,7 @@ def test_another_wallets_signature_is_forged() -> None:
 )
 def test_what_no_text_can_say_is_no_delegation(changed: dict[str, object]) -> None:
     with pytest.raises(DelegationError):
-        replace(DELEGATION, **changed)  # type: ignore[arg-type]
+        replace(DELEGATION, **changed)  # type: ignore[arg-type] # by name
 
 
 def test_it_covers_its_room_and_its_scopes_only() -> None:

@@ -99,7 +99,7 @@ async def test_what_cant_be_exported_is_told(ring: KeyRing) -> None:
 
 async def test_a_delegation_is_taken_where_it_is_to_this_node_on_this_chain(ring: KeyRing) -> None:
     def told(**changed: object) -> tuple[str, str]:
-        text, signature = signed(replace(DELEGATION, **changed))  # type: ignore[arg-type]
+        text, signature = signed(replace(DELEGATION, **changed))  # type: ignore[arg-type] # by name
         return text, str(Signature.from_bytes(signature))
 
     shape = await operator(ring).delegate(*told())

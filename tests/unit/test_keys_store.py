@@ -101,7 +101,7 @@ async def test_a_wrapped_key_moved_to_another_room_opens_nothing(tmp_path: Path)
     store.close()
     async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
         assert ring.get(EVENT, EPOCH) is None
-        assert ring.get(WALLET, EPOCH) is None  # type: ignore[arg-type]
+        assert ring.get(WALLET, EPOCH) is None  # type: ignore[arg-type] # no room
 
 
 async def test_only_the_key_that_was_committed_to_is_kept(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ async def test_a_delegation_replaces_an_older_one_of_the_wallet(tmp_path: Path) 
         assert len(told) == 4
     async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
         assert ring.delegations_for(EVENT) == [later, other]
-        assert not ring.delegations_for(WALLET)  # type: ignore[arg-type]
+        assert not ring.delegations_for(WALLET)  # type: ignore[arg-type] # no room
 
 
 async def test_a_ban_holds_over_a_restart_until_it_is_taken_back(tmp_path: Path) -> None:

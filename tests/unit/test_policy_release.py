@@ -101,7 +101,7 @@ def test_what_the_wallet_signed_decides_first(
 def test_then_what_the_chain_says(
     ticket: Ticket, changed: dict[str, object], epoch: bytes, refusal: Refusal | None
 ) -> None:
-    facts = replace(Facts(NODE, ticket), **changed)  # type: ignore[arg-type]
+    facts = replace(Facts(NODE, ticket), **changed)  # type: ignore[arg-type] # by name
     assert refused(epoch, facts) is refusal
 
 

@@ -278,7 +278,7 @@ async def test_a_rendition_that_is_shed_and_comes_back_in_the_same_segment_stays
 async def on_chain(origin: Peer, chain: EventChain, **more: object) -> str:
     """An event whose stream key is in the origin's node."""
     room = (await origin.rooms.create("A show", event=EVENT, chain=GENESIS)).id
-    chain.has(EVENT, SigningKey(origin.room(room).record.seed), **more)  # type: ignore[arg-type]
+    chain.has(EVENT, SigningKey(origin.room(room).record.seed), **more)  # type: ignore[arg-type] # by name
     return room
 
 
@@ -386,7 +386,7 @@ async def test_ciphertext_that_was_changed_is_never_shown(
         before = {one.cid: store.locate(one.cid) for one in (first, second)}
         store._places[first.cid], store._places[second.cid] = (
             before[second.cid],  # type: ignore[assignment] # it is there
-            before[first.cid],  # type: ignore[assignment]
+            before[first.cid],  # type: ignore[assignment] # it is there
         )
         origin.room(room).opener.opened = Opened()
         for one in (first, second):
