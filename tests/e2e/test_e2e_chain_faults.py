@@ -82,15 +82,15 @@ def test_a_stream_and_its_viewers_go_on_and_the_checkpoints_catch_up(
         event = made["id"]
         viewer.ctl("rooms", "follow", event)
         with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
-            until(lambda: written(viewer, event))
+            until(lambda: written(viewer, event), READ_ANEW_S)
             for name, (fault, delay_s, words) in faults(whole, event).items():
                 seen, there = newest(viewer, event), written(viewer, event)["n"]
                 with trouble(proxy, fault, delay_s):
-                    told = until(lambda words=words: _doubt(origin, words), 40)
+                    told = until(lambda words=words: _doubt(origin, words), READ_ANEW_S)
                     assert told["last_checkpoint"]["n"] >= 0, name
                     until(lambda seen=seen: newest(viewer, event) >= seen + 3)
-                until(lambda there=there: written(viewer, event)["n"] > there, 40)
-                until(lambda: _caught_up(origin))
+                until(lambda there=there: written(viewer, event)["n"] > there, READ_ANEW_S)
+                until(lambda: _caught_up(origin), READ_ANEW_S)
             assert shown(origin, event)["state"] == "live"
             assert shown(viewer, event)["event"]["proof"] != "differs"
         assert origin.figure("hausd_chain_rpc_faults_total") > 0
@@ -115,9 +115,9 @@ def test_a_follower_is_not_led_by_a_chain_that_lies_about_a_manifest(
         event = made["id"]
         follower.ctl("rooms", "follow", event)
         with publishing(film, f"{origin.rtmp}/{made['stream_key']}"):
-            until(lambda: written(follower, event))
+            until(lambda: written(follower, event), READ_ANEW_S)
             proxy.mangle = another_manifest
-            doubted = until(lambda: _unproven(follower, event))
+            doubted = until(lambda: _unproven(follower, event), READ_ANEW_S)
             assert doubted["proof"] in ("differs", "unseen")
             seen = newest(follower, event)
             until(lambda: newest(follower, event) >= seen + 2)

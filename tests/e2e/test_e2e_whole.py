@@ -104,7 +104,7 @@ def test_checkpoints_appear_while_it_streams_and_a_follower_holds_them_against_w
             budget["checkpoints"], abs=10
         )
     whole.by_artist("end", event)
-    final = until(lambda: _agreed(origin, follower, event))
+    final = until(lambda: _agreed(origin, follower, event), READ_ANEW_S)
     assert final == account(whole, event)["checkpoint"]["manifest"]
 
 
@@ -136,15 +136,15 @@ def test_a_finalized_event_is_played_from_the_chain_alone(
     whole.by_artist("end", event)
     done = whole.by_artist("finalize", event)
     assert done["status"] == "finalized"
-    until(lambda: _agreed(origin, keeper, event))
-    recording = until(lambda: account(whole, event)["recording"])
-    until(lambda: shown(keeper, event)["published"]["directory"] == recording)
+    until(lambda: _agreed(origin, keeper, event), READ_ANEW_S)
+    recording = until(lambda: account(whole, event)["recording"], READ_ANEW_S)
+    until(lambda: shown(keeper, event)["published"]["directory"] == recording, READ_ANEW_S)
     ours = take(origin, event, "archive", PAGE)
     origin.kill()
 
     followed = late.ctl("rooms", "follow", event)
     assert followed["title"] == "Sundown"
-    until(lambda: has_ended(late, event))
+    until(lambda: has_ended(late, event), READ_ANEW_S)
     theirs = take(late, event, "archive", PAGE)
     same(ours, theirs)
     every_frame(theirs["source"])
