@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,33 @@ def test_a_ticket_lets_its_holder_watch_from_elsewhere_and_nobody_else(
         assert "playback-leaked" in written
         assert token not in written
         assert token not in origin.get("/metrics").text
+
+
+def test_signing_in_at_a_node_without_keys_brings_it_those_of_the_ticket(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with node(tmp_path / "origin", *SETS) as origin:
+        _, artist = wallet(origin, tmp_path, "artist")
+        holder, file = wallet(origin, tmp_path, "holder")
+        options = ("--ticket-price", "0.25", "--ends", "+2h", "--keypair", artist)
+        event = origin.ctl("events", "create", "Sundown", *options)
+        room, chain = event["id"], f"chain.rpc_url={origin.words['chain']}"
+        with node(tmp_path / "public", chain, *SETS) as public:
+            public.ctl("peers", "connect", origin.words["peer"])
+            with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+                origin.ctl("tickets", "buy", room, "--yes", "--keypair", file)
+                public.ctl("rooms", "follow", room)
+                until(lambda: sign_in(public, room, holder).status_code == 200)
+                url = sign_in(public, room, holder).json()["live_url"]
+                until(lambda: playlist(public, url).status_code == 200)
+
+                # the node's owner here: a player gets one URL, and follows where it leads
+                watch = public.ctl("rooms", "watch", room)["live_url"]
+                played = subprocess.run(
+                    ["ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "json",
+                     watch],
+                    capture_output=True, text=True, timeout=60, check=True,
+                )  # fmt: skip
+                assert "video" in played.stdout
+                # that URL is of use on this machine only
+                assert code(httpx.get(watch, headers=HERE, trust_env=False)) == "sign-in-needed"
