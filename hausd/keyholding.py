@@ -33,6 +33,7 @@ from hausd.events import NodeChain, NodeEvents
 from hausd.keys.asking import KeyAsking
 from hausd.keys.holder import KeyHolder
 from hausd.keys.operating import Genesis, KeysOperator
+from hausd.keys.playing import Playing
 from hausd.keys.ports import GatedEvent
 from hausd.keys.ring import KeyRing, open_ring
 from hausd.keys.wrapping import WrapFault, WrapTerms, open_wrapper
@@ -68,9 +69,13 @@ class NodeKeys:
         """This node and those that its operator chose: named in the heads of its gated rooms."""
         self.holder: KeyHolder | None = None
         self.rooms: Rooms | None = None
+        self.playing: Playing | None = None
 
     def apply(self, config: Config) -> None:
         """Takes over what a running node can."""
+        if self.playing is not None:
+            self.playing.playbacks.each = config.keys.playbacks
+            self.playing.grace_s = config.keys.epoch_s
         if self.holder is not None:
             self.holder.delegates = config.keys.delegates
 
@@ -94,9 +99,20 @@ async def open_keys(
             raise KeysFailed(f"the keys in {home.keys_dir} can't be read: {fault}", hint) from fault
         operator = KeysOperator(ring, key, me, _genesis(events.chain) if events.chain else None)
         nodes = NodeKeys(ring, operator, _holders(config, network))
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+        playing = nodes.playing = Playing(
+            ring,
+            events.tickets,
+            _Events(nodes, events),
+            clock,
+            seed,
+            (me, key.public),
+            each=config.keys.playbacks,
+            grace_s=config.keys.epoch_s,
+        )
+        nursery.start_soon(playing.run)
         if network is not None:
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(nursery.cancel_scope.cancel)
             _take_part(nodes, network, events, config, key, clock, nursery)
         yield nodes
 

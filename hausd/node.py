@@ -225,11 +225,15 @@ async def _run(
                 status=control.snapshot,
                 ready=lambda: "" if ready.is_set() else "the node is starting",
                 metrics_from=config.http.metrics_from,
+                playback=keys.playing,
+            )
+            responder = RoomResponder(
+                rooms, store, fetched=fetched, on_demand=on_demand, playback=keys.playing
             )
             await stack.enter_async_context(
                 serve_http(
                     [listener],
-                    responder=RoomResponder(rooms, store, fetched=fetched, on_demand=on_demand),
+                    responder=responder,
                     app=create_api(api_ports, __version__),
                     audience=rooms,
                     limits=http_limits(config),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from hausd.config.options import Peers, Seconds, Section, Text, option
+from hausd.policy.playback import PLAYBACKS
 from hausd.policy.release import DELEGATES, MAX_DELEGATES
 
 
@@ -42,5 +43,14 @@ class KeysConfig(Section):
         unit="nodes",
         ge=1,
         le=MAX_DELEGATES,
+        reload=True,
+    )
+    playbacks: int = option(
+        PLAYBACKS,
+        "Players that may watch a gated room at this node by one ticket at a time, of viewers who "
+        "signed in here from elsewhere.",
+        unit="players",
+        ge=1,
+        le=64,
         reload=True,
     )

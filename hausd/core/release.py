@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+from hausd.core.ids import RoomId
 
 
 class Refusal(StrEnum):
@@ -67,3 +69,13 @@ class Unknown:
 
 Ticket = Held | Missing | Unknown
 """What the chain says of a wallet's tickets for an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody may watch a room at a node until ``ends_s`` (since 1970), by this token."""
+
+    room: RoomId
+    wallet: str
+    token: str = field(repr=False)
+    ends_s: int

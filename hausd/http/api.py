@@ -1,6 +1,7 @@
 """The public API under ``/api/v1``, health and metrics, as a FastAPI app.
 
-Read-only: what changes anything goes by the admin socket. Host and Origin were checked before.
+Read-only but for signing in: what changes anything else goes by the admin socket. Host and Origin
+were checked before.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.websockets import WebSocketDisconnect
 
+from hausd.core.errors import Problem
 from hausd.core.ids import parse_room_id
 from hausd.core.shapes import ErrorBody, ErrorShape, RoomShape, Shape, StatusShape
 from hausd.http.limits import plain_address
-from hausd.http.ports import Catalog, RoomView
+from hausd.http.ports import Catalog, Playback, RoomView
+from hausd.http.signing import sign_in_routes
 
 _PUSH_PAUSE_S = 0.25  # changes that come faster are told at once, the newest only
 _NO_SUCH_ROOM = "no such room on this node"
@@ -47,13 +50,14 @@ class ApiPorts:
     """What the API needs of the node.
 
     ``ready`` is empty when the node is ready, else says what it waits for. ``metrics_from`` are
-    networks beside loopback that may read ``/metrics``.
+    networks beside loopback that may read ``/metrics``. ``playback``: None where nobody signs in.
     """
 
     catalog: Catalog
     status: Callable[[], StatusShape]
     ready: Callable[[], str]
     metrics_from: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = field(default=())
+    playback: Playback | None = None
 
 
 def create_api(ports: ApiPorts, version: str) -> FastAPI:
@@ -70,8 +74,11 @@ def create_api(ports: ApiPorts, version: str) -> FastAPI:
     )
     app.add_exception_handler(StarletteHTTPException, _http_fault)
     app.add_exception_handler(RequestValidationError, _validation_fault)
+    app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(Exception, _own_fault)
     app.include_router(_rooms(ports), prefix="/api/v1")
+    if ports.playback is not None:
+        app.include_router(sign_in_routes(ports.playback), prefix="/api/v1")
     app.include_router(_health(ports))
     return app
 
@@ -271,6 +278,11 @@ async def _validation_fault(request: Request, fault: Exception) -> Response:
         for error in fault.errors()
     )
     return _error(422, "invalid", f"The request is not valid: {said}.")
+
+
+async def _problem(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, Problem)
+    return _error(fault.status, fault.code, f"{fault.message}.", fault.hint)
 
 
 async def _own_fault(request: Request, fault: Exception) -> Response:

@@ -79,7 +79,8 @@ class Front:
             return
         body = _Bounded(receive, self._limits.body_bytes)
         send.instead = lambda: self._too_large() if body.too_large else None
-        await self._app({**scope, "client": (request.peer, 0)}, body, send)
+        seen = {"client": (request.peer, 0), "scheme": request.scheme}
+        await self._app({**scope, **seen}, body, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | None:
         """The responder's answer; None where it has none or the client is gone."""

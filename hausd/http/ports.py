@@ -16,7 +16,9 @@ from hausd.core.live import (
     RoomState,
     Variant,
 )
+from hausd.core.release import SignedIn
 from hausd.core.shapes import RoomShape
+from hausd.policy.playback import TurnedAway
 
 
 class LiveView(Protocol):
@@ -115,6 +117,32 @@ class OnDemand(Protocol):
 
     async def join(self, room: RoomId) -> None:
         """Returns when the room is in the catalog, or nobody has it. May be cancelled."""
+
+
+class Playback(Protocol):
+    """Who watches gated rooms from elsewhere. Every ``async`` method may raise Problem."""
+
+    def owns(self, room: RoomId, untrusted_token: str) -> bool:
+        """Whether the token is the one in the room's watch URL, which the node's owner has."""
+
+    def look(
+        self, room: RoomId, untrusted_token: str, address: str, agent: str
+    ) -> TurnedAway | None:
+        """Whether a playback token opens a room to a player at an address; None: it does."""
+
+    async def checked(self, room: RoomId, untrusted_token: str) -> None:
+        """Returns when the ticket behind a token has been looked up."""
+
+    async def challenge(self, untrusted_room: str, wallet: str, address: str, host: str) -> str:
+        """The text that a wallet is to sign; ``host`` as the Host field names this node."""
+
+    async def sign_in(
+        self, untrusted_text: str, untrusted_signature: str, address: str, host: str
+    ) -> SignedIn:
+        """A token for who signed; ``untrusted_signature`` is base58."""
+
+    async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
+        """A newer token in the place of one that is still good."""
 
 
 class BlockReader(Protocol):

@@ -14,7 +14,8 @@ from hausd.http.gateway import Gateway
 from hausd.http.live import LiveAnswers, locked
 from hausd.http.messages import NOT_MINE, Answer, Request, Response, Wait, refusal
 from hausd.http.pages import Pages
-from hausd.http.ports import BlockReader, Catalog, OnDemand, RoomView
+from hausd.http.playback import Doorkeeper, token_in
+from hausd.http.ports import BlockReader, Catalog, OnDemand, Playback, RoomView
 from hausd.http.recorded import ArchiveAnswers
 from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, may_fetch, sharing_of
 
@@ -27,7 +28,8 @@ class RoomResponder:
     ``public_gateway``: any web page may read ``/ipfs`` (CORS ``*``), as on a public gateway;
     otherwise only this node's own pages, and whoever is no web page. ``fetched``: the same blocks,
     and from elsewhere those that are not here, for clients on this machine. ``on_demand`` joins
-    rooms that are not here; None where that can't be.
+    rooms that are not here, ``playback`` says who may watch gated ones from elsewhere; each None
+    where that can't be.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class RoomResponder:
         public_gateway: bool = False,
         fetched: BlockReader | None = None,
         on_demand: OnDemand | None = None,
+        playback: Playback | None = None,
     ) -> None:
         self._catalog = catalog
         self._live = LiveAnswers()
@@ -46,6 +49,7 @@ class RoomResponder:
         self._near_gateway = Gateway(fetched or blocks, public=public_gateway)
         self._pages = Pages()
         self._elsewhere = Elsewhere(catalog, on_demand)
+        self._doorkeeper = Doorkeeper(playback)
 
     def respond(self, request: Request) -> Answer:
         """Raises nothing that a request can bring about."""
@@ -73,7 +77,12 @@ class RoomResponder:
         if room is None:
             return self._method(request, OURS_ONLY) or self._elsewhere.respond(request, names)
         sharing = sharing_of(room_id, gated=room.gated)
-        refused = self._method(request, sharing) or keeps_out(sharing, request)
+        refused: Answer | None = self._method(request, sharing)
+        if refused is None and room.gated:
+            token, names = token_in(names)
+            refused = self._doorkeeper.keeps_out(request, room_id, token, names[1])
+        elif refused is None:
+            refused = keeps_out(sharing, request)
         if refused is not None:
             return refused
         if names[1] == "live":

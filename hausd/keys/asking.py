@@ -52,6 +52,17 @@ AGAIN_S, AGAIN_MOST_S = 3.0, 30.0
 """What nobody gave is not asked for again so soon, and each time later: players ask again and
 again, and a crowd without tickets must not keep the key holders busy."""
 _MOST_ASKED = 8
+_MOST_SHOWN = 4
+"""Delegations that are shown in one go, each to all key holders."""
+_OF_THE_WALLET = frozenset(
+    (
+        Refusal.NO_TICKET.value,
+        Refusal.REFUNDED.value,
+        Refusal.BANNED.value,
+        Refusal.EXPIRED.value,
+        Refusal.TOO_MANY_DELEGATES.value,
+    )
+)
 _MAX_ROOMS = 256
 _NO_DELEGATION = Withheld(
     "no-delegation",
@@ -83,6 +94,9 @@ class _Room:
     failed: set[PeerId] = field(default_factory=set)
     """Who was asked and did not answer: they are asked last, so that one that is gone does not
     take the time of all others."""
+    spent: set[str] = field(default_factory=set)
+    """Delegations that brought nothing: the others are shown first. Who signed in here and gave the
+    ticket back does not lock out who has one."""
 
     def want(self, epoch: Epoch) -> None:
         """Takes it into the next question; what was wanted longest ago makes way."""
@@ -116,6 +130,7 @@ class KeyAsking:
         """A delegation came: what was refused is asked for again at once."""
         for room in self._rooms.values():
             room.refused.clear()
+            room.spent.clear()
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
         """A key from who holds it, or why it is not to be had. The caller owns the deadline."""
@@ -149,9 +164,31 @@ class KeyAsking:
         """Asks until all is there or nobody is left; gives why what is missing is."""
         missing = {epoch.id: epoch for epoch in wanted}
         why: dict[EpochId, Withheld] = {}
-        by = self._by(room)
-        if by is None:
+        shown = self._to_show(room, here)
+        if not shown:
             return dict.fromkeys(missing, _NO_DELEGATION)
+        for by in shown:
+            heard = await self._go_round(room, here, by, missing)
+            why = {**heard, **why}
+            if not missing or not any(one.code in _OF_THE_WALLET for one in heard.values()):
+                break
+            if isinstance(by, Shown):
+                here.spent.add(by.untrusted_text)
+        for id_ in missing:
+            before = here.refused.pop(id_, None)
+            wait_s = min(AGAIN_MOST_S, 2 * before.wait_s) if before is not None else AGAIN_S
+            told = why.get(id_, _UNREACHED)
+            here.refused[id_] = _Refused(told, trio.current_time() + wait_s, wait_s)
+            metrics.ASKED.labels(told.code).inc()
+        while len(here.refused) > 2 * MAX_EPOCHS:
+            here.refused.popitem(last=False)
+        return why
+
+    async def _go_round(
+        self, room: RoomId, here: _Room, by: Shown | bytes, missing: dict[EpochId, Epoch]
+    ) -> dict[EpochId, Withheld]:
+        """Asks each key holder; takes from ``missing`` what they gave, and gives why not."""
+        why: dict[EpochId, Withheld] = {}
         for asked, peer in enumerate(self._candidates(room, here)):
             if not missing or asked >= _MOST_ASKED:
                 break
@@ -163,31 +200,28 @@ class KeyAsking:
                     here.gave = peer.peer if not missing else here.gave
                 except _BROKEN as fault:
                     log.debug("key-holder-failed", peer=peer.peer, room=room, because=str(fault))
-        for id_ in missing:
-            before = here.refused.pop(id_, None)
-            wait_s = min(AGAIN_MOST_S, 2 * before.wait_s) if before is not None else AGAIN_S
-            told = why.get(id_, _UNREACHED)
-            here.refused[id_] = _Refused(told, trio.current_time() + wait_s, wait_s)
-            metrics.ASKED.labels(told.code).inc()
-        while len(here.refused) > 2 * MAX_EPOCHS:
-            here.refused.popitem(last=False)
         return why
 
-    def _by(self, room: RoomId) -> Shown | bytes | None:
-        """What is shown to key holders: that this node is one, or the best delegation."""
+    def _to_show(self, room: RoomId, here: _Room) -> list[Shown | bytes]:
+        """What is shown to key holders, one after the other: that this node is one, or the best
+        delegations."""
         event = self._events.event(room)
         if event is not None and any(one.peer == self._peers.me for one in event.holders):
-            return self._key.public
+            return [self._key.public]
         now_s = self._clock.now_ms() / 1000
         found = [
             one
             for one in self._ring.delegations_for(room)
             if event is None or one.delegation.chain == event.chain
         ]
-        current = [one for one in found if _holds(one, now_s)]
-        for one in current or found:  # an old one too: its refusal says more than nothing does
-            return Shown(one.delegation.text, one.signature)
-        return None
+        # an old one too, where there is no other: its refusal says more than nothing does
+        current = [one for one in found if _holds(one, now_s)] or found[:1]
+        fresh = [one for one in current if one.delegation.text not in here.spent]
+        if not fresh:
+            here.spent.clear()
+        return [
+            Shown(one.delegation.text, one.signature) for one in (fresh or current)[:_MOST_SHOWN]
+        ]
 
     def _candidates(self, room: RoomId, here: _Room) -> list[PeerAddress]:
         event = self._events.event(room)

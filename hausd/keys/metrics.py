@@ -22,3 +22,12 @@ WRONG_KEYS = Counter(
 HELD = Gauge("hausd_keys_held", "Epochs' keys that are kept here")
 GRACED = Counter("hausd_keys_graced", "Keys given to viewers inside while the chain did not answer")
 REFUSED_STREAMS = Counter("hausd_keys_streams_refused", "Streams that were given up", ["why"])
+SIGN_INS = Counter(
+    "hausd_sign_ins",
+    "Wallets that signed in to watch at this node: let in, or why not",
+    ["outcome"],
+)
+PLAYBACKS = Gauge("hausd_playbacks", "Players of viewers who signed in, watching now")
+TURNED_AWAY = Counter(
+    "hausd_playbacks_turned_away", "Requests with a playback token that was refused", ["why"]
+)

@@ -224,6 +224,31 @@ async def test_gated_answers_are_never_kept(tmp_path: Path) -> None:
         assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
 
 
+async def test_what_has_a_token_in_its_path_is_passed_through_and_not_written_down(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # not even where the node forgot to say that it may not be kept
+    media = Response(200, (ETAG, FOR_GOOD), (b"for one viewer",))
+    paths = [f"/{view}/r/t/secret-token/v/1.{end}" for view in ("live", "archive") for end in
+             ("m4s", "m3u8", "vtt")]  # fmt: skip
+    async with cached(dict.fromkeys(paths, media), tmp_path) as (counting, port, node):
+        for path in paths:
+            for _ in range(3):
+                client = await Client.connect(port)
+                answer = await client.get(path)
+                assert (answer.body, answer.fields.get("x-cache")) == (b"for one viewer", None)
+        assert counting.asked == dict.fromkeys(paths, 3)
+        assert not [p for p in (tmp_path / "cache").rglob("*") if p.is_file()]
+        await node.server.stop_intake()  # a fault, which nginx writes down elsewhere
+        client = await Client.connect(port)
+        assert (await client.get(paths[0])).status == 502
+        client = await Client.connect(port)
+        assert (await client.get("/live/r/v/told.m4s")).status == 502
+    written = capfd.readouterr().err
+    assert "told.m4s" in written
+    assert "secret-token" not in written
+
+
 async def test_what_is_not_there_yet_is_asked_for_again(tmp_path: Path) -> None:
     found: list[Response] = [Response(404, (), (b"not yet",))]
     media = Response(200, (FOR_GOOD,), (b"now",))

@@ -239,6 +239,27 @@ async def test_a_refusal_of_one_is_not_the_last_word(stage: Stage) -> None:
     assert await stage.asked(stage.viewer) == KEY
 
 
+async def test_who_gave_the_ticket_back_locks_out_nobody_else_at_the_same_node(
+    stage: Stage,
+) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    for number in range(9):  # each lasts longer, so it is shown first
+        seed, until_s = bytes([100 + number]) * 32, END_S + 10 + number
+        made = delegated(stage.viewer, seed, nonce=bytes([number]) * 16, not_after_s=until_s)
+        await stage.viewer.ring.add_delegation(made)
+    for _ in range(2):  # four delegations are shown in one go
+        refused = await stage.viewer.ring.ask(EVENT, EPOCH)
+        assert isinstance(refused, Withheld)
+        assert refused.code == "no-ticket"
+        stage.viewer.asking._rooms[EVENT].refused.clear()  # its time is over
+    assert await stage.viewer.ring.ask(EVENT, EPOCH) == KEY
+    # and what was of use once is shown first from then on
+    asked = stage.origin.tickets.asked
+    assert await stage.viewer.ring.ask(EVENT, NEXT) == NEXT_KEY
+    assert stage.origin.tickets.asked == asked + 1
+
+
 async def test_a_relay_that_has_no_keys_says_so(stage: Stage) -> None:
     relay = await stage.node("relay")
     stage.viewer.events.events[EVENT] = gated(relay.address)

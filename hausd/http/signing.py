@@ -1,0 +1,112 @@
+"""``/api/v1/sign-in``: a wallet signs a delegation to this node and gets to watch a gated room.
+
+The node's door has checked Host and Origin, so no other site's page gets here with a POST.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from hausd.core.ids import RoomId
+from hausd.core.release import SignedIn
+from hausd.core.shapes import ErrorShape, Shape
+from hausd.http.playback import cookie_of
+from hausd.http.ports import Playback
+
+_NEVER = "private, no-store"
+
+
+class ChallengeShape(Shape):
+    """What the wallet is to sign, to the letter."""
+
+    text: str
+
+
+class SignInShape(Shape):
+    """A challenge, and the wallet's signature over it in base58."""
+
+    text: Annotated[str, Field(max_length=4096)]
+    signature: Annotated[str, Field(max_length=128)]
+
+
+class RenewShape(Shape):
+    """``token``: empty where the cookie has it."""
+
+    room: Annotated[str, Field(max_length=128)]
+    token: Annotated[str, Field(max_length=256)] = ""
+
+
+class SignedInShape(Shape):
+    """Who signed in, and where they watch. The URLs hold the token: they are the wallet's alone."""
+
+    room: str
+    wallet: str
+    token: str
+    expires: datetime
+    live_url: str
+    archive_url: str
+
+
+def sign_in_routes(playback: Playback) -> APIRouter:
+    """The routes, without their prefix."""
+    router = APIRouter(tags=["sign-in"], responses={"4XX": {"model": ErrorShape}})
+
+    @router.get("/sign-in")
+    async def challenge(
+        request: Request,
+        response: Response,
+        room: Annotated[str, Query(max_length=128)],
+        wallet: Annotated[str, Query(max_length=64)],
+    ) -> ChallengeShape:
+        """A text to sign within five minutes: a delegation to this node."""
+        response.headers["cache-control"] = _NEVER
+        return ChallengeShape(
+            text=await playback.challenge(room, wallet, _peer(request), _host(request))
+        )
+
+    @router.post("/sign-in")
+    async def sign_in(request: Request, response: Response, body: SignInShape) -> SignedInShape:
+        """A token, and the same as a cookie, for a signed challenge of a wallet with a ticket."""
+        signed = await playback.sign_in(body.text, body.signature, _peer(request), _host(request))
+        return _given(request, response, signed)
+
+    @router.post("/sign-in/renew")
+    async def renew(request: Request, response: Response, body: RenewShape) -> SignedInShape:
+        """A newer token in the place of one that is still good."""
+        token = body.token or request.cookies.get(cookie_of(RoomId(body.room)), "")
+        return _given(
+            request, response, await playback.renew(RoomId(body.room), token, _peer(request))
+        )
+
+    return router
+
+
+def _given(request: Request, response: Response, signed: SignedIn) -> SignedInShape:
+    secure = request.scope["scheme"] == "https"
+    response.headers["cache-control"] = _NEVER
+    response.set_cookie(
+        cookie_of(signed.room), signed.token, secure=secure, httponly=True, samesite="strict"
+    )
+    base = f"http{'s' if secure else ''}://{_host(request)}"
+    below = f"{quote(signed.room)}/t/{signed.token}/index.m3u8"
+    return SignedInShape(
+        room=signed.room,
+        wallet=signed.wallet,
+        token=signed.token,
+        expires=datetime.fromtimestamp(signed.ends_s, UTC),
+        live_url=f"{base}/live/{below}",
+        archive_url=f"{base}/archive/{below}",
+    )
+
+
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _host(request: Request) -> str:
+    return request.headers.get("host", "")

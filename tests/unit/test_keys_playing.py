@@ -1,0 +1,234 @@
+"""Wallets sign in at a node; what they get ends with the ticket."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from solders.keypair import Keypair
+from solders.signature import Signature
+from support.chain import HandClock
+from support.delegations import BEGIN_S, EVENT, NODE, NODE_SEED, SEALING, WALLET, WALLET_SEED
+from support.keyholding import ScriptedEvents, ScriptedTickets, gated
+from trio.testing import MockClock
+
+from hausd.core.delegation import parse
+from hausd.core.errors import Problem
+from hausd.core.ids import RoomId
+from hausd.core.peers import PeerAddress
+from hausd.core.release import Held, Missing, SignedIn, Unknown
+from hausd.keys.playing import CHALLENGE_S, Playing
+from hausd.keys.ring import KeyRing, open_ring
+from hausd.keys.wrapping import Wrapper
+from hausd.policy.playback import IDLE_S, TOKEN_S, TurnedAway
+
+HERE, ELSEWHERE, HOST = "203.0.113.7", "198.51.100.9", "live.example.org"
+GRACE_S = 600.0
+
+
+class Box:
+    """A node with a gated room, one ticket, and a clock that the test moves."""
+
+    def __init__(self, ring: KeyRing, clock: HandClock, mono: MockClock) -> None:
+        self.ring, self.clock, self.mono = ring, clock, mono
+        self.tickets, self.events = ScriptedTickets(), ScriptedEvents()
+        self.events.events[EVENT] = gated()
+        self.tickets.told[EVENT, WALLET] = Held(1)
+        self.playing = self.node()
+
+    def node(self) -> Playing:
+        me = (NODE, SEALING.public)
+        return Playing(
+            self.ring, self.tickets, self.events, self.clock, NODE_SEED, me,
+            each=2, grace_s=GRACE_S,
+        )  # fmt: skip
+
+    def pass_s(self, seconds: float) -> None:
+        self.clock.pass_s(seconds)
+        self.mono.jump(seconds)
+
+    async def signed(self, seed: bytes = WALLET_SEED, host: str = HOST) -> tuple[str, str]:
+        wallet = Keypair.from_seed(seed)
+        text = await self.playing.challenge(EVENT, str(wallet.pubkey()), HERE, host)
+        return text, str(wallet.sign_message(text.encode()))
+
+    async def enter(self, seed: bytes = WALLET_SEED) -> SignedIn:
+        return await self.playing.sign_in(*await self.signed(seed), HERE, HOST)
+
+    def look(self, token: str, address: str = HERE, agent: str = "mpv") -> TurnedAway | None:
+        return self.playing.look(EVENT, token, address, agent)
+
+
+@pytest.fixture
+async def box(tmp_path: Path, mock_clock: MockClock) -> AsyncIterator[Box]:
+    clock = HandClock(BEGIN_S * 1000)
+    async with open_ring(tmp_path, Wrapper(bytes(32)), clock) as ring:
+        yield Box(ring, clock, mock_clock)
+
+
+async def refused(box: Box, text: str, signature: str, at: str = HERE, host: str = HOST) -> str:
+    with pytest.raises(Problem) as found:
+        await box.playing.sign_in(text, signature, at, host)
+    return found.value.code
+
+
+async def test_who_has_a_ticket_signs_in_and_the_node_may_ask_for_keys(
+    box: Box, mock_clock: MockClock
+) -> None:
+    signed = await box.enter()
+    assert (signed.room, signed.wallet) == (EVENT, WALLET)
+    assert signed.token not in repr(signed)
+    assert box.look(signed.token) is None
+    (kept,) = box.ring.delegations_for(EVENT)
+    assert (kept.delegation.wallet, kept.delegation.domain) == (WALLET, HOST)
+    assert box.look(signed.token, ELSEWHERE) is TurnedAway.ELSEWHERE
+    assert box.playing.look(RoomId("5" * 44), signed.token, HERE, "mpv") is TurnedAway.BAD_TOKEN
+
+
+async def test_a_key_holder_needs_no_delegation(box: Box, mock_clock: MockClock) -> None:
+    box.events.events[EVENT] = gated(PeerAddress(NODE, ()))
+    await box.enter()
+    assert not box.ring.delegations
+
+
+async def test_who_has_no_ticket_hears_that(box: Box, mock_clock: MockClock) -> None:
+    for ticket, why in (
+        (Missing(), "no-ticket"),
+        (Missing(had=True), "refunded"),
+        (Unknown(), "chain-unknown"),
+    ):
+        box.tickets.told[EVENT, WALLET] = ticket
+        assert await refused(box, *await box.signed()) == why
+    box.tickets.told[EVENT, WALLET] = Held(1)
+    await box.ring.ban(EVENT, WALLET, banned=True)
+    assert await refused(box, *await box.signed()) == "banned"
+    assert not box.ring.delegations
+
+
+async def test_only_a_fresh_text_of_this_node_for_this_address_signs_in_and_once(
+    box: Box, mock_clock: MockClock
+) -> None:
+    text, signature = await box.signed()
+    assert await refused(box, text, signature, ELSEWHERE) == "bad-delegation"
+    assert await refused(box, text, signature, host="other.example") == "bad-delegation"
+    other = Keypair.from_seed(bytes([3]) * 32)
+    forged = str(other.sign_message(text.encode()))
+    assert await refused(box, text, forged) == "bad-delegation"
+    assert await refused(box, text, "no signature") == "bad-delegation"
+    own = replace(parse(text), nonce=bytes(16)).text  # a delegation, and not asked for
+    theirs = str(Keypair.from_seed(WALLET_SEED).sign_message(own.encode()))
+    assert await refused(box, own, theirs) == "bad-delegation"
+    longer = replace(parse(text), not_after_s=parse(text).not_after_s + 1).text
+    theirs = str(Keypair.from_seed(WALLET_SEED).sign_message(longer.encode()))
+    assert await refused(box, longer, theirs) == "bad-delegation"
+    assert (await box.playing.sign_in(text, signature, HERE, HOST)).wallet == WALLET
+    assert await refused(box, text, signature) == "bad-delegation"  # replayed
+    text, signature = await box.signed()
+    box.pass_s(CHALLENGE_S + 1)
+    assert await refused(box, text, signature) == "bad-delegation"
+    assert bytes(Signature.from_string(signature))
+
+
+async def test_a_token_ends_and_goes_on_while_it_is_used_to_the_delegations_end(
+    box: Box, mock_clock: MockClock
+) -> None:
+    idle, used = (await box.enter()).token, (await box.enter()).token
+    for _ in range(int(TOKEN_S * 2 / 30)):
+        box.pass_s(30)
+        assert box.look(used) is None
+        await box.playing.look_again()
+    assert box.look(idle) is TurnedAway.EXPIRED
+    assert box.look(used, agent="another player") is TurnedAway.EXPIRED
+    box.pass_s(IDLE_S)
+    assert box.look(used) is TurnedAway.EXPIRED
+    kept = (await box.enter()).token
+    for _ in range(24 * 60 * 2):
+        box.pass_s(30)
+        if box.look(kept) is not None:
+            break
+    last_s = parse(box.ring.delegations[-1].delegation.text).not_after_s
+    assert box.look(kept) is TurnedAway.EXPIRED
+    assert 0 <= box.clock.now_ms() / 1000 - last_s < 60
+
+
+async def test_a_token_is_renewed_while_it_is_good_and_its_ticket_is(
+    box: Box, mock_clock: MockClock
+) -> None:
+    first = await box.enter()
+    box.pass_s(TOKEN_S - 10)
+    second = await box.playing.renew(EVENT, first.token, HERE)
+    assert second.ends_s > first.ends_s
+    box.pass_s(20)
+    assert box.look(second.token) is None
+    for token, address in ((first.token, HERE), (second.token, ELSEWHERE), ("", HERE)):
+        with pytest.raises(Problem):
+            await box.playing.renew(EVENT, token, address)
+    box.tickets.told[EVENT, WALLET] = Missing(had=True)
+    with pytest.raises(Problem) as found:
+        await box.playing.renew(EVENT, second.token, HERE)
+    assert found.value.code == "refunded"
+
+
+async def test_without_the_ticket_the_token_is_worth_nothing(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    assert box.look(token) is None
+    box.tickets.told[EVENT, WALLET] = Missing(had=True)
+    await box.playing.look_again()
+    assert box.look(token) is TurnedAway.LOST
+    box.tickets.told[EVENT, WALLET] = Held(1)
+    await box.playing.look_again()
+    assert box.look(token) is None
+    await box.ring.ban(EVENT, WALLET, banned=True)
+    assert box.look(token) is TurnedAway.LOST
+
+
+async def test_while_the_chain_is_away_those_inside_go_on_for_an_epoch(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    box.tickets.told[EVENT, WALLET] = Unknown()
+    for _ in range(int(GRACE_S / 30)):
+        box.pass_s(30)
+        await box.playing.look_again()
+        assert box.look(token) is None
+    box.pass_s(30)
+    await box.playing.look_again()
+    assert box.look(token) is TurnedAway.UNCHECKED
+
+
+async def test_a_token_outlives_a_restart_and_is_looked_up_again(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    box.playing = box.node()
+    assert box.look(token) is TurnedAway.UNCHECKED
+    await box.playing.checked(EVENT, token)
+    assert box.look(token) is None
+
+
+async def test_who_tries_too_often_waits(box: Box, mock_clock: MockClock) -> None:
+    async def tries() -> str:
+        for _ in range(100):
+            try:
+                await box.playing.challenge(EVENT, WALLET, HERE, HOST)
+            except Problem as problem:
+                return problem.code
+        return "never"
+
+    assert await tries() == "try-later"
+    assert await box.playing.challenge(EVENT, WALLET, ELSEWHERE, HOST)
+
+
+async def test_where_no_tickets_are_nobody_signs_in(box: Box, mock_clock: MockClock) -> None:
+    for room, wallet, why in (
+        ("5" * 44, WALLET, "no-tickets"),
+        ("no room", WALLET, "bad-room"),
+        (EVENT, "no wallet", "bad-wallet"),
+    ):
+        with pytest.raises(Problem) as found:
+            await box.playing.challenge(room, wallet, HERE, HOST)
+        assert found.value.code == why
