@@ -246,6 +246,8 @@ class OriginRoom(Room):
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
         session = await self._new_session()
         sealing = await self.epochs.begin(session)
+        if sealing is not None:
+            self._seal_seen()
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,
