@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import trio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.eventchain import EVENT, GENESIS, EventChain
 from support.memorystore import MemoryStore
-from support.stage import Peer, Show, Stage, same_archive, same_live
+from support.stage import Peer, Show, Stage, Worker, same_archive, same_live
 
 from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId
@@ -18,7 +19,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Sealed
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerAddress, peer_id_of
-from hausd.core.publishing import FeedOver
+from hausd.core.publishing import FeedOver, Publisher
 from hausd.keyholding import _Events
 from hausd.keys.ports import GatedEvent
 from hausd.rooms.images import Images
@@ -436,6 +437,84 @@ async def test_a_room_that_came_as_a_recording_alone_is_gated_by_what_lies_in_it
         await trio.sleep(1)
         late = await stage.node("late")
         assert late.room(room).gated
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_encoder_that_goes_while_its_session_begins_leaves_the_room_as_it_was(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    chain = EventChain()
+    async with Stage(18, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+
+        async def hang(_: object) -> None:
+            await trio.sleep_forever()
+
+        async with AsyncExitStack() as stack:
+            if there:  # one that is sealed, which need not be
+                chain.reachable = False
+                show = await stack.enter_async_context(Show(stage, origin, room, NAMES).on())
+                await show.play(3)
+                chain.want(EVENT)
+            monkeypatch.setattr(chain, "look_up", hang)
+            with trio.move_on_after(2) as scope:
+                async with Show(stage, origin, room, NAMES).on():
+                    pass
+            assert scope.cancelled_caught
+            assert ours.stint is None or ours.stint.done.is_set()
+        await trio.sleep(1)
+        assert ours.state is (RoomState.WAITING if there else RoomState.CREATED)
+        await trio.sleep(60)
+        assert ours.state is (RoomState.ENDED if there else RoomState.CREATED)
+        async with Show(stage, origin, room, NAMES).on() as again:
+            await again.play(3)
+            assert ours.state is RoomState.LIVE
+        with trio.move_on_after(2):
+            await trio.sleep(60)
+            async with Show(stage, origin, room, NAMES).on():
+                pass
+        with trio.fail_after(60):
+            await ours.stop()
+
+
+async def test_who_waits_behind_an_encoder_that_went_waits_for_the_one_before_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = EventChain()
+    async with Stage(19, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+        chain.reachable = False
+        finish = Worker.finish
+
+        async def slowly(worker: Worker) -> None:
+            await trio.sleep(4)  # what it has is still to come out
+            await finish(worker)
+
+        async def come(for_s: float) -> None:
+            with trio.move_on_after(for_s):
+                async with ours.publish(Publisher("192.0.2.2", "rtmp", "script")):
+                    await trio.sleep_forever()
+
+        monkeypatch.setattr(Worker, "finish", slowly)
+        async with Show(stage, origin, room, NAMES).on() as show, trio.open_nursery() as nursery:
+            await show.play(3)
+            before = ours.stint
+            assert before is not None
+            chain.reachable = True
+            chain.want(EVENT)
+            nursery.start_soon(come, 1)
+            await trio.sleep(0.5)
+            nursery.start_soon(come, 20)
+            await trio.sleep(2)
+            assert (before.done.is_set(), ours.record.sessions) == (False, 1)
+            await trio.sleep(4)
+            assert (before.done.is_set(), ours.record.sessions) == (True, 2)
 
 
 @pytest.mark.parametrize(
