@@ -190,12 +190,19 @@ class _Events:
             if known is not None:
                 known.want(room)
             return None
-        return GatedEvent(event.chain, event.artist, self._named(room)) if event.gated else None
+        if not event.gated and not self._sealed(room):
+            return None
+        return GatedEvent(event.chain, event.artist, self._named(room))
+
+    def _sealed(self, room: RoomId) -> bool:
+        """Whether anything of a room is sealed, as where its chain was not known when it began."""
+        found = self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
+        return found is not None and found.gated
 
     def _named(self, room: RoomId) -> tuple[PeerAddress, ...]:
         found = self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
         if isinstance(found, OriginRoom):
-            return self._nodes.holders if found.record.gated else ()
+            return self._nodes.holders if found.gated else ()
         if isinstance(found, FollowedRoom) and found.newest is not None:
             return found.newest.holders
         return ()

@@ -333,7 +333,7 @@ class Announcer:
             self._tree.state,
             self._clock.now_ms(),
             self.pictures,
-            self.holders if self.epochs or self._record.gated else (),
+            self.holders if self.epochs or self._record.gated or self._record.sealed else (),
         )
         self.head = sign(head, self._key)
         self._heads += 1

@@ -58,6 +58,8 @@ class Archive:
         self._ended = True
         self._version = 1
         self._late: list[tuple[_Track, ArchiveSegment]] = []
+        self.sealed = False
+        """Whether anything that was ever listed is sealed."""
         self._changed = False
         """Whether something was evicted or inserted, since the stretches were told."""
 
@@ -100,6 +102,7 @@ class Archive:
         # an origin elsewhere may cut longer segments than this node would
         self._target_s = max(self._target_s, target_s(segment.duration_ms))
         track.count += 1
+        self.sealed |= segment.seal is not None
         init = track.inits.setdefault(segment.init, _Init(rendition, segment))
         init.segments += 1
         track.size += segment.size

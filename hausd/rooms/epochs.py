@@ -48,41 +48,57 @@ class Epochs:
         self._sealing: Sealing | None = None
         self._wake = trio.Event()
         self._told = False
+        self._doubted_slot = -1
+        """Of what was known of the event when its chain gave no answer: that is no news."""
 
     async def begin(self, session: SessionId) -> Sealing | None:
         """The seals of a new session; None where the room is open. Raises FeedOver where it is
         gated and its key can't be kept: nothing of it is streamed in clear."""
-        self._sealing = None
+        sealing: Sealing | None = None
         if await self._is_gated():
             epoch, key = new_epoch(self._room, self._parts.random_bytes)
             try:
                 await self._parts.keyring.keep(self._room, epoch, key)
             except OSError as fault:
-                why = f"the room's key can't be kept ({fault.strerror})"
+                why = f"the room's key can't be kept ({fault.strerror or fault})"
                 self._notice("key-not-kept", f"The room is gated and takes no stream: {why}.")
                 raise FeedOver(why) from fault
-            self._sealing = Sealing(self._room, session, epoch, key)
+            sealing = Sealing(self._room, session, epoch, key)
             EPOCHS.inc()
+        self._sealing = sealing
         self._tell()
         self._wake.set()
         return self._sealing
 
     @property
     def stale(self) -> bool:
-        """Whether the chain says otherwise by now than when the session began."""
+        """Whether the chain says otherwise by now than when the session began. What took tickets
+        once always does."""
         chain = self._parts.chain
         event = chain.known(self._room) if chain is not None else None
-        return event is not None and event.gated is not (self._sealing is not None)
+        if event is None:
+            return False
+        if event.gated or self._record.gated:
+            return self._sealing is None
+        return self._sealing is not None and event.slot > self._doubted_slot
 
     def look(self) -> None:
-        """Tells the artist, once, that what is streamed in clear should not be any more."""
+        """Tells the artist, once, that the stream should be sealed and is not, or the contrary."""
         stale = self.stale
-        if stale and not self._told and self._sealing is None:
-            self._notice(
-                "gated-late",
-                "The event sells tickets by now, and this stream began without any: everybody can "
-                "watch it. Let the encoder connect anew to have it encrypted.",
-            )
+        if stale and not self._told:
+            if self._sealing is None:
+                self._notice(
+                    "gated-late",
+                    "The event sells tickets by now, and this stream began without any: everybody "
+                    "can watch it. Let the encoder connect anew to have it encrypted.",
+                )
+            else:
+                self._notice(
+                    "sealed-needlessly",
+                    "The event takes no tickets, and this stream began encrypted, for that was not "
+                    "known then: nobody can watch it. Let the encoder connect anew to have it open "
+                    "to all.",
+                )
         self._told = stale
 
     def renew(self) -> None:
@@ -108,7 +124,7 @@ class Epochs:
         try:
             await self._parts.keyring.keep(self._room, epoch, key)
         except OSError as fault:
-            log.error("key-not-kept", room=self._room, error=fault.strerror)
+            log.error("key-not-kept", room=self._room, error=fault.strerror or str(fault))
             return False
         if sealing is self._sealing:
             begins = sealing.add(epoch, key)
@@ -125,26 +141,35 @@ class Epochs:
         self._record.epochs = [(at.segment, at.epoch.id, at.epoch.commitment) for at in begun]
 
     async def _is_gated(self) -> bool:
-        """As the event is now. Where its chain never said, it is: who streams behind a ticket must
-        not find it in clear because a chain did not answer."""
+        """As the event is now. Only an answer of now opens it: who streams behind a ticket must
+        not find it in clear because a chain did not answer, or was asked before the sale opened.
+        What took tickets once always does: an endpoint that leaves the sale out opens nothing."""
+        record = self._record
         if open_room_authority(self._room) is not None:
-            return bool(self._record.gated)
-        event: RoomEvent | None = None
+            return bool(record.gated)
+        chain = self._parts.chain
+        known = chain.known(self._room) if chain is not None else None
+        if record.gated or (known is not None and known.gated):
+            record.gated = True
+            return True
+        now = await self._look_up()
+        if now is not None:
+            record.gated = now.gated
+            return now.gated
+        self._doubted_slot = known.slot if known is not None else -1
+        self._notice(
+            "gated-unknown",
+            "Whether this event takes tickets is not known, for its chain did not answer: it "
+            "is streamed encrypted, as if it did.",
+        )
+        return True
+
+    async def _look_up(self) -> RoomEvent | None:
         chain = self._parts.chain
         if chain is not None:
-            event = chain.known(self._room)
             with trio.move_on_after(_LOOK_UP_S):
                 try:
-                    event = await chain.look_up(self._room)
+                    return await chain.look_up(self._room)
                 except Problem as fault:
                     log.warning("event-unread", room=self._room, because=fault.message)
-        if event is not None:
-            self._record.gated = event.gated
-        elif self._record.gated is None:
-            self._notice(
-                "gated-unknown",
-                "Whether this event takes tickets is not known, for its chain did not answer: it "
-                "is streamed encrypted, as if it did.",
-            )
-            return True
-        return bool(self._record.gated)
+        return None

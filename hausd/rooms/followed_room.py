@@ -233,9 +233,7 @@ class FollowedRoom(Attended):
         if track.seal is None:
             return
         self._admission.stated(track.seal)
-        if not self.record.gated:
-            self.record.gated = True
-            self._save()
+        self._seal_seen()
 
     def withheld(self) -> Withheld | None:
         return self._admission.withheld
@@ -296,6 +294,8 @@ class FollowedRoom(Attended):
     def _head_came(self, signed: Signed[Head], told_by: PeerId | None) -> None:
         head = signed.statement
         self.record.head = signed.encoded
+        if head.holders:
+            self._seal_seen()
         # the chain may have named a newer one, which counts once it could be read
         read = self._archivist.read
         if self.state is RoomState.LIVE or read is None or advances(read.statement, head):

@@ -34,6 +34,8 @@ class Images:
         self.poster: Media | None = None
         """As it is stored: in a gated room sealed, as ``poster_seal`` says."""
         self.poster_seal: ObjectSeal | None = None
+        self.sealed = False
+        """Whether any that was ever shown is sealed."""
         self._sheets: list[Sheet] = []
         self._full: dict[tuple[Sheet, ...], Block] = {}
         """Nodes of full sheets, which are made once."""
@@ -64,6 +66,7 @@ class Images:
         if self._sheets and self._sheets[-1].start_ms == sheet.start_ms:
             self._sheets.pop()
         self._sheets.append(sheet)
+        self.sealed |= seal is not None
         if len(self._sheets) > MAX_SPRITES:
             del self._sheets[:FULL]  # a whole node, so that the others stay as they are
         return cid
@@ -71,11 +74,13 @@ class Images:
     def show(self, jpeg: bytes, seal: ObjectSeal | None = None) -> None:
         """The newest poster."""
         self.poster_seal = seal
+        self.sealed |= seal is not None
         self.poster = Media(CID.of(jpeg), JPEG, len(jpeg), (jpeg,))
 
     def take(self, sheets: Sequence[Sheet]) -> None:
         """The whole storyboard, as another node made it."""
         self._sheets = list(sheets)
+        self.sealed |= any(sheet.picture.seal is not None for sheet in sheets)
 
     def nodes(self, room: RoomId) -> tuple[Block, list[Block]]:
         """The root's block, and those of full sheets that it links to.

@@ -172,13 +172,13 @@ class OriginRoom(Room):
         self._arrival = trio.Event()
         fresh = self.origin.timeline is None or self.record.state not in _GOES_ON
         if fresh or self.epochs.stale:
-            if after is not None:
-                await after.wait()
-            self.origin.end_run()
             try:
+                if after is not None:
+                    await after.wait()
+                self.origin.end_run()
                 await self._begin_session()
-            except FeedOver:
-                self.stint = before
+            except BaseException:  # the encoder may be gone by now
+                self._give_up(stint, before)
                 raise
         log.info(
             "publisher-came",
@@ -196,8 +196,29 @@ class OriginRoom(Room):
             stint.leave()
             log.info("publisher-left", room=self.id, because=stint.closed_because)
 
+    def _give_up(self, stint: Stint, before: Stint | None) -> None:
+        """A stay that did not begin: who waits for its end, and for the room's, goes on."""
+        if self.stint is stint:
+            self.stint = before
+        if before is not None and not before.done.is_set() and not self._over.is_set():
+            assert self._nursery is not None  # the room runs
+            self._nursery.start_soon(self._done_after, stint, before)
+            return
+        stint.done.set()
+        if self._nursery is not None and not self._stopping and not self._over.is_set():
+            self._nursery.start_soon(self._stay_ended, before)
+
+    async def _done_after(self, stint: Stint, before: Stint) -> None:
+        """Who waits for a stay that did not begin waits for the one before, whose worker goes on
+        to the end of what it has."""
+        await before.done.wait()
+        stint.done.set()
+
     async def _run_stint(self, stint: Stint, after: trio.Event | None) -> None:
         await stint.run(after)
+        await self._stay_ended(stint)
+
+    async def _stay_ended(self, stint: Stint | None) -> None:
         if self.stint is stint:
             self.origin.end_run()
             self.stats = None
@@ -246,6 +267,8 @@ class OriginRoom(Room):
         self._session_began_ms = round(self.archive_of.duration_s * 1000)
         session = await self._new_session()
         sealing = await self.epochs.begin(session)
+        if sealing is not None:
+            self._seal_seen()
         self.origin.begin_session(
             session,
             next_msn=record.next_msn,

@@ -64,6 +64,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     ``authority_slot``; an open room's is in its id. ``chain`` is the genesis hash of that chain.
 
     ``gated``: what is streamed is sealed. None for an event's room whose chain did not say yet.
+    ``sealed``: something that was streamed is, whatever the next session will be.
     ``epochs`` are those of the session that goes on: first archive segment, id, commitment.
 
     ``directory`` is the root of the finished room as it was when its manifest was
@@ -99,6 +100,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     authority_slot: int = 0
     chain: bytes = b""
     gated: bool | None = None
+    sealed: bool = False
     epochs: list[tuple[int, bytes, bytes]] = msgspec.field(default_factory=list)
     directory: str = ""
     directory_of: str = ""

@@ -278,9 +278,18 @@ class Room(ABC):
 
     @property
     def gated(self) -> bool:
-        """Whether watching takes a ticket: what is streamed is sealed, answers are for one."""
+        """Whether watching takes a ticket: what is streamed is sealed, answers are for one.
+
+        So it is as soon as anything of the room is sealed, whoever says otherwise.
+        """
         event = self.event
-        return bool(self.record.gated) or (event is not None and event.gated)
+        seen = self.record.sealed or self.archive_of.sealed or self.images.sealed
+        return bool(self.record.gated) or seen or (event is not None and event.gated)
+
+    def _seal_seen(self) -> None:
+        if not self.record.sealed:
+            self.record.sealed = True
+            self._save()
 
     def withheld(self) -> Withheld | None:
         """Why what is live can't be watched here: its key is not; None where it can."""

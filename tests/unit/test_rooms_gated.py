@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -9,20 +11,25 @@ import trio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from support.eventchain import EVENT, GENESIS, EventChain
 from support.memorystore import MemoryStore
-from support.stage import Peer, Show, Stage, same_archive, same_live
+from support.stage import Peer, Show, Stage, Worker, same_archive, same_live
 
 from hausd.core.gating import Withheld
+from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Sealed
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerAddress, peer_id_of
-from hausd.core.publishing import FeedOver
+from hausd.core.publishing import FeedOver, Publisher
+from hausd.keyholding import _Events
+from hausd.keys.ports import GatedEvent
+from hausd.rooms.images import Images
 from hausd.rooms.opening import Opened
 from hausd.rooms.origin_room import OriginRoom
 from hausd.wire import leafseal
 from hausd.wire.worker import PartMade
 
 NAMES = ("source", "audio")
+HOLDER = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ())
 
 
 async def gated(peer: Peer) -> str:
@@ -172,9 +179,7 @@ async def test_after_a_kill_what_was_written_opens_and_another_session_has_other
         assert any("the 6.0 s that were written are kept" in one for one in origin.rooms.repaired)
         ours = origin.room(room)
         assert isinstance(ours, OriginRoom)
-        ours.announcer.holders = holders = (
-            PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ()),
-        )
+        ours.announcer.holders = holders = (HOLDER,)
         for name in NAMES:
             found = await recorded(origin, room, name)
             assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
@@ -243,6 +248,10 @@ async def test_pictures_of_a_gated_room_are_sealed_too(
             assert storyboard is not None
             (name,) = {line.partition("#")[0] for line in storyboard.split() if ".jpg#" in line}
             assert await opened(one.room(room).sprite(name)) == jpegs[2]
+            storyboard_alone = Images()
+            storyboard_alone.take(one.room(room).images._sheets)
+            assert storyboard_alone.sealed
+            assert one.room(room).images.sealed
         assert isinstance(await opened(relay.room(room).poster()), Withheld)
         for one in (origin, viewer, relay):
             assert not any(jpeg[:99] in blocks_of(one) for jpeg in jpegs)
@@ -295,13 +304,51 @@ async def test_an_event_is_gated_where_its_chain_says_so(
         await trio.sleep(60)
         assert any(data[:64] in blocks_of(origin) for _, data in show.said) is not tickets
         assert origin.room(room).gated is tickets
-        # the next session goes by what was read last, where the chain does not answer
+        # where the chain does not answer by now, what it said before opens nothing
         chain.reachable = False
         chain.forget()
         async with Show(stage, origin, room, NAMES).on() as again:
             await again.play(6)
         await trio.sleep(60)
-        assert any(data[:64] in blocks_of(origin) for _, data in again.said) is not tickets
+        assert not any(data[:64] in blocks_of(origin) for _, data in again.said)
+        unknown = "gated-unknown" in [notice.code for notice in origin.room(room).notices]
+        assert unknown is not tickets
+
+
+@pytest.mark.parametrize("how", ["hangs", "leaves the sale out"])
+async def test_what_an_event_was_before_never_opens_it(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    chain = EventChain()
+    async with Stage(15, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain, gated=how != "hangs")
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(6)
+        await trio.sleep(60)
+        if how == "hangs":  # the sale opened, which this node did not hear of yet
+
+            async def hang(_: object) -> None:
+                await trio.sleep_forever()
+
+            assert not origin.room(room).gated
+            monkeypatch.setattr(chain, "look_up", hang)
+        else:
+            chain.has(EVENT, SigningKey(origin.room(room).record.seed))
+            chain.want(EVENT)
+        async with Show(stage, origin, room, NAMES).on() as again:
+            await again.play(6)
+            assert origin.room(room).gated
+            codes = [notice.code for notice in origin.room(room).notices]
+            assert "sealed-needlessly" not in codes
+            if how == "hangs":
+                chain.has(EVENT, SigningKey(origin.room(room).record.seed), slot=11)
+                chain.want(EVENT)
+                await again.play(1)
+                codes = [notice.code for notice in origin.room(room).notices]
+                assert "sealed-needlessly" in codes
+        await trio.sleep(60)
+        assert not any(data[:64] in blocks_of(origin) for _, data in again.said)
 
 
 async def test_an_event_whose_chain_never_answered_is_not_streamed_in_clear(
@@ -316,17 +363,172 @@ async def test_an_event_whose_chain_never_answered_is_not_streamed_in_clear(
             await show.play(6)
         assert not any(data[:64] in blocks_of(origin) for _, data in show.said)
         assert "gated-unknown" in [notice.code for notice in origin.room(room).notices]
+        assert origin.room(room).gated
+        await trio.sleep(60)
+        stage.kill("origin")
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+        assert ours.gated
+        ours.announcer.holders = holders = (HOLDER,)
+        await ours.close()  # who gives the keys of what was recorded is told to the end
+        assert ours.head is not None
+        assert ours.head.holders == holders
 
 
-async def test_a_gated_room_whose_key_cant_be_kept_takes_no_stream(
+async def test_a_stream_sealed_for_want_of_the_chain_has_holders_and_opens_when_it_is_known(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = EventChain()
+    async with Stage(16, chain=chain) as stage:
+        origin, viewer = await stage.node("origin"), await stage.node("viewer")
+        stage.swarm.link(origin.node, viewer.node)
+        room = await on_chain(origin, chain)
+        chain.reachable = False
+        nodes = SimpleNamespace(rooms=origin.rooms, holders=(HOLDER,))
+        events = _Events(nodes, SimpleNamespace(known=chain))  # type: ignore[arg-type]
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(3)
+            assert events.event(RoomId(room)) is None  # whose tickets count is not known
+            chain.reachable = True
+            chain.want(EVENT)
+            await show.play(3)
+            assert events.event(RoomId(room)) == GatedEvent(GENESIS, "the artist", (HOLDER,))
+            codes = [notice.code for notice in origin.room(room).notices]
+            assert codes.count("sealed-needlessly") == 1
+            async with Show(stage, origin, room, NAMES).on() as again:
+                await again.play(6)
+                assert [n.code for n in origin.room(room).notices].count("sealed-needlessly") == 1
+        await trio.sleep(60)
+        held = blocks_of(origin)
+        assert not any(data[:64] in held for _, data in show.said)
+        assert all(data[:64] in held for of, data in again.said if of == "source")
+        assert origin.room(room).gated  # for the first half is sealed
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_a_room_that_came_as_a_recording_alone_is_gated_by_what_lies_in_it(
+    autojump_clock: trio.testing.MockClock, listed: bool
+) -> None:
+    async with Stage(17) as stage:
+        origin, late = await stage.node("origin"), await stage.node("late")
+        stage.swarm.link(origin.node, late.node)
+        room = await gated(origin)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+        if not listed:
+            ours.announcer.holders = (HOLDER,)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(12)
+        await trio.sleep(60)
+        stage.kill("origin")  # what was live is in no memory any more
+        await trio.sleep(1)
+        origin = await stage.node("origin")
+        if not listed:  # its head is all that is to be had
+            assert isinstance(origin.home.store, MemoryStore)
+            origin.home.store.small.clear()
+        await late.rooms.follow(room)
+        await trio.sleep(60)
+        assert not late.room(room).tracks
+        assert bool(late.room(room).archive_of.segments) is listed
+        assert late.room(room).gated
+        stage.kill("late")
+        await trio.sleep(1)
+        late = await stage.node("late")
+        assert late.room(room).gated
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_encoder_that_goes_while_its_session_begins_leaves_the_room_as_it_was(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    chain = EventChain()
+    async with Stage(18, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+
+        async def hang(_: object) -> None:
+            await trio.sleep_forever()
+
+        async with AsyncExitStack() as stack:
+            if there:  # one that is sealed, which need not be
+                chain.reachable = False
+                show = await stack.enter_async_context(Show(stage, origin, room, NAMES).on())
+                await show.play(3)
+                chain.want(EVENT)
+            monkeypatch.setattr(chain, "look_up", hang)
+            with trio.move_on_after(2) as scope:
+                async with Show(stage, origin, room, NAMES).on():
+                    pass
+            assert scope.cancelled_caught
+            assert ours.stint is None or ours.stint.done.is_set()
+        await trio.sleep(1)
+        assert ours.state is (RoomState.WAITING if there else RoomState.CREATED)
+        await trio.sleep(60)
+        assert ours.state is (RoomState.ENDED if there else RoomState.CREATED)
+        async with Show(stage, origin, room, NAMES).on() as again:
+            await again.play(3)
+            assert ours.state is RoomState.LIVE
+        with trio.move_on_after(2):
+            await trio.sleep(60)
+            async with Show(stage, origin, room, NAMES).on():
+                pass
+        with trio.fail_after(60):
+            await ours.stop()
+
+
+async def test_who_waits_behind_an_encoder_that_went_waits_for_the_one_before_it(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = EventChain()
+    async with Stage(19, chain=chain) as stage:
+        origin = await stage.node("origin")
+        room = await on_chain(origin, chain)
+        ours = origin.room(room)
+        assert isinstance(ours, OriginRoom)
+        chain.reachable = False
+        finish = Worker.finish
+
+        async def slowly(worker: Worker) -> None:
+            await trio.sleep(4)  # what it has is still to come out
+            await finish(worker)
+
+        async def come(for_s: float) -> None:
+            with trio.move_on_after(for_s):
+                async with ours.publish(Publisher("192.0.2.2", "rtmp", "script")):
+                    await trio.sleep_forever()
+
+        monkeypatch.setattr(Worker, "finish", slowly)
+        async with Show(stage, origin, room, NAMES).on() as show, trio.open_nursery() as nursery:
+            await show.play(3)
+            before = ours.stint
+            assert before is not None
+            chain.reachable = True
+            chain.want(EVENT)
+            nursery.start_soon(come, 1)
+            await trio.sleep(0.5)
+            nursery.start_soon(come, 20)
+            await trio.sleep(2)
+            assert (before.done.is_set(), ours.record.sessions) == (False, 1)
+            await trio.sleep(4)
+            assert (before.done.is_set(), ours.record.sessions) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "No space left on device"), OSError("No space left for keys")]
+)
+async def test_a_gated_room_whose_key_cant_be_kept_takes_no_stream(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, fault: OSError
 ) -> None:
     async with Stage(9) as stage:
         origin = await stage.node("origin")
         room = await gated(origin)
 
         async def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
+            raise fault
 
         monkeypatch.setattr(origin.home.keyring, "keep", full)
         with pytest.raises(FeedOver, match="No space left"):
