@@ -38,7 +38,7 @@ class KeysPort(Protocol):
     async def delegate(self, untrusted_text: str, untrusted_signature: str) -> DelegationShape:
         """Takes a delegation to this node, with its wallet's signature (base58)."""
 
-    def export(self, room: RoomId, untrusted_to: str) -> KeyBundleShape:
+    async def export(self, room: RoomId, untrusted_to: str) -> KeyBundleShape:
         """A room's keys, sealed to another node's sealing key (base58)."""
 
     async def take(self, room: RoomId, untrusted_sealed: str) -> ImportedKeysShape:
@@ -106,7 +106,7 @@ async def _delegate(keys: Keys, new: NewDelegation) -> DelegationShape:
 
 @key_routes.post("/keys/export")
 async def _export(keys: Keys, wanted: Export) -> KeyBundleShape:
-    return keys.export(_room(wanted.room), wanted.sealing_key)
+    return await keys.export(_room(wanted.room), wanted.sealing_key)
 
 
 @key_routes.post("/keys/import")

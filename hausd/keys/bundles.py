@@ -18,8 +18,10 @@ _ENTRY = EPOCH_ID_BYTES + EPOCH_KEY_BYTES
 
 
 def seal_bundle(room: RoomId, keys: Mapping[EpochId, EpochKey], untrusted_to: bytes) -> bytes:
-    """Raises SealError where ``untrusted_to`` is no X25519 key."""
-    clear = b"".join(id_ + key.raw for id_, key in list(keys.items())[-MAX_KEYS:])
+    """``keys``: MAX_KEYS at most. Raises SealError where ``untrusted_to`` is no X25519 key."""
+    if len(keys) > MAX_KEYS:
+        raise ValueError(f"{len(keys)} keys are too many for one bundle")
+    clear = b"".join(id_ + key.raw for id_, key in keys.items())
     return seal(clear, untrusted_to, _info(room))
 
 

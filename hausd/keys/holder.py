@@ -188,7 +188,8 @@ class KeyHolder:
         if not (
             self._by_wallet.take(wallet, at_s)
             and self._wallets.may(peer, wallet, at_s)
-            and self._by_room.take(room, at_s)
+            # who is inside is not kept out by a crowd at the door
+            and ((room, wallet, peer) in self._guests or self._by_room.take(room, at_s))
         ):
             raise Refused(Refusal.TRY_LATER)
         return delegation

@@ -23,7 +23,7 @@ from hausd.core.key_shapes import (
 from hausd.core.peers import PeerId
 from hausd.core.sealing import SealError, SealingKey
 from hausd.core.shapes import CheckShape
-from hausd.keys.bundles import open_bundle, seal_bundle
+from hausd.keys import bundles
 from hausd.keys.holder import KeyHolder
 from hausd.keys.ring import KeyRing
 
@@ -95,15 +95,21 @@ class KeysOperator:
             raise Problem("disk", f"it was not kept: {fault}", _DISK, 507) from fault
         return _shape(signed)
 
-    def export(self, room: RoomId, untrusted_to: str) -> KeyBundleShape:
+    async def export(self, room: RoomId, untrusted_to: str) -> KeyBundleShape:
         """A room's keys, sealed to another node's sealing key (base58)."""
         if not self._ring.has_of(room):
             hint = "hausctl keys list shows of which rooms there are some"
             raise Problem("no-keys", f"no key of {room} is here", hint, 404)
-        keys = self._ring.all_of(room)
+        keys = await self._ring.all_of(room)
+        if len(keys) > bundles.MAX_KEYS:
+            message = (
+                f"{len(keys):,} keys of {room} are here, one export holds {bundles.MAX_KEYS:,}"
+            )
+            hint = "name the other node in keys.holders: it asks for each key that it needs"
+            raise Problem("too-many-keys", message, hint, 409)
         try:
             to = bytes(Pubkey.from_string(untrusted_to))
-            sealed = seal_bundle(room, keys, to)
+            sealed = bundles.seal_bundle(room, keys, to)
         except (ValueError, SealError):
             hint = "hausctl keys list shows it, at the node that shall have the keys"
             message = f"{untrusted_to[:80]!r} is no sealing key"
@@ -115,7 +121,7 @@ class KeysOperator:
         """Imports keys that were sealed to this node (base64)."""
         try:
             sealed = base64.b64decode(untrusted_sealed, validate=True)
-            keys = open_bundle(room, sealed, self._key)
+            keys = bundles.open_bundle(room, sealed, self._key)
         except (binascii.Error, SealError, ValueError):
             hint = f"they have to be exported to {Pubkey(self._key.public)}"
             message = "these keys are not sealed to this node, or not of this room"

@@ -116,10 +116,15 @@ class KeyRing:
         """Whether any key of a room is here."""
         return bool(self._kept.get(room))
 
-    def all_of(self, room: RoomId) -> dict[EpochId, EpochKey]:
+    async def all_of(self, room: RoomId) -> dict[EpochId, EpochKey]:
         """Every key of a room that is here."""
-        found = {epoch: self._store.unwrapped(kept) for epoch, kept in self._kept[room].items()}
-        return {epoch: key for epoch, key in found.items() if key is not None}
+        kept = list(self._kept.get(room, {}).values())
+
+        def unwrap() -> dict[EpochId, EpochKey]:
+            found = {one.epoch: self._store.unwrapped(one) for one in kept}
+            return {epoch: key for epoch, key in found.items() if key is not None}
+
+        return await trio.to_thread.run_sync(unwrap)
 
     def counts(self) -> dict[RoomId, int]:
         """How many keys are here, by room."""
@@ -155,7 +160,7 @@ class KeyRing:
         await self._do(partial(self._store.add_delegation, kept, made.room, made.not_after_s))
         await self._do(partial(self._store.drop_delegations, gone))
         for text in gone:
-            del self._delegations[text]
+            self._delegations.pop(text, None)  # another one that came meanwhile may have done it
         self._delegations[made.text] = signed
         self.told()
 

@@ -141,8 +141,11 @@ def _from_command(terms: WrapTerms) -> bytes:
 
 
 def _run(command: str, what: str, given: bytes) -> bytes:
-    words = shlex.split(command)
     hint = "keys.wrap_command names a program that takes wrap or unwrap: see docs/keys.md"
+    try:
+        words = shlex.split(command)
+    except ValueError as fault:
+        raise WrapFault(f"keys.wrap_command can't be read ({fault})", hint) from None
     try:
         done = subprocess.run(
             [*words, what], input=given, stdout=subprocess.PIPE, timeout=COMMAND_S, check=True

@@ -34,6 +34,7 @@ from hausd.core.gating import EpochId, EpochKey
 from hausd.core.ids import RoomId
 from hausd.core.release import Refusal
 from hausd.core.sealing import SealError, SealingKey
+from hausd.keys import bundles
 from hausd.keys.bundles import open_bundle, seal_bundle
 from hausd.keys.holder import WALLETS, KeyHolder
 from hausd.keys.operating import KeysOperator
@@ -61,7 +62,7 @@ def operator(ring: KeyRing, key: SealingKey = SEALING) -> KeysOperator:
 
 async def test_exported_keys_are_the_recipients_alone(ring: KeyRing, tmp_path: Path) -> None:
     await ring.keep_unproven(EVENT, KEYS)
-    made = operator(ring).export(EVENT, str(Pubkey(OTHER.public)))
+    made = await operator(ring).export(EVENT, str(Pubkey(OTHER.public)))
     assert made.keys == 3
     assert not any(key.raw.hex() in made.model_dump_json() for key in KEYS.values())
     with pytest.raises(Problem) as caught:
@@ -74,7 +75,7 @@ async def test_exported_keys_are_the_recipients_alone(ring: KeyRing, tmp_path: P
             await operator(theirs, OTHER).take(other_room, made.sealed)
         done = await operator(theirs, OTHER).take(EVENT, made.sealed)
         assert (done.keys, done.new) == (3, 3)
-        assert theirs.all_of(EVENT) == KEYS
+        assert await theirs.all_of(EVENT) == KEYS
         assert (await operator(theirs, OTHER).take(EVENT, made.sealed)).new == 0
 
 
@@ -90,11 +91,23 @@ def test_a_damaged_bundle_is_none(data: st.DataObject) -> None:
 
 async def test_what_cant_be_exported_is_told(ring: KeyRing) -> None:
     with pytest.raises(Problem, match="no key of"):
-        operator(ring).export(EVENT, str(Pubkey(OTHER.public)))
+        await operator(ring).export(EVENT, str(Pubkey(OTHER.public)))
     await ring.keep_unproven(EVENT, KEYS)
     for wrong in ("0OIl", "", str(Pubkey(bytes(32)))):
         with pytest.raises(Problem, match="no sealing key"):
-            operator(ring).export(EVENT, wrong)
+            await operator(ring).export(EVENT, wrong)
+
+
+async def test_more_keys_than_an_export_holds_are_told_and_none_is_left_out(
+    ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ring.keep_unproven(EVENT, KEYS)
+    monkeypatch.setattr(bundles, "MAX_KEYS", 2)
+    with pytest.raises(Problem, match="one export holds 2") as caught:
+        await operator(ring).export(EVENT, str(Pubkey(OTHER.public)))
+    assert "keys.holders" in caught.value.hint
+    monkeypatch.setattr(bundles, "MAX_KEYS", 3)
+    assert (await operator(ring).export(EVENT, str(Pubkey(OTHER.public)))).keys == 3
 
 
 async def test_a_delegation_is_taken_where_it_is_to_this_node_on_this_chain(ring: KeyRing) -> None:

@@ -21,6 +21,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerAddress, PeerStream, peer_id_of
 from hausd.core.release import Held, Missing, Refusal, Unknown
 from hausd.core.sealing import SealingKey
+from hausd.keys import holder
 from hausd.keys.holder import PEER_BURST
 from hausd.keys.metrics import WRONG_KEYS
 from hausd.wire.keys import PROTOCOL, KeyQuestion, Shown, open_keys
@@ -318,6 +319,23 @@ async def test_ten_thousand_wallets_from_one_node_are_not_looked_up(stage: Stage
     other = await stage.node("other")
     await other.ring.add_delegation(delegated(other))
     assert await stage.asked(other) == KEY, "nobody else suffers"
+
+
+async def test_a_crowd_at_the_door_keeps_nobody_out_who_is_inside(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holder, "ROOM_PER_S", 0.0)
+    monkeypatch.setattr(holder, "ROOM_BURST", 2.0)
+    stage = Stage(nursery, tmp_path)
+    await stage.set()
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    late = await stage.node("late")
+    await late.ring.add_delegation(delegated(late, OTHER_WALLET_SEED))
+    assert await stage.asked(late) == "no-ticket"
+    assert await stage.asked(late) == "try-later"
+    assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
 
 
 async def test_an_answer_seen_on_the_way_opens_for_nobody_else(stage: Stage) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keyring
 import pytest
+import trio
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 from support.chain import HandClock
@@ -185,6 +186,12 @@ def test_a_command_that_fails_is_told(tmp_path: Path, program: str, says: str) -
     assert not list((tmp_path / "keys").iterdir())
 
 
+def test_a_command_with_an_open_quote_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WrapFault, match="can't be read") as caught:
+        open_wrapper(WrapTerms("command", tmp_path, "node", "token 'half"))
+    assert "docs/keys.md" in caught.value.hint
+
+
 async def test_a_delegation_replaces_an_older_one_of_the_wallet(tmp_path: Path) -> None:
     clock = HandClock(DELEGATION.not_before_s * 1000)
     first, later = (
@@ -204,6 +211,22 @@ async def test_a_delegation_replaces_an_older_one_of_the_wallet(tmp_path: Path) 
     async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
         assert ring.delegations_for(EVENT) == [later, other]
         assert not ring.delegations_for(WALLET)  # type: ignore[arg-type] # no room
+
+
+async def test_two_delegations_at_once_may_replace_the_same_one(tmp_path: Path) -> None:
+    clock = HandClock(DELEGATION.not_before_s * 1000)
+    at = DELEGATION.not_after_s
+    old, *new = (
+        verify(*delegation_of(bytes([7]) * 32, bytes([8]) * 32, not_after_s=at + more))
+        for more in (0, 1, 2)
+    )
+    async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
+        await ring.add_delegation(old)
+        async with trio.open_nursery() as nursery:
+            for each in new:
+                nursery.start_soon(ring.add_delegation, each)
+        assert old not in ring.delegations_for(EVENT)
+        assert new[1] in ring.delegations_for(EVENT)
 
 
 async def test_a_ban_holds_over_a_restart_until_it_is_taken_back(tmp_path: Path) -> None:
