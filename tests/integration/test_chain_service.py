@@ -11,23 +11,25 @@ import trio
 from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
+from hausd.chain.embedded.disk import Held
 from hausd.chain.pool import STALE_S
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.core.clock import SystemClock
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
-from hausd.core.programs.addresses import EMBEDDED
-from tests.support.chain_data import EVENT
+from hausd.core.programs.addresses import EMBEDDED, TOKEN
+from tests.support.chain import held
+from tests.support.chain_data import ARTIST, EVENT, raw_event
 from tests.support.forkchain import fork_chain
 from tests.support.rpcproxy import Proxy, hangs, status
 
 
 @asynccontextmanager
 async def service(
-    folder: Path, event_factory: Pubkey = EMBEDDED.event_factory
+    folder: Path, event_factory: Pubkey = EMBEDDED.event_factory, *accounts: Held
 ) -> AsyncIterator[tuple[ChainService, Proxy]]:
     """A chain behind two endpoints, of which the first can be made faulty."""
-    async with fork_chain(folder, endpoints=2) as chain:
+    async with fork_chain(folder, accounts, endpoints=2) as chain:
         urls = tuple(proxy.url for proxy in chain.proxies)
         terms = ChainTerms(urls, event_factory, 0, 60.0)
         async with open_chain(terms, SystemClock(), ChainService) as service:
@@ -78,6 +80,17 @@ async def test_what_is_no_event_is_said_to_be_none(fast: MockClock, tmp_path: Pa
             await chain.send("!!", 0, resumed=False)
         with pytest.raises(Problem, match="no transaction"):
             await chain.plan("AAAA", [])
+
+
+async def test_an_event_whose_token_is_not_told_has_no_amounts(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    event = raw_event(mint=ARTIST, token_program=TOKEN)
+    paid = held(EVENT, EMBEDDED.event_factory, event)
+    async with service(tmp_path, EMBEDDED.event_factory, paid) as (chain, _):
+        with pytest.raises(Problem, match="does not tell of the token") as caught:
+            await chain.events("")
+        assert caught.value.code == "no-such-mint"
 
 
 async def test_a_chain_that_stands_still_or_is_away_can_not_be_gone_by(
