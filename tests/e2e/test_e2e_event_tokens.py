@@ -186,6 +186,39 @@ def test_who_lies_about_a_tokens_decimals_has_nobody_pay_another_amount(tmp_path
         assert _tokens(here, fan, mint) == 9_969_00
 
 
+def test_a_payee_whose_tokens_are_not_told_holds_no_other_up(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        other = str(Keypair().pubkey())
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        mint = here.ctl("keys", "mint", "100", "--to", fan, *me)["mint"]
+        create = ("events", "create", "Two", "--mint", mint, "--split", f"{other}=50")
+        event = here.ctl(*create, *me)["id"]
+        here.ctl("tips", "send", event, "10", *fans)
+        for command in ("live", "end", "finalize"):
+            here.ctl("events", command, event, *me)
+        with proxy_beside(here.node.words["chain"]) as liar:
+            rpc = f"chain.rpc_url={liar.url}"
+            with node(tmp_path / "second", rpc, "chain.listen=") as second:
+                liar.mangle = _refuses_tokens_of(other)
+                second.ctl("events", "claim", event, *fans, code=1)
+                assert _tokens(here, artist, mint) == 5_000_000
+                error = second.ctl("events", "claim", event, *fans, code=1)["error"]
+                assert error["code"] == "chain-refuses"
+        here.ctl("events", "claim", event, *fans)
+        assert _tokens(here, other, mint) == 5_000_000
+
+
+def _refuses_tokens_of(owner: str) -> Mangle:
+    def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] == "getTokenAccountsByOwner" and asked["params"][0] == owner:
+            del told["result"]
+            told["error"] = {"code": -32010, "message": "too many accounts"}
+
+    return mangle
+
+
 def test_each_kind_of_mint_that_is_refused_is_explained(tmp_path: Path) -> None:
     with stage(tmp_path) as here:
         artist_file, artist = here.wallet("artist")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,24 @@ async def test_an_event_whose_token_is_not_told_has_no_amounts(
         with pytest.raises(Problem, match="does not tell of the token") as caught:
             await chain.events("")
         assert caught.value.code == "no-such-mint"
+
+
+async def test_tokens_whose_mint_was_closed_take_no_other_away(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    good, closed = Pubkey(b"\x21" * 32), Pubkey(b"\x22" * 32)
+    mint = bytes(36) + (500).to_bytes(8, "little") + bytes([6, 1]) + bytes(36)
+
+    def tokens(place: int, of: Pubkey) -> Held:
+        raw = bytes(of) + bytes(ARTIST) + (77).to_bytes(8, "little") + bytes(36) + bytes([1])
+        account = held(Pubkey(bytes([place]) * 32), TOKEN, raw + bytes(56))
+        return replace(account, token_owner=bytes(ARTIST))
+
+    accounts = (held(good, TOKEN, mint), tokens(0x23, good), tokens(0x24, closed))
+    async with service(tmp_path, EMBEDDED.event_factory, *accounts) as (chain, proxy):
+        wallet = await chain.wallet(str(ARTIST))
+        assert [(each.mint, each.decimals) for each in wallet.tokens] == [(str(good), 6)]
+        assert proxy.asked.count("getMultipleAccounts") <= 2  # the platform's, and all mints
 
 
 async def test_a_chain_that_stands_still_or_is_away_can_not_be_gone_by(
