@@ -71,6 +71,8 @@ ADVICE = {
     # the chain's own
     "InsufficientFunds": "hausctl keys balance shows what a wallet has",
     "OwnerMismatch": "sign with the wallet whose they are",
+    "MintDecimalsMismatch": "what the node was told of the token is not true: set another "
+    "chain.rpc_url",
     "NoMemo": "have its owner do that, or the winner: hausctl events set-rta-recipient",
     "CpiGuardTransferBlocked": "have its owner do that, or pay from another wallet",
     "AccountFrozen": "whoever froze it can thaw it; what others are owed does not wait for it",

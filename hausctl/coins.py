@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from hausctl.client import Refused, shaped
-from hausctl.money import InMoney, paid, symbol
+from hausctl.money import InMoney, decimals_of, paid, symbol
 from hausctl.paying import address
 from hausctl.previews import Cost, Rent
 
@@ -74,6 +74,14 @@ def paying(here: Here, who: Pubkey, event: EventShape, amount: int) -> Payment:
         message = f"{paid(amount, event)} are needed, and the wallet has {most} in one account"
         raise Refused("too-few-tokens", message, hint)
     return replace(payment, account=address(held[0].account))
+
+
+def checking(who: Pubkey, payment: Payment, coin: InMoney) -> list[Instruction]:
+    """What goes in front of a payment in a token, so that none is made of another amount than is
+    shown: how many decimals the token has is an endpoint's word."""
+    from hausd.core.programs.payments import check_decimals
+
+    return [] if coin.mint is None else [check_decimals(who, payment, decimals_of(coin))]
 
 
 def receiving(here: Here, owner: Pubkey, event: EventShape | Coin, payer: Pubkey) -> Receipt:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hausd.core.chain_shapes import EventShape, TierShape
 
 _PERCENT_BPS = 100
+_MAX_EXTENSIONS = 8
+"""Of the end, in all: as EventFactory has it."""
 
 
 def event_sheet(event: EventShape) -> Table:
@@ -38,7 +40,9 @@ def _rows(event: EventShape) -> Iterator[tuple[str, str]]:
     yield "Starts", when(event.starts)
     yield "Ends", when(event.ends)
     if event.tip_extension_s:
-        yield "", f"a late change of the highest tipper adds {span(event.tip_extension_s)}"
+        after, most = span(event.tip_extension_s), span(event.tip_extension_s * _MAX_EXTENSIONS)
+        late = f"a late change of the highest tipper puts the close off to {after} from then"
+        yield "", f"{late}, to {most} after the end at most"
     if event.tips_close and event.status in ("open", "live"):
         yield "Tips close", when(event.tips_close)
     yield "Stream by", event.stream_authority

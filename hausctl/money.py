@@ -16,6 +16,8 @@ SYMBOLS = {
     "4zMMC9srt5Ri5X14GAgXhaHii3GnPAEERYPJgZJDncDU": "USDC (devnet)",
 }
 """Well-known mints, those that the programs know. Whatever a mint calls itself proves nothing."""
+_KNOWN_DECIMALS = 6
+"""Of each of them, whatever an endpoint says."""
 _ENDS = 6
 _MOST = 2**63 - 1
 _MAX_DIGITS = 300
@@ -39,7 +41,7 @@ def lamports(untrusted: str) -> int:
 
 def units(untrusted: str, coin: InMoney) -> int:
     """Base units of what an event is paid in. Raises typer.BadParameter."""
-    return _units(untrusted, coin.decimals, symbol(coin.mint))
+    return _units(untrusted, decimals_of(coin), symbol(coin.mint))
 
 
 def _units(untrusted: str, decimals: int, name: str) -> int:
@@ -64,6 +66,7 @@ def sol(amount: int | str) -> str:
 
 def money(amount: int | str, mint: str | None, decimals: int = SOL_DECIMALS) -> str:
     """An amount in SOL, or of a token: ``0.5 SOL``, ``12 USDC``, ``3 of Cr2Fab…x9Qz1m``."""
+    decimals = _decimals(mint, decimals)
     whole, part = divmod(int(amount), 10**decimals)
     digits = f"{part:0{decimals}}".rstrip("0") if decimals else ""
     name = symbol(mint)
@@ -75,6 +78,15 @@ def money(amount: int | str, mint: str | None, decimals: int = SOL_DECIMALS) -> 
 def paid(amount: int | str, coin: InMoney) -> str:
     """An amount of what ``coin`` says."""
     return money(amount, coin.mint, coin.decimals)
+
+
+def decimals_of(coin: InMoney) -> int:
+    """What amounts are counted with: of a well-known mint what is known, else what was told."""
+    return _decimals(coin.mint, coin.decimals)
+
+
+def _decimals(mint: str | None, untrusted: int) -> int:
+    return _KNOWN_DECIMALS if mint in SYMBOLS else untrusted
 
 
 def short(mint: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hausctl.client import Refused
+from hausctl.client import NotRunning, Refused
 from hausctl.coins import receiving
 from hausctl.completion import RoomName
 from hausctl.drafts import cid_of
@@ -15,6 +16,9 @@ from hausctl.money import paid
 from hausctl.paying import DryOption, YesOption, address, of_this_alone
 from hausctl.previews import Rent, Step
 from hausctl.wallet import KeypairOption, SignerOption
+
+if TYPE_CHECKING:
+    from hausd.core.chain_shapes import PayoutShape
 
 _WINNERS_BYTES = 170
 """An associated token account of Token-2022: with its ImmutableOwner extension."""
@@ -135,15 +139,31 @@ def claim(
         if not now.payouts:
             hint = "it owes from when it is finalized: hausctl events finalize"
         raise Refused("nothing-owed", "this event owes nobody anything", hint)
-    steps = []
+    steps, refused = payments(act, owed)
+    if not steps:
+        raise refused[0]
+    outcomes = act.cashier.pay_each(*steps)
+    answer_event(act.here, act.event)
+    if refused or any(outcome.refused for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[Refused]]:
+    """A step for each payout, and why there is none for the others: a payee whose accounts can't be
+    told holds nobody else up. Raises NotRunning."""
+    steps, refused = [], []
     for payout in owed:
         make = act.builder.claim_sale if payout.pot == "tickets" else act.builder.claim_tips
         payee = address(payout.payee)
-        to = receiving(act.here, payee, now, act.who)
+        what = f"{paid(payout.amount, act.now)} of {payout.pot} to {payout.payee}"
+        try:
+            to = receiving(act.here, payee, act.now, act.who)
+        except NotRunning:
+            raise
+        except Refused as fault:
+            act.cashier.say(f"{what}: not done, {fault.message}")
+            refused.append(fault)
+            continue
         claimed = make(act.at, payee, payout.index, to.payment)
-        what = f"{paid(payout.amount, now)} of {payout.pot} to {payout.payee}"
         steps.append(Step(what, [*to.opening, claimed], rents=to.rents))
-    outcomes = act.cashier.pay_each(*steps)
-    answer_event(act.here, act.event)
-    if any(outcome.refused for outcome in outcomes):
-        raise typer.Exit(1)
+    return steps, refused

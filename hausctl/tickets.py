@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from hausctl.client import Refused, shaped
-from hausctl.coins import cost_of, paying, receiving
+from hausctl.coins import checking, cost_of, paying, receiving
 from hausctl.completion import RoomName
 from hausctl.context import Here
 from hausctl.events import Act, event_of
@@ -61,6 +61,7 @@ def buy(
     buyer = cashier.wallet.address
     whose = address(holder) if holder else buyer
     price = int(now.tiers[tier].price)
+    payment = paying(here, buyer, now, price * count)
     bought = cashier.builder.buy(
         buyer,
         address(id_),
@@ -68,12 +69,12 @@ def buy(
         tier=tier,
         count=count,
         max_price=price,
-        payment=paying(here, buyer, now, price * count),
+        payment=payment,
     )
     rents = [] if _tickets(here, id_, str(whose)) else [_ticket_rent()]
     costs = [cost_of("Tickets", price * count, now)]
     what = f"{count} x {now.tiers[tier].name} for {paid(price * count, now)}"
-    (sent,) = cashier.pay(Step(what, [bought], costs, rents))
+    (sent,) = cashier.pay(Step(what, [*checking(buyer, payment, now), bought], costs, rents))
     _answer(here, _tickets(here, id_, str(whose)), sent)
 
 

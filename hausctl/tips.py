@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hausctl.client import Refused, shaped
-from hausctl.coins import cost_of, paying, receiving
+from hausctl.coins import checking, cost_of, paying, receiving
 from hausctl.completion import RoomName
 from hausctl.context import Here
 from hausctl.events import Act
@@ -51,7 +51,7 @@ def send(
     cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
     tipper, at = cashier.wallet.address, address(id_)
     payment = paying(here, tipper, now, given)
-    instructions, rents = [], []
+    instructions, rents = checking(tipper, payment, now), []
     if here.client.get("events", id_, "tippers", str(tipper)) is None:
         instructions.append(cashier.builder.open_record(tipper, at, tipper))
         rents.append(_record_rent())

@@ -357,11 +357,11 @@ class ChainService:
         )
 
     async def wallet(self, untrusted: str) -> WalletShape:
-        """What an address has: SOL, and tokens of every kind."""
+        """What an address has: SOL, and tokens whose mint there is: anyone gives it others."""
         client, owner = await self.client(), address(untrusted)
         held = await tokens_of(client, owner)
-        mints = {each.mint: await self._coins.mint(client, each.mint) for each in held}
-        tokens = [tokens_shape(each, mints[each.mint].decimals) for each in held]
+        mints = await self._coins.known(client, [each.mint for each in held])
+        tokens = [tokens_shape(one, mints[one.mint].decimals) for one in held if one.mint in mints]
         lamports = await asked(client.balance(owner))
         return WalletShape(address=str(owner), lamports=str(lamports), tokens=tokens)
 

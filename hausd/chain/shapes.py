@@ -60,7 +60,7 @@ def event_shape(
     payouts += _payouts(vault.payouts if vault else (), "tips")
     return EventShape(
         id=str(event.address),
-        title=event.title,
+        title=words(event.title),
         status=event_state(event),
         artist=str(event.artist),
         mint=coin.mint,
@@ -107,7 +107,7 @@ def room_event(
         chain=genesis,
         slot=slot,
         state=event_state(event),
-        title=" ".join("".join(c if c.isprintable() else " " for c in event.title).split()),
+        title=words(event.title),
         artist=str(event.artist),
         authority=PublicKey(bytes(event.stream_authority)),
         authority_slot=event.authority_since,
@@ -198,7 +198,7 @@ def _or_none(address: Pubkey) -> str | None:
 
 def _tier(tier: TicketTier) -> TierShape:
     return TierShape(
-        name=tier.name,
+        name=words(tier.name),
         price=str(tier.price),
         supply=tier.supply,
         sold=tier.sold,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,8 +44,7 @@ class Coins:
 
     async def mint(self, client: ChainClient, address: Pubkey) -> Mint:
         """A mint. Problem ``no-such-mint``."""
-        await self._read(client, [address])
-        found = self._mints.get(address)
+        found = (await self.known(client, [address])).get(address)
         if found is None:
             hint = "name the address of a token's mint, on this chain"
             raise Problem("no-such-mint", f"{address} is no token's mint", hint, 404)
@@ -54,10 +53,10 @@ class Coins:
     async def of(self, client: ChainClient, events: Iterable[EventAccount]) -> dict[Pubkey, Coin]:
         """What these events are paid in, by their addresses."""
         listed = list(events)
-        await self._read(client, [each.mint for each in listed])
+        mints = await self.known(client, [each.mint for each in listed])
         for each in listed:
             _put(self._events, each.address, each.mint)
-        return {each.address: self._coin(each.mint) for each in listed}
+        return {each.address: _coin(each.mint, mints) for each in listed}
 
     async def of_places(self, client: ChainClient, places: Iterable[Pubkey]) -> dict[Pubkey, Coin]:
         """What the events at these addresses are paid in."""
@@ -70,19 +69,16 @@ class Coins:
                     mints[account.address] = client.checked(EventAccount, account).mint
                 except AccountError as fault:
                     count_swallowed("chain.account", fault)
-        await self._read(client, list(mints.values()))
+        known = await self.known(client, mints.values())
         for place, mint in mints.items():
             _put(self._events, place, mint)
-        return {place: self._coin(mints.get(place, NOBODY)) for place in wanted}
+        return {place: _coin(mints.get(place, NOBODY), known) for place in wanted}
 
-    def _coin(self, mint: Pubkey) -> Coin:
-        if mint == NOBODY:
-            return SOL_COIN
-        known = self._mints.get(mint)
-        return Coin(str(mint), known.decimals if known else 0)
-
-    async def _read(self, client: ChainClient, mints: Sequence[Pubkey]) -> None:
-        new = [mint for mint in dict.fromkeys(mints) if mint != NOBODY and mint not in self._mints]
+    async def known(self, client: ChainClient, mints: Iterable[Pubkey]) -> dict[Pubkey, Mint]:
+        """Those of these mints that the chain has, by their addresses."""
+        wanted = [mint for mint in dict.fromkeys(mints) if mint != NOBODY]
+        found = {mint: self._mints[mint] for mint in wanted if mint in self._mints}
+        new = [mint for mint in wanted if mint not in found]
         for account in (await asked(client.accounts(new))).accounts:
             if account is not None:
                 try:
@@ -90,7 +86,19 @@ class Coins:
                 except AccountError as fault:
                     count_swallowed("chain.account", fault)
                 else:
+                    found[mint.address] = mint
                     _put(self._mints, mint.address, mint)
+        return found
+
+
+def _coin(mint: Pubkey, known: Mapping[Pubkey, Mint]) -> Coin:
+    """Problem ``no-such-mint`` where the mint was not read: no amount can be shown without."""
+    if mint == NOBODY:
+        return SOL_COIN
+    if mint not in known:
+        hint = "ask again, or set another chain.rpc_url"
+        raise Problem("no-such-mint", f"the chain does not tell of the token {mint}", hint, 502)
+    return Coin(str(mint), known[mint].decimals)
 
 
 async def tokens_of(client: ChainClient, owner: Pubkey) -> list[Tokens]:

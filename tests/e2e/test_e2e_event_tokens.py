@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from solders.instruction import AccountMeta, Instruction
@@ -13,7 +15,8 @@ from solders.system_program import CreateAccountParams, create_account
 
 from hausd.core.programs.addresses import TOKEN, TOKEN_2022
 from tests.support.eventstage import ARTIFACTS, SOL, Stage, stage
-from tests.support.node import until
+from tests.support.node import node, until
+from tests.support.rpcproxy import Mangle, proxy_beside
 from tests.support.tokens import ACCOUNT_BYTES, HARMFUL, HARMLESS, MINT_BYTES, Extension
 
 pytestmark = [
@@ -139,6 +142,81 @@ def _costs_what_it_says(here: Stage, wallet: str, *arguments: str) -> None:
     before = here.balance(wallet)
     here.ctl(*arguments)
     assert before - here.balance(wallet) == int(told["total"])
+
+
+def _with_decimals(mint: str, decimals: int) -> Mangle:
+    """An endpoint that tells another number of a token's decimals."""
+
+    def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] != "getMultipleAccounts" or "result" not in told:
+            return
+        for address, account in zip(asked["params"][0], told["result"]["value"], strict=True):
+            if address == mint:
+                raw = bytearray(base64.b64decode(account["data"][0]))
+                raw[44] = decimals
+                account["data"][0] = base64.b64encode(raw).decode()
+
+    return mangle
+
+
+def test_who_lies_about_a_tokens_decimals_has_nobody_pay_another_amount(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, _ = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        minting = ("keys", "mint", "10000", "--decimals", "2", "--to", fan, *me)
+        mint = here.ctl(*minting)["mint"]
+        create = ("events", "create", "Dear", "--mint", mint, "--ticket-price", "1")
+        event = here.ctl(*create, *me)["id"]
+        with proxy_beside(here.node.words["chain"]) as liar:
+            liar.mangle = _with_decimals(mint, 4)
+            rpc = f"chain.rpc_url={liar.url}"
+            with node(tmp_path / "other", rpc, "chain.listen=") as other:
+                assert other.ctl("events", "show", event)["decimals"] == 4
+                for command in (("tips", "send", event, "30"), ("tickets", "buy", event)):
+                    error = other.ctl(*command, *fans, code=1)["error"]
+                    assert error["code"] == "MintDecimalsMismatch"
+                    assert "chain.rpc_url" in error["hint"]
+        assert _tokens(here, fan, mint) == 10_000_00
+        told = here.ctl("tips", "send", event, "30", *fans, "--dry-run")
+        checks = [each["name"] for each in told["transactions"][0]["instructions"]]
+        assert checks[-3:] == ["transfer_checked", "open_record", "tip"]
+        here.ctl("tips", "send", event, "30", *fans)
+        here.ctl("tickets", "buy", event, *fans)
+        assert _tokens(here, fan, mint) == 9_969_00
+
+
+def test_a_payee_whose_tokens_are_not_told_holds_no_other_up(tmp_path: Path) -> None:
+    with stage(tmp_path) as here:
+        artist_file, artist = here.wallet("artist")
+        fan_file, fan = here.wallet("fan")
+        other = str(Keypair().pubkey())
+        me, fans = ("--keypair", artist_file), ("--keypair", fan_file)
+        mint = here.ctl("keys", "mint", "100", "--to", fan, *me)["mint"]
+        create = ("events", "create", "Two", "--mint", mint, "--split", f"{other}=50")
+        event = here.ctl(*create, *me)["id"]
+        here.ctl("tips", "send", event, "10", *fans)
+        for command in ("live", "end", "finalize"):
+            here.ctl("events", command, event, *me)
+        with proxy_beside(here.node.words["chain"]) as liar:
+            rpc = f"chain.rpc_url={liar.url}"
+            with node(tmp_path / "second", rpc, "chain.listen=") as second:
+                liar.mangle = _refuses_tokens_of(other)
+                second.ctl("events", "claim", event, *fans, code=1)
+                assert _tokens(here, artist, mint) == 5_000_000
+                error = second.ctl("events", "claim", event, *fans, code=1)["error"]
+                assert error["code"] == "chain-refuses"
+        here.ctl("events", "claim", event, *fans)
+        assert _tokens(here, other, mint) == 5_000_000
+
+
+def _refuses_tokens_of(owner: str) -> Mangle:
+    def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] == "getTokenAccountsByOwner" and asked["params"][0] == owner:
+            del told["result"]
+            told["error"] = {"code": -32010, "message": "too many accounts"}
+
+    return mangle
 
 
 def test_each_kind_of_mint_that_is_refused_is_explained(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,23 +12,25 @@ import trio
 from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
+from hausd.chain.embedded.disk import Held
 from hausd.chain.pool import STALE_S
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.core.clock import SystemClock
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
-from hausd.core.programs.addresses import EMBEDDED
-from tests.support.chain_data import EVENT
+from hausd.core.programs.addresses import EMBEDDED, TOKEN
+from tests.support.chain import held
+from tests.support.chain_data import ARTIST, EVENT, raw_event
 from tests.support.forkchain import fork_chain
 from tests.support.rpcproxy import Proxy, hangs, status
 
 
 @asynccontextmanager
 async def service(
-    folder: Path, event_factory: Pubkey = EMBEDDED.event_factory
+    folder: Path, event_factory: Pubkey = EMBEDDED.event_factory, *accounts: Held
 ) -> AsyncIterator[tuple[ChainService, Proxy]]:
     """A chain behind two endpoints, of which the first can be made faulty."""
-    async with fork_chain(folder, endpoints=2) as chain:
+    async with fork_chain(folder, accounts, endpoints=2) as chain:
         urls = tuple(proxy.url for proxy in chain.proxies)
         terms = ChainTerms(urls, event_factory, 0, 60.0)
         async with open_chain(terms, SystemClock(), ChainService) as service:
@@ -78,6 +81,35 @@ async def test_what_is_no_event_is_said_to_be_none(fast: MockClock, tmp_path: Pa
             await chain.send("!!", 0, resumed=False)
         with pytest.raises(Problem, match="no transaction"):
             await chain.plan("AAAA", [])
+
+
+async def test_an_event_whose_token_is_not_told_has_no_amounts(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    event = raw_event(mint=ARTIST, token_program=TOKEN)
+    paid = held(EVENT, EMBEDDED.event_factory, event)
+    async with service(tmp_path, EMBEDDED.event_factory, paid) as (chain, _):
+        with pytest.raises(Problem, match="does not tell of the token") as caught:
+            await chain.events("")
+        assert caught.value.code == "no-such-mint"
+
+
+async def test_tokens_whose_mint_was_closed_take_no_other_away(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    good, closed = Pubkey(b"\x21" * 32), Pubkey(b"\x22" * 32)
+    mint = bytes(36) + (500).to_bytes(8, "little") + bytes([6, 1]) + bytes(36)
+
+    def tokens(place: int, of: Pubkey) -> Held:
+        raw = bytes(of) + bytes(ARTIST) + (77).to_bytes(8, "little") + bytes(36) + bytes([1])
+        account = held(Pubkey(bytes([place]) * 32), TOKEN, raw + bytes(56))
+        return replace(account, token_owner=bytes(ARTIST))
+
+    accounts = (held(good, TOKEN, mint), tokens(0x23, good), tokens(0x24, closed))
+    async with service(tmp_path, EMBEDDED.event_factory, *accounts) as (chain, proxy):
+        wallet = await chain.wallet(str(ARTIST))
+        assert [(each.mint, each.decimals) for each in wallet.tokens] == [(str(good), 6)]
+        assert proxy.asked.count("getMultipleAccounts") <= 2  # the platform's, and all mints
 
 
 async def test_a_chain_that_stands_still_or_is_away_can_not_be_gone_by(

@@ -14,7 +14,7 @@ from solders.keypair import Keypair
 from hausctl.client import Refused
 from hausctl.coins import Coin
 from hausctl.creating import rta_mint_bytes
-from hausctl.money import lamports, money, sol, units
+from hausctl.money import SYMBOLS, decimals_of, lamports, money, sol, units
 from hausctl.wallet import ExternalSigner, KeyFile, wallet
 
 
@@ -114,6 +114,13 @@ def test_the_rtas_mint_has_the_size_that_token_2022_gives_it() -> None:
 def test_any_token_is_shown_and_read_as_the_same(amount: int, decimals: int) -> None:
     shown = money(amount, "Mint", decimals).removesuffix(" of Mint").replace(",", "")
     assert units(shown, Coin("Mint", decimals)) == amount
+
+
+@pytest.mark.parametrize("mint", SYMBOLS)
+def test_a_well_known_tokens_decimals_are_known_whatever_is_told(mint: str) -> None:
+    told = Coin(mint, 3)
+    assert (units("1.5", told), decimals_of(told)) == (1_500_000, 6)
+    assert money(1_500_000, mint, 3) == f"1.5 {SYMBOLS[mint]}"
 
 
 def test_nothing_is_rounded_away() -> None:

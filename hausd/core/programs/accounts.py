@@ -274,8 +274,8 @@ def program_of(kind: type, programs: Programs) -> Pubkey:
 
 
 def padded_text(raw: bytes) -> str:
-    """UTF-8 padded with zeros. Raises UnicodeDecodeError."""
-    return raw.rstrip(b"\0").decode()
+    """UTF-8 padded with zeros. What is none is replaced: a name keeps nobody from their money."""
+    return raw.rstrip(b"\0").decode(errors="replace")
 
 
 def _somebody(address: Pubkey) -> Pubkey | None:

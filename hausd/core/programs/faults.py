@@ -32,6 +32,10 @@ _TOKENS = {
     1: ("InsufficientFunds", "the token account has too few tokens"),
     4: ("OwnerMismatch", "the token, or its account, is another's"),
     17: ("AccountFrozen", "the token account is frozen: its mint's issuer has to free it"),
+    18: (
+        "MintDecimalsMismatch",
+        "the token has other decimals than the amount was counted with",
+    ),
     36: (
         "NoMemo",
         "the token account wants a memo with what comes in: turn that off, or name another",

@@ -27,7 +27,7 @@ from hausd.core.programs.addresses import (
 from hausd.core.programs.borsh import BorshError
 from hausd.core.programs.idl import PROGRAMS, idl
 from hausd.core.programs.minting import CREATE_WITH_SEED, INITIALIZE_MINT, MINT_TO
-from hausd.core.programs.payments import CREATE_IDEMPOTENT
+from hausd.core.programs.payments import CREATE_IDEMPOTENT, TRANSFER_CHECKED
 
 MAX_TRANSACTION_BYTES = 1232
 LAMPORTS_PER_SIGNATURE = 5000
@@ -149,6 +149,10 @@ def _shown_tokens(program: Pubkey, data: bytes, metas: list[str]) -> ShownInstru
     if program in (TOKEN, TOKEN_2022) and data[:1] == bytes([MINT_TO]) and len(data) == 10:
         named = dict(zip(("mint", "account", "authority"), metas, strict=False))
         return ShownInstruction("token", "mint_to", {"amount": _uint(data[1:9])}, named)
+    if program in (TOKEN, TOKEN_2022) and data[:1] == bytes([TRANSFER_CHECKED]) and len(data) == 10:
+        named = dict(zip(("from", "mint", "to", "owner"), metas, strict=False))
+        moved = {"amount": _uint(data[1:9]), "decimals": data[9]}
+        return ShownInstruction("token", "transfer_checked", moved, named)
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from solders.instruction import AccountMeta, Instruction
@@ -17,6 +18,7 @@ from hausd.core.programs.addresses import (
 
 Accounts = dict[str, Pubkey]
 CREATE_IDEMPOTENT = bytes([1])
+TRANSFER_CHECKED = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +80,21 @@ def open_tokens(payer: Pubkey, owner: Pubkey, payment: Payment) -> Instruction:
         AccountMeta(payment.token_program, False, False),
     ]
     return Instruction(ASSOCIATED_TOKEN, CREATE_IDEMPOTENT, accounts)
+
+
+def check_decimals(owner: Pubkey, payment: Payment, decimals: int) -> Instruction:
+    """Moves nothing from ``owner``, who signs, to themselves: fails where the token has other
+    decimals than these, and the whole transaction with it.
+
+    Source: spl-token, ``TransferChecked``.
+    """
+    place = payment.account or token_place(owner, payment.mint, payment.token_program)
+    metas = [
+        AccountMeta(place, False, True),
+        AccountMeta(payment.mint, False, False),
+        AccountMeta(place, False, True),
+        AccountMeta(owner, True, False),
+    ]
+    return Instruction(
+        payment.token_program, struct.pack("<BQB", TRANSFER_CHECKED, 0, decimals), metas
+    )
