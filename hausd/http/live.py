@@ -21,7 +21,7 @@ from hausd.http.directives import (
 )
 from hausd.http.messages import Accounting, Answer, Fetch, Request, Response, Wait, refusal
 from hausd.http.ports import LiveView, RoomView
-from hausd.http.sharing import Headers, Sharing
+from hausd.http.sharing import OURS_ONLY, Headers, Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
 from hausd.wire.hls_live import BLOCK_TARGETS, LiveRenderer, begins_with_keyframes, report_of
 from hausd.wire.hls_names import InitName, PartName, SegmentName, parse_media_name
@@ -275,13 +275,15 @@ def media_answer(room: RoomView, media: Media, sharing: Sharing) -> Answer:
 
 
 def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -> Answer:
-    """The same with other words about caches. What is sealed is opened first."""
+    """The same with other words about caches. What is sealed is opened first, and never shared."""
+    body = media.body
+    if isinstance(body, Sealed) and sharing.open:
+        sharing, kept = OURS_ONLY, OURS_ONLY.media()
     headers = (
         (b"content-type", media.content_type.encode()),
         (b"etag", f'"{media.cid}"'.encode()),
         *kept,
     )
-    body = media.body
     if not isinstance(body, Sealed):
         return Response(200, headers, body, Accounting(room.id))
     sealed = body
