@@ -13,6 +13,8 @@ from enum import IntEnum
 import msgspec
 
 _SHA2_256 = 0x12
+_IDENTITY = 0x00
+_MAX_INLINE_BYTES = 64
 _DIGEST_BYTES = 32
 _BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -83,6 +85,22 @@ class CID(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     def matches(self, block: bytes | memoryview) -> bool:
         """Whether these bytes are the block that this CID names."""
         return hashlib.sha256(block).digest() == self.digest
+
+
+def inline_content(untrusted: str) -> bytes | None:
+    """What a CID holds that is itself its content (identity hash, raw, up to 64 bytes); None for
+    any other. Clients try a gateway with the empty one, ``bafkqaaa``."""
+    if not untrusted.startswith("bafk") or len(untrusted) > 2 * _MAX_INLINE_BYTES:
+        return None
+    body = untrusted[1:].upper()
+    try:
+        raw = base64.b32decode(body + "=" * (-len(body) % 8))
+    except ValueError:
+        return None
+    head, content = raw[:4], raw[4:]
+    if len(content) > _MAX_INLINE_BYTES or head != bytes((1, Codec.RAW, _IDENTITY, len(content))):
+        return None
+    return content
 
 
 def base36(data: bytes) -> str:

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from urllib.parse import quote
 
 from hausd.core import unixfs
-from hausd.core.cid import CID, CIDError, Codec
+from hausd.core.cid import CID, CIDError, Codec, inline_content
 from hausd.core.unixfs import BlockMissing, DirectoryNode, NotFound, UnixFsError
 from hausd.http.cars import CarRequest, car_body, car_request, parameters
 from hausd.http.conditional import Unsatisfiable, parse_range
@@ -49,6 +49,8 @@ class Gateway:
         names = request.path.split("/")[2:]
         if not names or len(request.path) > _MAX_PATH_BYTES:
             return self._refuse(404, "not-found", "An IPFS path is /ipfs/<cid>[/path].")
+        if len(names) == 1 and (inline := inline_content(names[0])) is not None:
+            return self._inline(names[0], inline, request)
         try:
             cid = CID.parse(names[0])
         except CIDError as fault:
@@ -71,6 +73,19 @@ class Gateway:
         if wanted == "raw":
             return Fetch(lambda: self._guarded(lambda: self._raw(cid, path)))
         return Fetch(lambda: self._guarded(lambda: self._file(cid, path, request)))
+
+    def _inline(self, cid: str, content: bytes, request: Request) -> Answer:
+        if _format(request) not in (None, "raw"):
+            return self._refuse(406, "unknown-format", "Such a CID is its own content.")
+        headers = (
+            (b"content-type", RAW_TYPE.encode()),
+            (b"content-disposition", f'attachment; filename="{cid}.bin"'.encode()),
+            (b"etag", f'"{cid}.raw"'.encode()),
+            (b"vary", b"accept"),
+            *self.sharing.readers(),
+            FOR_GOOD,
+        )
+        return Response(200, headers, (content,))
 
     async def _guarded(self, answer: Callable[[], Awaitable[Response]]) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""Kubo and Helia fetch our blocks, and we fetch theirs: by Bitswap, and Helia from our gateway."""
+"""Kubo and Helia fetch our blocks, and we fetch theirs: by Bitswap, and from our gateway."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 from support.content import content
+from support.delegated import router_to
 from support.ipfs import kubo_program
 from support.jspeer import has_package, js_peer
 from support.kubo_daemon import KuboDaemon, kubo_daemon
@@ -166,3 +167,32 @@ async def test_helia_fetches_the_room_from_our_gateway(recorded: tuple[Node, str
             found = one.get(f"/ipfs/{root}/{path}")
             await helia.tell(fetch=found.headers["etag"].strip('"'))
             assert await helia.says("fetched") == hashlib.sha256(found.content).hexdigest(), path
+
+
+@pytest.mark.interop
+def test_kubo_fetches_the_room_from_our_gateway(
+    recorded: tuple[Node, str], tmp_path: Path
+) -> None:
+    program = kubo_program()
+    if not program.exists():
+        pytest.skip("needs Kubo: run scripts/interop-tools")
+    one, root = recorded
+    peer_id = one.words["peer"].rpartition("/")[2]
+    with (
+        router_to(peer_id, one.http) as router,
+        kubo_daemon(
+            program,
+            tmp_path / "kubo",
+            **{
+                "Routing.Type": "delegated",
+                "Routing.DelegatedRouters": [router],
+                "Provide.Enabled": False,
+                "HTTPRetrieval.Enabled": True,
+            },
+        ) as kubo,
+    ):
+        kubo.run("get", root, "-o", str(tmp_path / "room"))
+        assert not kubo.words("swarm", "peers"), "nothing of it came by Bitswap"
+    for path in listed(one, root):
+        there = (tmp_path / "room" / path).read_bytes()
+        assert there == one.get(f"/ipfs/{root}/{path}").content, path

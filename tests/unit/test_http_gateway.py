@@ -77,6 +77,17 @@ async def test_blocks_are_given_raw_for_who_verifies() -> None:
         assert header(answer, "cache-control") == "public, max-age=31536000, immutable"
 
 
+@pytest.mark.parametrize(
+    ("cid", "content"), [("bafkqaaa", b""), ("bafkqabdinf2cc", b"hit!")]
+)  # as Kubo and gateway checkers try whether a gateway answers at all
+async def test_a_cid_that_is_its_own_content_is_answered(cid: str, content: bytes) -> None:
+    answer = await get(Store(), f"/ipfs/{cid}", query="format=raw")
+    assert (answer.status, await body(answer)) == (200, content)
+    assert header(answer, "content-type") == "application/vnd.ipld.raw"
+    assert (await get(Store(), f"/ipfs/{cid}", query="format=car")).status == 406
+    assert (await get(Store(), f"/ipfs/{cid}a", query="format=raw")).status == 400
+
+
 async def test_a_cache_in_front_tells_a_file_from_its_block() -> None:
     store = Store()
     child = store.file(os.urandom(2 * LEAF_BYTES))
