@@ -21,7 +21,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerAddress, PeerStream, peer_id_of
 from hausd.core.release import Held, Missing, Refusal, Unknown
 from hausd.core.sealing import SealingKey
-from hausd.keys import holder
+from hausd.keys import asking, holder
 from hausd.keys.holder import PEER_BURST
 from hausd.keys.metrics import UNKEPT, WRONG_KEYS
 from hausd.keys.operating import KeysOperator
@@ -338,6 +338,18 @@ async def test_a_viewers_node_gives_no_key_on_but_who_got_them_from_the_artist_d
 
     assert await stage.viewer.ring.keep_unproven(EVENT, {EPOCH.id: KEY}) == 0
     assert await stage.asked(banned) == KEY, "bans are told to each key holder"
+
+
+async def test_a_crowd_that_gives_no_keys_hides_no_one_that_does(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_MOST_ASKED", 2)
+    stage.may()
+    crowd = [(await stage.node(f"relay {n}")).address for n in range(3)]
+    stage.viewer.events.events[EVENT] = gated(*crowd, stage.origin.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == "not-a-key-holder"
+    assert await stage.asked(stage.viewer) == KEY
 
 
 async def test_a_key_that_cant_be_kept_is_used_all_the_same(stage: Stage) -> None:
