@@ -132,7 +132,8 @@ def _take_part(
     tickets = events.tickets
     if tickets is None:
         return
-    holder = nodes.holder = KeyHolder(ring, tickets, known, clock, config.keys.delegates)
+    me = network.host.peer_id
+    holder = nodes.holder = KeyHolder(ring, tickets, known, clock, me, config.keys.delegates)
     nodes.operator.holder = holder
     network.host.handle(PROTOCOL, holder.serve)
     nursery.start_soon(_renew, nodes, holder, tickets)

@@ -31,7 +31,8 @@ ANSWER_S = 3.0
 """A chain that takes longer does not answer."""
 MAX_REMEMBERED = 16_384
 MAX_WAITING = 4_096
-"""Lookups that wait for the one under way; the chain is unknown to those beyond."""
+"""Lookups that wait for the one under way, of newcomers, and the same of those inside; the chain is
+unknown to those beyond."""
 _AGAIN_S = 5.0
 log = structlog.get_logger("hausd.chain")
 _Key = tuple[RoomId, str]
@@ -56,32 +57,46 @@ class Tickets:
         self._fresh: OrderedDict[_Key, tuple[Ticket, float]] = OrderedDict()
         self._had: OrderedDict[_Key, None] = OrderedDict()
         self._asked: OrderedDict[_Key, _Asked] = OrderedDict()
+        self._later: OrderedDict[_Key, _Asked] = OrderedDict()
+        """What waits till nothing of the former does."""
         self._wake = trio.Event()
         self._changes = 0
         self._changed = trio.Event()
         self._wanted = trio.Event()
         """A node that never looks at a ticket subscribes to nothing."""
 
-    async def ticket(self, room: RoomId, wallet: str) -> Ticket:
+    async def ticket(self, room: RoomId, wallet: str, *, later: bool = False) -> Ticket:
         """What the chain (confirmed) says of a wallet's tickets for an event, at most FRESH_S ago;
-        Unknown where it does not answer in time."""
+        Unknown where it does not answer in time. ``later``: newcomers go first."""
         self._wanted.set()
         key = (room, wallet)
         found = self._fresh.get(key)
         if found is not None and trio.current_time() - found[1] < FRESH_S:
             TICKET_CHECKS.labels("remembered").inc()
             return found[0]
-        asked = self._asked.get(key)
+        asked = self._wait(key, later=later)
         if asked is None:
-            if len(self._asked) >= MAX_WAITING:
-                TICKET_CHECKS.labels("too-many").inc()
-                return Unknown()
-            asked = self._asked[key] = _Asked()
-            self._wake.set()
+            TICKET_CHECKS.labels("too-many").inc()
+            return Unknown()
         with trio.move_on_after(ANSWER_S):
             await asked.done.wait()
         TICKET_CHECKS.labels(type(asked.ticket).__name__.lower()).inc()
         return asked.ticket
+
+    def _wait(self, key: _Key, *, later: bool) -> _Asked | None:
+        asked = self._asked.get(key)
+        if asked is not None:
+            return asked
+        asked = self._later.get(key)
+        if asked is not None and later:
+            return asked
+        queue = self._later if later else self._asked
+        if len(queue) >= MAX_WAITING:
+            return asked
+        self._later.pop(key, None)
+        queue[key] = asked = asked or _Asked()
+        self._wake.set()
+        return asked
 
     def forget(self) -> None:
         """Some ticket changed on chain: nothing that was read before is an answer any more."""
@@ -111,8 +126,8 @@ class Tickets:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            while self._asked:
-                keys = list(self._asked)[:MAX_ACCOUNTS_AT_ONCE]
+            while self._asked or self._later:
+                keys = [*self._asked, *self._later][:MAX_ACCOUNTS_AT_ONCE]
                 tickets: Sequence[Ticket] = [Unknown()] * len(keys)
                 changes = self._changes
                 with trio.move_on_after(ANSWER_S):
@@ -128,7 +143,7 @@ class Tickets:
             ticket = Missing(had=key in self._had)
         if fresh and not isinstance(ticket, Unknown):
             _put(self._fresh, key, (ticket, trio.current_time()))
-        asked = self._asked.pop(key)
+        asked = self._asked.pop(key, None) or self._later.pop(key)
         asked.ticket = ticket
         asked.done.set()
 

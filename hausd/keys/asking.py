@@ -32,6 +32,7 @@ from hausd.core.sealing import SealError, SealingKey
 from hausd.keys import metrics
 from hausd.keys.ports import Events, Peers
 from hausd.keys.ring import KeyRing
+from hausd.keys.store import Source
 from hausd.policy.release import CLOCK_TOLERANCE_S
 from hausd.wire.frames import ProtocolError
 from hausd.wire.keys import (
@@ -92,8 +93,8 @@ class _Room:
     refused: OrderedDict[EpochId, _Refused] = field(default_factory=OrderedDict)
     gave: PeerId | None = None
     failed: set[PeerId] = field(default_factory=set)
-    """Who was asked and did not answer: they are asked last, so that one that is gone does not
-    take the time of all others."""
+    """Who was asked and did not answer, or gives no keys: they are asked last, so that one that is
+    gone, or a crowd of viewers, does not take the time of all others."""
     spent: set[str] = field(default_factory=set)
     """Delegations that brought nothing: the others are shown first. Who signed in here and gave the
     ticket back does not lock out who has one."""
@@ -195,8 +196,9 @@ class KeyAsking:
             here.failed.add(peer.peer)  # till it answers, should the caller not wait for it
             with trio.move_on_after(ANSWER_S):
                 try:
-                    await self._converse(room, peer, by, missing, why)
-                    here.failed.discard(peer.peer)
+                    gives = await self._converse(room, peer, by, missing, why)
+                    if gives:
+                        here.failed.discard(peer.peer)
                     here.gave = peer.peer if not missing else here.gave
                 except _BROKEN as fault:
                     log.debug("key-holder-failed", peer=peer.peer, room=room, because=str(fault))
@@ -240,9 +242,10 @@ class KeyAsking:
         by: Shown | bytes,
         missing: dict[EpochId, Epoch],
         why: dict[EpochId, Withheld],
-    ) -> None:
-        """One question to one peer; takes from ``missing`` what it gave."""
+    ) -> bool:
+        """One question to one peer; takes from ``missing`` what it gave. Whether it gives keys."""
         question = KeyQuestion(room, tuple(missing), self._random_bytes(NONCE_BYTES), by)
+        source = Source.ASKED if isinstance(by, Shown) else Source.HANDED
         async with self._peers.stream(peer, PROTOCOL) as stream:
             keys, refusals = await self._answer(stream, question)
         for id_, refusal in refusals.items():
@@ -255,8 +258,9 @@ class KeyAsking:
                 log.warning("wrong-key", peer=peer.peer, room=room)
                 why[id_] = _WRONG
                 continue
-            await self._ring.keep(room, missing.pop(id_), key)
+            await self._ring.take(room, missing.pop(id_), key, source)
             metrics.ASKED.labels("given").inc()
+        return any(one is not Refusal.NOT_A_HOLDER for one in refusals.values()) or bool(keys)
 
     async def _answer(
         self, stream: PeerStream, question: KeyQuestion

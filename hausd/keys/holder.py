@@ -1,5 +1,9 @@
 """Gives epochs' keys to nodes whose user has a ticket: the answering side of ``/haus/keys/1``.
 
+That is for the room's origin, for those that its head names, and for who got the keys from the
+artist. A viewer's node gives nothing on: nobody told it who is banned, and each that answers is one
+more that counts a ticket's delegates by itself.
+
 What decides is ``policy.release``; here is what it decides from: the delegation, the chain, and
 what this key holder remembers of who was given which key. That memory is bounded and ends with the
 process; then a ticket may bring an epoch's key to as many nodes again.
@@ -44,6 +48,8 @@ WALLET_PER_S, WALLET_BURST = 1.0, 30.0
 ROOM_PER_S, ROOM_BURST = 200.0, 2_000.0
 WALLETS, WALLETS_WINDOW_S = 64, 600.0
 """Wallets that one peer may come with."""
+LOOKED_AT_ONCE = 100
+"""Tickets that are looked at again together: as many as one call to the chain is about."""
 T = TypeVar("T")
 
 
@@ -76,9 +82,11 @@ class KeyHolder:
         tickets: Tickets,
         events: Events,
         clock: Clock,
+        me: PeerId,
         delegates: int = DELEGATES,
     ) -> None:
         self._ring = ring
+        self._me = me
         self._tickets = tickets
         self._events = events
         self._clock = clock
@@ -102,14 +110,16 @@ class KeyHolder:
         lost = {wallet for wallet in inside if self._ring.banned(room, wallet)}
 
         async def look(wallet: str) -> None:
-            if isinstance(await self._tickets.ticket(room, wallet), Missing):
+            if isinstance(await self._tickets.ticket(room, wallet, later=True), Missing):
                 lost.add(wallet)
 
-        async with trio.open_nursery() as nursery:
-            for wallet in inside - lost:
-                nursery.start_soon(look, wallet)
-        for at in [at for at in self._guests if at[0] == room and at[1] in lost]:
-            del self._guests[at]
+        unsure = list(inside - lost)
+        for at in range(0, len(unsure), LOOKED_AT_ONCE):
+            async with trio.open_nursery() as nursery:
+                for wallet in unsure[at : at + LOOKED_AT_ONCE]:
+                    nursery.start_soon(look, wallet)
+        for guest in [one for one in self._guests if one[0] == room and one[1] in lost]:
+            del self._guests[guest]
         return lost
 
     async def serve(self, stream: PeerStream) -> None:
@@ -169,11 +179,20 @@ class KeyHolder:
         if event is None or not self._ring.has_of(question.room):
             raise Refused(Refusal.NOT_A_HOLDER)
         if isinstance(question.by, Shown):
+            if not self._by_right(event, question):
+                raise Refused(Refusal.NOT_A_HOLDER)
             delegation = self._shown(peer, question.room, event, question.by)
             return await self._by_ticket(peer, question, event, delegation), delegation.sealing_key
         if not any(named.peer == peer for named in event.holders):
             raise Refused(Refusal.NOT_NAMED)
         return {id_: self._key(question.room, EpochId(id_)) for id_ in question.epochs}, question.by
+
+    def _by_right(self, event: GatedEvent, question: KeyQuestion) -> frozenset[EpochId]:
+        """The epochs whose keys this node may give to who has a ticket."""
+        epochs = frozenset(map(EpochId, question.epochs))
+        if any(named.peer == self._me for named in event.holders):
+            return epochs
+        return frozenset(id_ for id_ in epochs if self._ring.may_give(question.room, id_))
 
     def _shown(self, peer: PeerId, room: RoomId, event: GatedEvent, shown: Shown) -> Delegation:
         try:
@@ -201,11 +220,14 @@ class KeyHolder:
         ticket: Ticket = Held(1)
         if wallet != event.artist:
             ticket = await self._tickets.ticket(room, wallet)
+        ours = self._by_right(event, question)
         at = (room, wallet, peer)
+        if isinstance(ticket, Missing) and at in self._guests:
+            self._guests[at].given.clear()  # should the chain be gone next, it is no longer inside
         outcome: dict[bytes, bytes | Refusal] = {}
         for id_ in map(EpochId, question.epochs):
             guest = self._guests.get(at)
-            key = self._key(room, id_)
+            key = self._key(room, id_) if id_ in ours else Refusal.NOT_A_HOLDER
             refusal = refused(
                 id_,
                 Facts(

@@ -20,6 +20,8 @@ WRONG_KEYS = Counter(
     "hausd_keys_wrong", "Keys that a key holder gave and the room's authority did not commit to"
 )
 HELD = Gauge("hausd_keys_held", "Epochs' keys that are kept here")
+DROPPED = Counter("hausd_keys_dropped", "Keys of other nodes' rooms that made way for newer ones")
+UNKEPT = Counter("hausd_keys_unkept", "Keys from others that are used and could not be kept")
 GRACED = Counter("hausd_keys_graced", "Keys given to viewers inside while the chain did not answer")
 REFUSED_STREAMS = Counter("hausd_keys_streams_refused", "Streams that were given up", ["why"])
 SIGN_INS = Counter(

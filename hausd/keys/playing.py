@@ -12,6 +12,7 @@ import hmac
 import os
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 
 import structlog
 import trio
@@ -199,7 +200,8 @@ class Playing:
         PLAYBACKS.set(self.playbacks.players(now_s))
         async with trio.open_nursery() as nursery:
             for room, wallet in self.playbacks.inside(now_s):
-                nursery.start_soon(self._ticket, room, wallet, self._events.event(room))
+                event = self._events.event(room)
+                nursery.start_soon(partial(self._ticket, room, wallet, event, later=True))
 
     # -- details --
 
@@ -234,13 +236,15 @@ class Playing:
             self._noticed.popitem(last=False)
         log.warning("playback-leaked", room=room, wallet=said.wallet)
 
-    async def _ticket(self, room: RoomId, wallet: str, event: GatedEvent | None) -> Ticket:
+    async def _ticket(
+        self, room: RoomId, wallet: str, event: GatedEvent | None, *, later: bool = False
+    ) -> Ticket:
         """What the chain says; who watches by it is told."""
         found: Ticket = Unknown()
         if event is not None and wallet == event.artist:
             found = Held(1)
         elif event is not None and self._tickets is not None:
-            found = await self._tickets.ticket(room, wallet)
+            found = await self._tickets.ticket(room, wallet, later=later)
         now_s = trio.current_time()
         match found:
             case Held(count):

@@ -15,8 +15,9 @@ from hausd.core.release import Ticket
 class Tickets(Protocol):
     """What the chain says of tickets."""
 
-    async def ticket(self, room: RoomId, wallet: str) -> Ticket:
-        """Of a wallet for an event; Unknown where the chain does not answer in time."""
+    async def ticket(self, room: RoomId, wallet: str, *, later: bool = False) -> Ticket:
+        """Of a wallet for an event; Unknown where the chain does not answer in time. ``later``:
+        after all those that somebody waits for at the door."""
 
     async def changed(self) -> None:
         """Returns when some ticket changed on chain."""

@@ -1,11 +1,13 @@
 """The keys that this node has, of its own rooms and of those it may watch.
 
 ``KeyRing`` implements ``rooms.ports.Keyring``. Keys lie wrapped, in memory as on disk; a few that
-are in use lie unwrapped in memory.
+are in use lie unwrapped in memory. Those of this node's own rooms are kept whatever others send;
+of what others gave, the oldest makes way.
 """
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -22,14 +24,16 @@ from hausd.core.delegation import Delegation, DelegationError, Scope, SignedDele
 from hausd.core.errors import Problem
 from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
 from hausd.core.ids import RoomId
-from hausd.keys.metrics import HELD
-from hausd.keys.store import KeptDelegation, KeptKey, KeyStore
+from hausd.keys.metrics import DROPPED, HELD, UNKEPT
+from hausd.keys.store import KeptDelegation, KeptKey, KeyStore, Source
 from hausd.keys.wrapping import Wrapper
 
 MAX_IN_USE = 256
 MAX_DELEGATIONS = 1_000
-MAX_KEPT = 200_000
-"""Keys in all: four years of one room that never ends."""
+MAX_TAKEN_OF_ROOM, MAX_TAKEN = 8_192, 200_000
+"""Keys that other nodes gave, of a room (eight weeks, day and night) and in all."""
+MAX_IMPORTED = 200_000
+_TAKEN = frozenset((Source.HANDED, Source.ASKED))
 T = TypeVar("T")
 log = structlog.get_logger("hausd.keys")
 Ask = Callable[[RoomId, Epoch], Awaitable[EpochKey | Withheld]]
@@ -46,6 +50,9 @@ class KeyRing:
         self._clock = clock
         self._turn = trio.Lock()
         self._kept: dict[RoomId, dict[EpochId, KeptKey]] = {}
+        self._taken: dict[RoomId, dict[EpochId, None]] = {}
+        """What others gave of a room, the oldest first: what makes way."""
+        self._unkept = False
         self._in_use: OrderedDict[tuple[RoomId, EpochId], EpochKey] = OrderedDict()
         self._delegations: dict[str, SignedDelegation] = {}
         self._bans = set(store.bans())
@@ -54,7 +61,7 @@ class KeyRing:
         self.told: Callable[[], None] = lambda: None
         """Called when a delegation was added: what was refused may be given now."""
         for kept in store.all_keys():
-            self._kept.setdefault(kept.room, {})[kept.epoch] = kept
+            self._place(kept)
         for each in store.delegations():
             try:
                 self._delegations[each.text] = verify(each.text, each.signature)
@@ -74,12 +81,10 @@ class KeyRing:
         kept = self._kept.get(room, {}).get(epoch)
         key = self._store.unwrapped(kept) if kept is not None else None
         if key is not None:
-            self._in_use[at] = key
-            if len(self._in_use) > MAX_IN_USE:
-                self._in_use.popitem(last=False)
+            self._use(room, epoch, key)
         elif kept is not None:
             log.error("key-damaged", room=room)
-            self._kept[room].pop(epoch)  # it may be had from others
+            self._displace(room, epoch)  # it may be had from others
         return key
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
@@ -92,25 +97,45 @@ class KeyRing:
         return await self.ask_others(room, epoch)
 
     async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
-        """Takes a key; it is on disk when this returns. Raises OSError, and ValueError where it is
-        not the epoch's."""
-        if not epoch.is_opened_by(room, key):
-            raise ValueError("this is not the key that the epoch's commitment is to")
-        await self.keep_unproven(room, {epoch.id: key})
+        """Takes a key that was made here; it is on disk when this returns. Raises OSError, and
+        ValueError where it is not the epoch's."""
+        _check(room, epoch, key)
+        await self._add(room, {epoch.id: key}, Source.OWN)
 
     # -- keys --
 
+    async def take(self, room: RoomId, epoch: Epoch, key: EpochKey, source: Source) -> None:
+        """Takes a key that another node gave. Where it can't be kept it is used all the same, as
+        long as it is in use. Raises ValueError where it is not the epoch's."""
+        _check(room, epoch, key)
+        try:
+            await self._add(room, {epoch.id: key}, source)
+        except OSError as fault:
+            UNKEPT.inc()
+            if not self._unkept:
+                log.error("key-not-kept", room=room, error=fault.strerror or str(fault))
+            self._unkept = True
+            self._use(room, epoch.id, key)
+        else:
+            self._unkept = False
+
     async def keep_unproven(self, room: RoomId, keys: Mapping[EpochId, EpochKey]) -> int:
         """Takes keys that their owner handed over; gives how many were new. What they are used
-        for is checked then: no leaf opens with a wrong one. Raises OSError."""
-        here = self._kept.setdefault(room, {})
-        new = [(epoch, key) for epoch, key in keys.items() if epoch not in here]
-        if sum(map(len, self._kept.values())) + len(new) > MAX_KEPT:
-            raise OSError(f"{MAX_KEPT:,} keys are kept already")
-        for made in await self._do(partial(self._store.add, room, new, self._clock.now_ms())):
-            here[made.epoch] = made
-        self._count()
-        return len(new)
+        for is checked then: no leaf opens with a wrong one. Raises OSError, Problem."""
+        imported = sum(
+            one.source is Source.IMPORTED for of in self._kept.values() for one in of.values()
+        )
+        if imported + len(keys) > MAX_IMPORTED:
+            message = f"{imported:,} keys were imported already, {MAX_IMPORTED:,} may be"
+            hint = "have keys.holders of the artist's node name this one: it asks for what it needs"
+            raise Problem("too-many-keys", message, hint, 409)
+        return await self._add(room, keys, Source.IMPORTED)
+
+    def may_give(self, room: RoomId, epoch: EpochId) -> bool:
+        """Whether a key may be given to who has a ticket though no head names this node: it was
+        made here, or the artist gave it."""
+        kept = self._kept.get(room, {}).get(epoch)
+        return kept is not None and kept.source in (Source.OWN, Source.IMPORTED)
 
     def has_of(self, room: RoomId) -> bool:
         """Whether any key of a room is here."""
@@ -183,12 +208,81 @@ class KeyRing:
     def _count(self) -> None:
         HELD.set(sum(map(len, self._kept.values())))
 
+    def _use(self, room: RoomId, epoch: EpochId, key: EpochKey) -> None:
+        self._in_use[room, epoch] = key
+        if len(self._in_use) > MAX_IN_USE:
+            self._in_use.popitem(last=False)
+
+    async def _add(self, room: RoomId, keys: Mapping[EpochId, EpochKey], source: Source) -> int:
+        """Gives how many were not here."""
+        async with self._turn:
+            here = dict(self._kept.get(room, {}))
+
+            def add() -> list[KeptKey]:
+                wanted = [
+                    (epoch, key)
+                    for epoch, key in keys.items()
+                    if epoch not in here or self._replaces(here[epoch], key, source)
+                ]
+                return self._store.add(room, wanted, source, self._clock.now_ms())
+
+            for made in await self._done(add):
+                self._place(made)
+            gone = self._too_many(room) if source in _TAKEN else []
+            if gone:
+                await self._done(partial(self._store.drop, gone))
+                DROPPED.inc(len(gone))
+                for at in gone:
+                    self._displace(*at)
+        self._count()
+        return len(keys.keys() - here.keys())
+
+    def _replaces(self, kept: KeptKey, key: EpochKey, source: Source) -> bool:
+        """Whether it is of no use any more, or the same and the artist gives it now."""
+        found = self._store.unwrapped(kept)
+        upgraded = source is Source.IMPORTED and kept.source is not Source.OWN
+        return found is None or (upgraded and found == key)
+
+    def _place(self, kept: KeptKey) -> None:
+        self._displace(kept.room, kept.epoch)
+        self._kept.setdefault(kept.room, {})[kept.epoch] = kept
+        if kept.source in _TAKEN:
+            self._taken.setdefault(kept.room, {})[kept.epoch] = None
+
+    def _displace(self, room: RoomId, epoch: EpochId) -> None:
+        _without(self._kept, room, epoch)
+        _without(self._taken, room, epoch)
+
+    def _too_many(self, room: RoomId) -> list[tuple[RoomId, EpochId]]:
+        """What makes way: the oldest of the room, or of the one that has most."""
+        if len(self._taken.get(room, ())) <= MAX_TAKEN_OF_ROOM:
+            if sum(map(len, self._taken.values())) <= MAX_TAKEN:
+                return []
+            room = max(self._taken, key=lambda one: len(self._taken[one]))
+        return [(room, next(iter(self._taken[room])))]
+
     async def _do(self, work: Callable[[], T]) -> T:
         async with self._turn:
-            try:
-                return await trio.to_thread.run_sync(work)
-            except sqlite3.Error as fault:
-                raise OSError(f"the keys' file fails ({fault})") from fault
+            return await self._done(work)
+
+    async def _done(self, work: Callable[[], T]) -> T:
+        try:
+            return await trio.to_thread.run_sync(work)
+        except sqlite3.Error as fault:
+            # of two arguments, else it has no strerror
+            raise OSError(errno.EIO, f"the keys' file fails: {fault}") from fault
+
+
+def _without(held: dict[RoomId, dict[EpochId, T]], room: RoomId, epoch: EpochId) -> None:
+    of = held.get(room, {})
+    of.pop(epoch, None)
+    if not of:
+        held.pop(room, None)
+
+
+def _check(room: RoomId, epoch: Epoch, key: EpochKey) -> None:
+    if not epoch.is_opened_by(room, key):
+        raise ValueError("this is not the key that the epoch's commitment is to")
 
 
 def _replaces(new: Delegation, old: Delegation) -> bool:

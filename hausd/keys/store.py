@@ -1,8 +1,7 @@
 """Keys at rest: one SQLite file of mode 0600, every key in it wrapped, and the delegations to this
 node.
 
-A key is on disk before it is used: what was sealed with it is readable after any crash. Nothing
-here is deleted but by its owner.
+A key is on disk before it is used: what was sealed with it is readable after any crash.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from hausd.core.gating import EpochId, EpochKey
@@ -18,16 +18,33 @@ from hausd.core.ids import RoomId
 from hausd.keys.wrapping import WrapFault, Wrapper
 
 FILE = "keys.sqlite"
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
 CREATE TABLE keys (
-    room TEXT, epoch BLOB, wrapped BLOB, since_ms INTEGER, PRIMARY KEY (room, epoch)) WITHOUT ROWID;
+    room TEXT, epoch BLOB, wrapped BLOB, since_ms INTEGER, source TEXT NOT NULL,
+    PRIMARY KEY (room, epoch)) WITHOUT ROWID;
 CREATE TABLE delegations (
     text TEXT PRIMARY KEY, signature BLOB, room TEXT, until_s INTEGER) WITHOUT ROWID;
 CREATE TABLE bans (room TEXT, wallet TEXT, PRIMARY KEY (room, wallet)) WITHOUT ROWID;
 """
+_FROM_1 = "ALTER TABLE keys ADD COLUMN source TEXT NOT NULL DEFAULT 'earlier'"
 _PROOF, _PROOF_OF = b"hausd/1/wrapped-by", b"hausd keys"
+
+
+class Source(StrEnum):
+    """Where a key came from, which decides what this node may do with it."""
+
+    OWN = "own"
+    """It was made here."""
+    IMPORTED = "imported"
+    """The artist gave it, by ``keys export``."""
+    HANDED = "handed"
+    """It was given to this node because the room's head named it as a key holder."""
+    ASKED = "asked"
+    """Somebody's ticket brought it."""
+    EARLIER = "earlier"
+    """It was kept by version 1, which did not note any of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,7 @@ class KeptKey:
     epoch: EpochId
     wrapped: bytes
     since_ms: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,34 +98,48 @@ class KeyStore:
             self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("COMMIT")
             return
-        if version != VERSION:
+        if version not in (1, VERSION):
             hint = "run the newer hausd that wrote it"
             raise WrapFault(f"{path} is of version {version}, this hausd knows {VERSION}", hint)
         found = self._db.execute("SELECT value FROM facts WHERE name = 'proof'").fetchone()
         if found is None or self._wrapper.unwrap(found[0], _PROOF) != _PROOF_OF:
             hint = "put back the key that wrapped them (see [keys] in hausd.toml), from a backup"
             raise WrapFault(f"the keys in {path} were wrapped by another key", hint)
+        if version == 1:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(_FROM_1)
+            self._db.execute(f"PRAGMA user_version={VERSION}")
+            self._db.execute("COMMIT")
 
     # -- keys --
 
     def all_keys(self) -> list[KeptKey]:
         """All that are kept, still wrapped, the oldest first."""
-        rows = self._db.execute("SELECT room, epoch, wrapped, since_ms FROM keys ORDER BY since_ms")
-        return [KeptKey(RoomId(row[0]), EpochId(row[1]), row[2], row[3]) for row in rows]
+        rows = self._db.execute(
+            "SELECT room, epoch, wrapped, since_ms, source FROM keys ORDER BY since_ms"
+        )
+        return [
+            KeptKey(RoomId(room), EpochId(epoch), wrapped, since_ms, Source(source))
+            for room, epoch, wrapped, since_ms, source in rows
+        ]
 
     def add(
-        self, room: RoomId, keys: Iterable[tuple[EpochId, EpochKey]], now_ms: int
+        self, room: RoomId, keys: Iterable[tuple[EpochId, EpochKey]], source: Source, now_ms: int
     ) -> list[KeptKey]:
-        """Keeps keys, in the place of damaged ones of the same name; durable when it returns."""
+        """Keeps keys, in the place of those of the same name; durable when it returns."""
         made = [
-            KeptKey(room, epoch, self._wrapper.wrap(key.raw, _about(room, epoch)), now_ms)
+            KeptKey(room, epoch, self._wrapper.wrap(key.raw, _about(room, epoch)), now_ms, source)
             for epoch, key in keys
         ]
         self._all(
-            "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?)",
-            [(one.room, one.epoch, one.wrapped, one.since_ms) for one in made],
+            "INSERT OR REPLACE INTO keys (room, epoch, wrapped, since_ms, source)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [(one.room, one.epoch, one.wrapped, one.since_ms, one.source.value) for one in made],
         )
         return made
+
+    def drop(self, keys: Iterable[tuple[RoomId, EpochId]]) -> None:
+        self._all("DELETE FROM keys WHERE room = ? AND epoch = ?", list(keys))
 
     def unwrapped(self, kept: KeptKey) -> EpochKey | None:
         """None where the disk damaged it."""

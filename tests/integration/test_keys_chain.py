@@ -18,6 +18,7 @@ from support.keyholding import KeyNode, epoch, gated, key_node
 from support.ownchain import Box, box_office
 
 from hausd.chain import ticketing
+from hausd.chain.client import MAX_ACCOUNTS_AT_ONCE
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.chain.ticketing import Tickets
 from hausd.core.clock import SystemClock
@@ -161,6 +162,23 @@ async def test_many_wallets_are_looked_up_in_few_calls(tmp_path: Path) -> None:
                 nursery.start_soon(look, wallet)
         assert found.pop(wallets[0]) == Held(2)
         assert set(found.values()) == {Missing()}
+        # those inside are looked at again, and nobody at the door waits for that
+        it.tickets.forget()
+        found.clear()
+
+        async def look_again(wallet: str) -> None:
+            found[wallet] = await it.tickets.ticket(it.event, wallet, later=True)
+
+        async with trio.open_nursery() as nursery:
+            for wallet in (str(Keypair().pubkey()) for _ in range(1000)):
+                nursery.start_soon(look_again, wallet)
+            while not found:
+                await trio.sleep(0)
+            await look(wallets[0])
+            before = len(found)
+        assert found[wallets[0]] == Held(2)
+        assert before <= 1 + 3 * MAX_ACCOUNTS_AT_ONCE  # what was answered and what was under way
+        assert len(found) == 1001
 
 
 async def test_a_chain_that_does_not_answer_knows_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,12 +36,15 @@ class ScriptedTickets:
     def __init__(self) -> None:
         self.told: dict[tuple[RoomId, str], Ticket] = {}
         self.everybody: Ticket = Missing()
-        self.asked = 0
+        self.asked = self.most_at_once = self._waiting = 0
         self._changed = trio.Event()
 
-    async def ticket(self, room: RoomId, wallet: str) -> Ticket:
+    async def ticket(self, room: RoomId, wallet: str, *, later: bool = False) -> Ticket:
         self.asked += 1
+        self._waiting += 1
+        self.most_at_once = max(self.most_at_once, self._waiting)
         await trio.lowlevel.checkpoint()
+        self._waiting -= 1
         return self.told.get((room, wallet), self.everybody)
 
     async def changed(self) -> None:
@@ -118,7 +121,7 @@ async def key_node(
     home.mkdir(exist_ok=True)
     async with host(name) as one, open_ring(home, Wrapper(bytes(32)), clock) as ring:
         peers, tickets, events = HostPeers(one), ScriptedTickets(), ScriptedEvents()
-        holder = KeyHolder(ring, chain or tickets, events, clock, delegates)
+        holder = KeyHolder(ring, chain or tickets, events, clock, one.peer_id, delegates)
         one.handle(PROTOCOL, holder.serve)
         key = SealingKey.of_node(seed_of(name))
         asking = KeyAsking(ring, events, peers, key, clock)

@@ -146,7 +146,7 @@ async def test_a_node_that_comes_with_ever_new_wallets_is_slowed_to_a_few(
     """Slowly enough for every other bound: one question a second, each for another wallet."""
     await ring.keep_unproven(EVENT, KEYS)
     tickets, events = ScriptedTickets(), ScriptedEvents({EVENT: gated()})
-    holder = KeyHolder(ring, tickets, events, HandClock(BEGIN_S * 1000))
+    holder = KeyHolder(ring, tickets, events, HandClock(BEGIN_S * 1000), NODE)
     outcomes = []
     for n in range(600):
         mock_clock.jump(1.0)

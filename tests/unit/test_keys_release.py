@@ -21,9 +21,10 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerAddress, PeerStream, peer_id_of
 from hausd.core.release import Held, Missing, Refusal, Unknown
 from hausd.core.sealing import SealingKey
-from hausd.keys import holder
+from hausd.keys import asking, holder
 from hausd.keys.holder import PEER_BURST
-from hausd.keys.metrics import WRONG_KEYS
+from hausd.keys.metrics import UNKEPT, WRONG_KEYS
+from hausd.keys.operating import KeysOperator
 from hausd.wire.keys import PROTOCOL, KeyQuestion, Shown, open_keys
 
 EPOCH, KEY = epoch(1)
@@ -53,14 +54,18 @@ class Stage:
         self.nursery, self.folder = nursery, folder
         self.clock = HandClock(BEGIN_S * 1000)
 
-    async def node(self, name: str, *, knows: bool = True) -> KeyNode:
-        made: KeyNode = await self.nursery.start(self._run, name)
+    async def node(
+        self, name: str, *, knows: bool = True, clock: HandClock | None = None
+    ) -> KeyNode:
+        made: KeyNode = await self.nursery.start(self._run, name, clock or self.clock)
         if knows:
             made.events.events[EVENT] = gated(self.origin.address)
         return made
 
-    async def _run(self, name: str, task_status: trio.TaskStatus[KeyNode]) -> None:
-        async with key_node(name, self.folder, clock=self.clock) as node:
+    async def _run(
+        self, name: str, clock: HandClock, task_status: trio.TaskStatus[KeyNode]
+    ) -> None:
+        async with key_node(name, self.folder, clock=clock) as node:
             task_status.started(node)
             await trio.sleep_forever()
 
@@ -138,6 +143,11 @@ async def test_after_a_refund_there_is_no_next_epoch(stage: Stage) -> None:
     assert await stage.asked(stage.viewer) == KEY
     stage.origin.tickets.told[EVENT, WALLET] = Missing(had=True)
     assert await stage.asked(stage.viewer, NEXT) == "refunded"
+    stage.origin.tickets.told[EVENT, WALLET] = Unknown()
+    assert await stage.asked(stage.viewer, NEXT) == "chain-unknown", "there is no grace for it"
+    assert await stage.origin.holder.lost(EVENT) == set()
+    stage.origin.tickets.told[EVENT, WALLET] = Missing(had=True)
+    assert await stage.origin.holder.lost(EVENT) == {WALLET}
 
 
 async def test_after_a_ban_there_is_no_next_epoch(stage: Stage) -> None:
@@ -160,9 +170,58 @@ async def test_while_the_chain_is_away_those_inside_have_one_epoch_more(stage: S
     assert await stage.asked(late) == "chain-unknown"
     assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
     assert stage.origin.holder.graced == 1
+    key = SealingKey.of_node(stage.origin.seed)
+    operator = KeysOperator(stage.origin.ring, key, stage.origin.host.peer_id, None)
+    operator.holder = stage.origin.holder
+    told = operator.check()
+    assert (told.state, "1 given to viewers inside" in told.found) == ("warn", True)
+    assert operator.keys().given_unchecked == 1
     assert await stage.asked(stage.viewer, LATER) == "chain-unknown"
     stage.origin.tickets.everybody = Held(1)
     assert await stage.asked(stage.viewer, LATER) == LATER_KEY
+
+
+async def test_a_key_holder_whose_clock_is_wrong_lets_nobody_in_without_a_ticket(
+    stage: Stage,
+) -> None:
+    late = await stage.node("late")
+    over = delegated(
+        late, OTHER_WALLET_SEED, not_before_s=BEGIN_S - 7200, not_after_s=BEGIN_S - 3600
+    )
+    await late.ring.add_delegation(over)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    stage.may()
+    stage.clock.pass_s(-90_000)
+    assert await stage.asked(stage.viewer) == "not-yet"
+    stage.clock.pass_s(90_000 + END_S - BEGIN_S + 61)
+    assert await stage.asked(stage.viewer) == "expired"
+    assert not stage.origin.tickets.asked
+    stage.clock.pass_s(BEGIN_S - END_S - 61 - 3600)  # what was over long ago is taken, at worst
+    assert await stage.asked(late) == "no-ticket"
+    stage.may(OTHER_WALLET)
+    assert await stage.asked(late) == KEY
+
+
+@pytest.mark.parametrize("off_s", [-(10**9), 10**9])
+async def test_who_asks_with_a_wrong_clock_still_gets_the_key(stage: Stage, off_s: int) -> None:
+    stage.may()
+    astray = await stage.node("astray", clock=HandClock((BEGIN_S + off_s) * 1000))
+    await astray.ring.add_delegation(delegated(astray))
+    assert await stage.asked(astray) == KEY
+
+
+async def test_an_origin_that_lost_keys_with_a_restored_backup_gets_them_from_its_viewers(
+    stage: Stage,
+) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    restored = await stage.node("restored")
+    named = gated(restored.address, stage.viewer.address)
+    for each in (restored, stage.viewer):
+        each.events.events[EVENT] = named
+    assert await stage.asked(restored) == KEY
+    assert await stage.asked(restored, NEXT) == "not-a-key-holder", "nobody saw it"
 
 
 async def test_one_ticket_brings_a_key_to_three_nodes(stage: Stage) -> None:
@@ -259,6 +318,68 @@ async def test_who_gave_the_ticket_back_locks_out_nobody_else_at_the_same_node(
     asked = stage.origin.tickets.asked
     assert await stage.viewer.ring.ask(EVENT, NEXT) == NEXT_KEY
     assert stage.origin.tickets.asked == asked + 1
+
+
+async def test_a_viewers_node_gives_no_key_on_but_who_got_them_from_the_artist_does(
+    stage: Stage,
+) -> None:
+    """Bans, and at how many nodes a ticket is, are known to the artist's node, not to viewers'."""
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+    await stage.origin.ring.ban(EVENT, OTHER_WALLET, banned=True)
+    banned = await stage.node("banned")
+    await banned.ring.add_delegation(delegated(banned, OTHER_WALLET_SEED))
+    assert await stage.asked(banned) == "banned"
+    banned.events.events[EVENT] = gated(stage.viewer.address)  # as a neighbour in the room
+    stage.viewer.tickets.everybody = Held(1)
+    assert await stage.asked(banned) == "not-a-key-holder"
+    assert not stage.viewer.tickets.asked
+
+    assert await stage.viewer.ring.keep_unproven(EVENT, {EPOCH.id: KEY}) == 0
+    assert await stage.asked(banned) == KEY, "bans are told to each key holder"
+
+
+async def test_a_crowd_that_gives_no_keys_hides_no_one_that_does(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_MOST_ASKED", 2)
+    stage.may()
+    crowd = [(await stage.node(f"relay {n}")).address for n in range(3)]
+    stage.viewer.events.events[EVENT] = gated(*crowd, stage.origin.address)
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == "not-a-key-holder"
+    assert await stage.asked(stage.viewer) == KEY
+
+
+async def test_a_key_that_cant_be_kept_is_used_all_the_same(stage: Stage) -> None:
+    """A full disk at a viewer's node ends no show."""
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    stage.viewer.ring._store._db.execute("PRAGMA query_only=1")
+    before = UNKEPT._value.get()
+    assert await stage.asked(stage.viewer) == KEY
+    assert stage.viewer.ring.get(EVENT, EPOCH.id) == KEY
+    assert UNKEPT._value.get() == before + 1
+    assert not stage.viewer.ring.counts()
+    stage.viewer.ring._store._db.execute("PRAGMA query_only=0")
+    assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
+    assert stage.viewer.ring.counts() == {EVENT: 1}
+
+
+async def test_many_inside_are_looked_at_again_a_few_at_a_time(stage: Stage) -> None:
+    stage.origin.tickets.everybody = Held(1)
+    for n in range(250):
+        seed, peer = (n + 1).to_bytes(32, "big"), peer_id_of(SigningKey(n.to_bytes(32)).public)
+        wallet = str(Keypair.from_seed(seed).pubkey())
+        text = signed(replace(DELEGATION, wallet=wallet, node=peer), seed)
+        question = KeyQuestion(EVENT, (EPOCH.id,), bytes(16), Shown(*text))
+        assert (await stage.origin.holder.answer(peer, question)).outcome == (None,)
+    stage.origin.tickets.everybody = Missing(had=True)
+    stage.origin.tickets.most_at_once = 0
+    assert len(await stage.origin.holder.lost(EVENT)) == 250
+    assert stage.origin.tickets.most_at_once <= holder.LOOKED_AT_ONCE
+    assert not await stage.origin.holder.lost(EVENT), "they are told once"
 
 
 async def test_a_relay_that_has_no_keys_says_so(stage: Stage) -> None:

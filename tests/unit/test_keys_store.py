@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import keyring
@@ -15,13 +17,17 @@ import pytest
 import trio
 from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
+from solders.keypair import Keypair
 from support.chain import HandClock
 from support.delegations import DELEGATION, EVENT, WALLET, delegation_of, signed
 
 from hausd.core.delegation import verify
+from hausd.core.errors import Problem
 from hausd.core.gating import Epoch, EpochId, EpochKey, commitment, new_epoch
+from hausd.core.ids import RoomId
+from hausd.keys import ring as ring_of
 from hausd.keys.ring import KeyRing, open_ring
-from hausd.keys.store import FILE, KeyStore
+from hausd.keys.store import FILE, KeyStore, Source
 from hausd.keys.wrapping import WrapFault, Wrapper, WrapTerms, open_wrapper
 
 KEY = EpochKey(bytes(range(32)))
@@ -33,6 +39,10 @@ def _usual_umask() -> Iterator[None]:
     before = os.umask(0o022)
     yield
     os.umask(before)
+
+
+def _id(number: int) -> EpochId:
+    return EpochId(bytes([number]) * 16)
 
 
 def in_file(folder: Path) -> Wrapper:
@@ -122,16 +132,100 @@ async def test_a_key_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
         assert ring.get(EVENT, EPOCH) == KEY
 
 
+async def test_what_others_send_makes_way_and_keys_of_own_rooms_never_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring_of, "MAX_TAKEN_OF_ROOM", 3)
+    monkeypatch.setattr(ring_of, "MAX_TAKEN", 4)
+    theirs, calm = (RoomId(str(Keypair.from_seed(bytes([n]) * 32).pubkey())) for n in (1, 2))
+    epochs = {room: [new_epoch(room, os.urandom) for _ in range(8)] for room in (theirs, calm)}
+    own = [new_epoch(EVENT, os.urandom) for _ in range(8)]
+    clock = HandClock()
+    async with open_ring(tmp_path, in_file(tmp_path), clock) as ring:
+        for n, made in enumerate(own):
+            clock.pass_s(1)
+            await ring.take(theirs, *epochs[theirs][n], Source.ASKED)
+            await ring.keep(EVENT, *made)
+        assert ring.counts() == {EVENT: 8, theirs: 3}
+        await ring.keep_unproven(theirs, dict.fromkeys(map(_id, range(8)), KEY))
+        for n in range(2):
+            await ring.take(calm, *epochs[calm][n], Source.HANDED)
+        assert ring.counts() == {EVENT: 8, theirs: 2 + 8, calm: 2}, "the fullest room makes way"
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.counts() == {EVENT: 8, theirs: 2 + 8, calm: 2}
+        assert [ring.get(theirs, epoch.id) for epoch, _ in epochs[theirs]] == (
+            [None] * 6 + [key for _, key in epochs[theirs][6:]]
+        )
+        assert all(ring.get(EVENT, epoch.id) == key for epoch, key in own)
+
+
+async def test_more_keys_than_may_be_imported_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring_of, "MAX_IMPORTED", 3)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        await ring.keep_unproven(EVENT, {_id(n): KEY for n in range(2)})
+        with pytest.raises(Problem, match="2 keys were imported already"):
+            await ring.keep_unproven(EVENT, {_id(n): KEY for n in range(2, 4)})
+
+
+async def test_a_disk_that_fails_is_told_in_words(tmp_path: Path) -> None:
+    epoch, key = new_epoch(EVENT, os.urandom)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        ring._store._db.execute("PRAGMA query_only=1")
+        with pytest.raises(OSError) as caught:
+            await ring.keep(EVENT, epoch, key)
+        assert "readonly" in caught.value.strerror
+        assert ring.get(EVENT, epoch.id) is None, "nothing is sealed with what is not on disk"
+
+
+_VERSION_1 = """
+CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE keys (
+    room TEXT, epoch BLOB, wrapped BLOB, since_ms INTEGER, PRIMARY KEY (room, epoch)) WITHOUT ROWID;
+CREATE TABLE delegations (
+    text TEXT PRIMARY KEY, signature BLOB, room TEXT, until_s INTEGER) WITHOUT ROWID;
+CREATE TABLE bans (room TEXT, wallet TEXT, PRIMARY KEY (room, wallet)) WITHOUT ROWID;
+PRAGMA user_version=1;
+"""
+
+
+async def test_a_file_of_version_1_is_taken_over_and_nothing_is_given_on_unasked(
+    tmp_path: Path,
+) -> None:
+    wrapper = in_file(tmp_path)
+    with closing(sqlite3.connect(tmp_path / FILE)) as db, db:
+        db.executescript(_VERSION_1)
+        proof = wrapper.wrap(b"hausd keys", b"hausd/1/wrapped-by")
+        db.execute("INSERT INTO facts VALUES ('proof', ?)", (proof,))
+        about = b"hausd/1/kept-key\0" + EVENT.encode() + b"\0" + EPOCH
+        db.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, 5)", (EVENT, EPOCH, wrapper.wrap(KEY.raw, about))
+        )
+    for _ in range(2):
+        async with open_ring(tmp_path, wrapper, HandClock()) as ring:
+            assert ring.get(EVENT, EPOCH) == KEY
+            assert not ring.may_give(EVENT, EPOCH)
+    async with open_ring(tmp_path, wrapper, HandClock()) as ring:
+        other = EpochKey(bytes(32))
+        assert await ring.keep_unproven(EVENT, {EPOCH: other}) == 0
+        assert not ring.may_give(EVENT, EPOCH), "it is another key"
+        assert await ring.keep_unproven(EVENT, {EPOCH: KEY}) == 0
+    async with open_ring(tmp_path, wrapper, HandClock()) as ring:
+        assert ring.get(EVENT, EPOCH) == KEY
+        assert ring.may_give(EVENT, EPOCH), "the artist gave it"
+
+
 def test_what_was_kept_is_there_after_kill_9(tmp_path: Path) -> None:
     program = """
         import os, signal, sys
         from pathlib import Path
         from hausd.core.gating import EpochId, EpochKey
-        from hausd.keys.store import KeyStore
+        from hausd.keys.store import KeyStore, Source
         from hausd.keys.wrapping import WrapTerms, open_wrapper
         folder = Path(sys.argv[1])
         store = KeyStore(folder, open_wrapper(WrapTerms("file", folder, "node")))
-        store.add("room", [(EpochId(bytes(16)), EpochKey(bytes(32)))], 1)
+        store.add("room", [(EpochId(bytes(16)), EpochKey(bytes(32)))], Source.OWN, 1)
         os.kill(os.getpid(), signal.SIGKILL)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), str(tmp_path)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import ClassVar
@@ -13,7 +14,7 @@ from support.eventchain import EVENT, GENESIS, EventChain
 from support.memorystore import MemoryStore
 from support.stage import Peer, Show, Stage, Worker, same_archive, same_live
 
-from hausd.core.gating import Withheld
+from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Sealed
@@ -23,7 +24,7 @@ from hausd.core.publishing import FeedOver, Publisher
 from hausd.keyholding import _Events
 from hausd.keys.ports import GatedEvent
 from hausd.rooms.images import Images
-from hausd.rooms.opening import Opened
+from hausd.rooms.opening import Opened, Opener
 from hausd.rooms.origin_room import OriginRoom
 from hausd.wire import leafseal
 from hausd.wire.worker import PartMade
@@ -108,6 +109,44 @@ async def test_who_has_the_keys_sees_what_was_streamed_and_all_else_is_ciphertex
             for where, kept in held.items():
                 assert data[:64] not in kept, (name, where)
         assert not any(b"init of" in kept for kept in held.values())
+        await opens_with_no_key_of(relay, room)
+
+
+class OneKey:
+    """Implements ``rooms.ports.Keyring``: one key for everything."""
+
+    def __init__(self, key: EpochKey) -> None:
+        self.key = key
+
+    def get(self, room: RoomId, epoch: EpochId) -> EpochKey:
+        return self.key
+
+    async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey:
+        return self.key
+
+    async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
+        raise AssertionError("it makes none")
+
+
+async def opens_with_no_key_of(peer: Peer, room: str) -> None:
+    """No 32 bytes of what a node without the keys has are one, nor what is easily made of them."""
+    id_, ours = RoomId(room), peer.room(room)
+    store, first = peer.home.store, archive(peer, room, "source").segments[0]
+    assert isinstance(store, MemoryStore)
+    assert first.seal is not None
+    epoch = first.seal.epoch
+    public = [*store.small.values(), *peer.home.records.files.values()]
+    assert sum(map(len, public)) > 1000
+    for data in public:
+        for at in range(len(data) - 31):
+            assert not epoch.is_opened_by(id_, EpochKey(data[at : at + 32]))
+    guesses = [bytes(32), epoch.commitment, 2 * epoch.id]
+    guesses += [hashlib.sha256(of).digest() for of in (epoch.id, epoch.commitment, room.encode())]
+    for guess in guesses:
+        ours.opener = Opener(id_, store, OneKey(EpochKey(guess)), Opened())
+        assert await opened(ours.archive_media("source", first.cid)) == Withheld(
+            "broken", "it does not open with the room's key: it is not what was sealed here"
+        )
 
 
 async def test_each_epoch_has_its_key_and_who_loses_the_ticket_sees_nothing_of_the_next(
