@@ -130,11 +130,14 @@ def renewed(playback: Playback, now_s: float) -> Playback:
 
 
 def network_of(untrusted_address: str) -> str:
-    """Of an address what stays the same for one household: /24 of IPv4, /56 of IPv6."""
+    """Of an address what stays the same for one household: /24 of IPv4 (also where it is written
+    as IPv6, ``::ffff:192.0.2.1``), /56 of IPv6."""
     try:
         address = ipaddress.ip_address(untrusted_address.partition("%")[0])
     except ValueError:
         return untrusted_address
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     bits = 24 if address.version == 4 else 56
     return str(ipaddress.ip_network((address, bits), strict=False))
 
