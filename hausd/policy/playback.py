@@ -177,6 +177,10 @@ class Playbacks:
         """Nobody knows any more whether the wallet has tickets."""
         self._guests.pop((room, wallet), None)
 
+    def knows(self, room: RoomId, wallet: str) -> bool:
+        """Whether the wallet was let in before, and not forgotten."""
+        return (room, wallet) in self._guests
+
     def checked_s(self, room: RoomId, wallet: str) -> float:
         """When the chain was last heard of a wallet; minus infinity: never."""
         guest = self._guests.get((room, wallet))
