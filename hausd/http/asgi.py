@@ -111,7 +111,7 @@ class Front:
                 if isinstance(answer, Fetch):
                     answer = await answer.get()
             nursery.cancel_scope.cancel()
-        if isinstance(answer, Wait) and isinstance(first, Wait):
+        if isinstance(answer, Wait | Fetch) and isinstance(first, Wait):
             return first.expired
         if not isinstance(answer, Response) and not gone:
             raise TypeError("a responder's Wait or Fetch led to no Response")

@@ -27,12 +27,23 @@ class Door:
     def request(self, line: RequestLine, fields: Fields, peer: str, secure: bool) -> Request:
         """The request as the responder sees it."""
         if peer in self.trusted_proxies:
-            if _is_address(fields.forwarded_for):
-                peer = fields.forwarded_for
+            peer = self._client(peer, fields.kept.get("x-forwarded-for", ""))
             secure = secure or fields.forwarded_proto == "https"
         version = "1.1" if line.minor else "1.0"
         host = fields.host or ""
         return Request(line.method, line.path, line.query, fields.kept, version, secure, peer, host)
+
+    def _client(self, peer: str, told: str) -> str:
+        """Who asks through trusted proxies. Each adds whom it heard at the end, so that what is
+        left of the first one that is not trusted was claimed by anybody."""
+        for hop in reversed(told.split(",")):
+            address = _address(hop)
+            if not address:
+                break
+            peer = address
+            if peer not in self.trusted_proxies:
+                break
+        return peer
 
     def refuse(self, method: str, fields: Fields, websocket: bool = False) -> Response | None:
         """The answer that keeps such a request out; None where it may come in."""
@@ -55,9 +66,16 @@ class Door:
         return hashlib.blake2b(seen, key=self.salt, digest_size=8).hexdigest()
 
 
-def _is_address(text: str) -> bool:
+def _address(untrusted: str) -> str:
+    """An address out of X-Forwarded-For, without the port that some proxies write; "" for none."""
+    text = untrusted.strip().strip('"')
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
     try:
-        ipaddress.ip_address(text)
+        found = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return ""
+    mapped = found.ipv4_mapped if found.version == 6 else None
+    return str(mapped or found)

@@ -323,7 +323,7 @@ class FastLane:
             if gone:
                 self._drop(conn)
                 return
-            if isinstance(answer, Wait) and isinstance(first, Wait):
+            if isinstance(answer, Wait | Fetch) and isinstance(first, Wait):
                 answer = first.expired
             if not isinstance(answer, Response):
                 raise TypeError("a responder's Wait or Fetch led to no Response")

@@ -33,7 +33,6 @@ _BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ONCE = frozenset((b"host", b"content-length", b"transfer-encoding"))
 _KEPT = {name.encode(): name for name in KEPT_HEADERS}
-_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto"))
 
 
 class BadRequest(Exception):
@@ -75,7 +74,6 @@ class Fields:
     chunked: bool
     connection: frozenset[str]
     upgrade: str
-    forwarded_for: str
     forwarded_proto: str
 
 
@@ -132,18 +130,20 @@ def read_fields(raw: tuple[tuple[bytes, bytes], ...]) -> Fields:
     once: dict[bytes, bytes] = {}
     connection: list[str] = []
     upgrade: list[str] = []
-    forwarded = dict.fromkeys(_FORWARDED, "")
+    forwarded_proto = ""
     for name, value in raw:
         if name in _ONCE:
             if name in once:
                 raise BadRequest(400, "repeated-field", f"two {name.decode()} fields")
             once[name] = value
-        if name in _FORWARDED:
-            forwarded[name] = value.decode("latin-1").rpartition(",")[2].strip()
+        if name == b"x-forwarded-proto":
+            forwarded_proto = value.decode("latin-1").rpartition(",")[2].strip()
         if name in _KEPT:
             text = value.decode("latin-1")
             key = _KEPT[name]
-            kept[key] = f"{kept[key]}, {text}" if key in kept else text
+            # RFC 9113 section 8.2.3: a Cookie field may be cut into several
+            mark = "; " if key == "cookie" else ", "
+            kept[key] = f"{kept[key]}{mark}{text}" if key in kept else text
         elif name == b"connection":
             connection += [token.strip().lower() for token in value.decode("latin-1").split(",")]
         elif name == b"upgrade":
@@ -164,8 +164,7 @@ def read_fields(raw: tuple[tuple[bytes, bytes], ...]) -> Fields:
         chunked=coding is not None,
         connection=frozenset(connection),
         upgrade=", ".join(upgrade),
-        forwarded_for=forwarded[b"x-forwarded-for"],
-        forwarded_proto=forwarded[b"x-forwarded-proto"],
+        forwarded_proto=forwarded_proto,
     )
 
 

@@ -17,7 +17,22 @@ import msgspec
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
 
-KEPT_HEADERS = frozenset(
+BY_PROXIES = frozenset(
+    (
+        "cf-connecting-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    )
+)
+"""Header fields that tell of a proxy on the way, whatever they say."""
+
+KEPT_HEADERS = BY_PROXIES | frozenset(
     (
         "accept",
         "accept-encoding",
@@ -34,8 +49,6 @@ KEPT_HEADERS = frozenset(
         "sec-fetch-mode",
         "sec-fetch-site",
         "user-agent",
-        "via",
-        "x-forwarded-for",
     )
 )
 """Header fields that a ``Request`` carries; the others are checked for form and dropped."""
@@ -48,9 +61,10 @@ class Request:
     ``method`` is upper case; a responder sees GET and HEAD alike and need not tell them apart.
     ``path`` is percent-decoded UTF-8 without query, begins with ``/`` and is not normalized
     (``..`` may be in it). ``query`` is raw, without ``?``. ``headers`` holds KEPT_HEADERS by
-    lower-case name; repeated fields are joined by ``", "``. ``host`` is the Host field (or
-    HTTP/2's authority) as sent, already allowed by ``policy.origin``. ``peer`` is the client's
-    address without port (from a trusted proxy's X-Forwarded-For where one is configured).
+    lower-case name; repeated fields are joined by ``", "`` (Cookie: ``"; "``). ``host`` is the
+    Host field (or HTTP/2's authority) as sent, already allowed by ``policy.origin``. ``peer`` is
+    the client's address without port (from a trusted proxy's X-Forwarded-For where one is
+    configured).
     """
 
     method: str

@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from hausd.core.ids import RoomId
-from hausd.http.messages import Request, Response, refusal
+from hausd.http.messages import BY_PROXIES, Request, Response, refusal
 from hausd.policy.origin import same_origin
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -99,7 +99,7 @@ def may_fetch(request: Request) -> bool:
     """Whether blocks that are not here may be fetched for this request: its client is a program
     or a page of ours on this machine, not another site's page, a proxy or another gateway."""
     headers = request.headers
-    if "via" in headers or "x-forwarded-for" in headers:
+    if not BY_PROXIES.isdisjoint(headers):
         return False
     try:
         if not ipaddress.ip_address(request.peer).is_loopback:

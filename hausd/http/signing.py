@@ -15,7 +15,7 @@ from pydantic import Field
 from hausd.core.ids import RoomId
 from hausd.core.release import SignedIn
 from hausd.core.shapes import ErrorShape, Shape
-from hausd.http.playback import cookie_of
+from hausd.http.playback import cookie_of, token_of
 from hausd.http.ports import Playback
 
 _NEVER = "private, no-store"
@@ -78,10 +78,9 @@ def sign_in_routes(playback: Playback) -> APIRouter:
     @router.post("/sign-in/renew")
     async def renew(request: Request, response: Response, body: RenewShape) -> SignedInShape:
         """A newer token in the place of one that is still good."""
-        token = body.token or request.cookies.get(cookie_of(RoomId(body.room)), "")
-        return _given(
-            request, response, await playback.renew(RoomId(body.room), token, _peer(request))
-        )
+        room = RoomId(body.room)
+        token = body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
+        return _given(request, response, await playback.renew(room, token, _peer(request)))
 
     return router
 

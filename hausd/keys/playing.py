@@ -57,6 +57,8 @@ _LOOK_S, _PAUSE_S, _AGAIN_S = 10.0, 2.0, 1.0
 _ID_BYTES = 8
 _MAX_NOTICED = 1_024
 _NO_NONCE = bytes(16)
+_USED = "the text was used already"
+_ANEW = "ask for a new text at /api/v1/sign-in, and sign just that"
 
 
 class Playing:
@@ -148,20 +150,19 @@ class Playing:
             signed = verify(untrusted_text, raw)
         except (ValueError, DelegationError) as fault:
             SIGN_INS.labels(Refusal.BAD_DELEGATION.value).inc()
-            hint = "ask for a new text at /api/v1/sign-in, and sign just that"
-            raise Problem("bad-delegation", str(fault), hint, 422) from None
+            raise Problem("bad-delegation", str(fault), _ANEW, 422) from None
         made = signed.delegation
-        room, now_s = made.room, trio.current_time()
+        room = made.room
         assert room is not None  # it is a challenge of ours
-        self._use(made.nonce, now_s)
         event = self._ticketed(room)
-        refusal = _refusal(await self._ticket(room, made.wallet, event))
+        refusal = _refusal(await self._ticket(room, made.wallet, event, new=True))
         if self._ring.banned(room, made.wallet):
             refusal = Refusal.BANNED
         SIGN_INS.labels(refusal.value if refusal is not None else "let-in").inc()
         if refusal is not None:
             status = 503 if refusal is Refusal.CHAIN_UNKNOWN else 403
             raise Problem(refusal.value, refusal.words, status=status)
+        self._use(made.nonce, trio.current_time())
         await self._take(room, signed, event)
         playback = Playback(os.urandom(_ID_BYTES), made.wallet, 0, made.not_after_s)
         return self._given(room, playback, address)
@@ -237,9 +238,17 @@ class Playing:
         log.warning("playback-leaked", room=room, wallet=said.wallet)
 
     async def _ticket(
-        self, room: RoomId, wallet: str, event: GatedEvent | None, *, later: bool = False
+        self,
+        room: RoomId,
+        wallet: str,
+        event: GatedEvent | None,
+        *,
+        later: bool = False,
+        new: bool = False,
     ) -> Ticket:
-        """What the chain says; who watches by it is told."""
+        """What the chain says; who watches by it is told. ``later``: others are looked up first.
+        ``new``: somebody at the door, who is not remembered without a ticket: who is gets looked
+        up again and again."""
         found: Ticket = Unknown()
         if event is not None and wallet == event.artist:
             found = Held(1)
@@ -250,7 +259,8 @@ class Playing:
             case Held(count):
                 self.playbacks.found(room, wallet, count, now_s)
             case Missing():
-                self.playbacks.found(room, wallet, 0, now_s)
+                if not new or self.playbacks.knows(room, wallet):
+                    self.playbacks.found(room, wallet, 0, now_s)
             case Unknown():
                 if now_s - self.playbacks.checked_s(room, wallet) > self.grace_s:
                     self.playbacks.forget(room, wallet)
@@ -279,9 +289,12 @@ class Playing:
         if not -1 <= age_s <= CHALLENGE_S:
             raise DelegationError(f"the text is older than {CHALLENGE_S} s")
         if asked.nonce in self._used:
-            raise DelegationError("the text was used already")
+            raise DelegationError(_USED)
 
     def _use(self, nonce: bytes, now_s: float) -> None:
+        """Of who is let in: what others sign is of no use to anybody, and would fill this."""
+        if nonce in self._used:  # meanwhile
+            raise Problem("bad-delegation", _USED, _ANEW, 422)
         while self._used and now_s - next(iter(self._used.values())) > CHALLENGE_S + 1:
             self._used.popitem(last=False)
         if len(self._used) >= _MAX_USED:

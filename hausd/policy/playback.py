@@ -130,11 +130,14 @@ def renewed(playback: Playback, now_s: float) -> Playback:
 
 
 def network_of(untrusted_address: str) -> str:
-    """Of an address what stays the same for one household: /24 of IPv4, /56 of IPv6."""
+    """Of an address what stays the same for one household: /24 of IPv4 (also where it is written
+    as IPv6, ``::ffff:192.0.2.1``), /56 of IPv6."""
     try:
         address = ipaddress.ip_address(untrusted_address.partition("%")[0])
     except ValueError:
         return untrusted_address
+    if address.version == 6 and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     bits = 24 if address.version == 4 else 56
     return str(ipaddress.ip_network((address, bits), strict=False))
 
@@ -173,6 +176,10 @@ class Playbacks:
     def forget(self, room: RoomId, wallet: str) -> None:
         """Nobody knows any more whether the wallet has tickets."""
         self._guests.pop((room, wallet), None)
+
+    def knows(self, room: RoomId, wallet: str) -> bool:
+        """Whether the wallet was let in before, and not forgotten."""
+        return (room, wallet) in self._guests
 
     def checked_s(self, room: RoomId, wallet: str) -> float:
         """When the chain was last heard of a wallet; minus infinity: never."""

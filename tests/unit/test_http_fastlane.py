@@ -149,6 +149,26 @@ async def test_a_wait_ends_at_its_deadline_with_its_own_answer() -> None:
         assert (await client.get("/live/b")).status == 200
 
 
+async def test_what_is_got_after_a_wait_has_the_rest_of_its_time() -> None:
+    async def late() -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    waited = trio.Event()
+
+    async def until() -> None:
+        waited.set()
+
+    def answer(request: Request) -> Wait | Fetch:
+        return Fetch(late) if waited.is_set() else Wait(until, 0.05, Response(503, (), (b"late",)))
+
+    async with running({"/live/a": answer, "/live/b": PLAYLIST}) as node:
+        client = await node.connect()
+        assert (await client.get("/live/a")).body == b"late"
+        assert (await client.get("/live/b")).status == 200  # on the same connection
+        assert not node.server.tally.failed
+
+
 async def test_waiting_stops_when_the_client_hangs_up() -> None:
     stopped = trio.Event()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 from solders.keypair import Keypair
 from solders.signature import Signature
 from support.chain import HandClock
@@ -100,11 +101,34 @@ async def test_who_has_no_ticket_hears_that(box: Box, mock_clock: MockClock) -> 
         (Unknown(), "chain-unknown"),
     ):
         box.tickets.told[EVENT, WALLET] = ticket
-        assert await refused(box, *await box.signed()) == why
+        text, signature = await box.signed()
+        assert await refused(box, text, signature) == why
+    # nobody has to be looked up again, and the text is not used up
+    assert not box.playing.playbacks.inside(0)
     box.tickets.told[EVENT, WALLET] = Held(1)
+    await box.playing.sign_in(text, signature, HERE, HOST)
     await box.ring.ban(EVENT, WALLET, banned=True)
     assert await refused(box, *await box.signed()) == "banned"
-    assert not box.ring.delegations
+    assert len(box.ring.delegations) == 1
+
+
+async def test_a_text_lets_one_in_however_many_bring_it_at_once(
+    box: Box, mock_clock: MockClock
+) -> None:
+    text, signature = await box.signed()
+    outcomes: list[str] = []
+
+    async def bring() -> None:
+        try:
+            await box.playing.sign_in(text, signature, HERE, HOST)
+            outcomes.append("in")
+        except Problem as problem:
+            outcomes.append(problem.code)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(bring)
+    assert sorted(outcomes) == ["bad-delegation", "bad-delegation", "in"]
 
 
 async def test_only_a_fresh_text_of_this_node_for_this_address_signs_in_and_once(

@@ -85,6 +85,7 @@ def test_a_challenge_is_this_nodes_for_this_text_and_network() -> None:
 
 def test_networks() -> None:
     assert network_of("203.0.113.7") == "203.0.113.0/24"
+    assert network_of("::ffff:203.0.113.7") == network_of("::ffff:cb00:7107") == "203.0.113.0/24"
     assert network_of("2001:db8:1:2ff::1") == "2001:db8:1:200::/56"
     assert network_of("fe80::1%eth0") == "fe80::/56"
 
