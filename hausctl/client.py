@@ -73,7 +73,7 @@ class Client:
         """Gives each JSON line of an answer as it comes, however long that takes."""
         with self._answer(method, path, body, query, timeout_s=None) as answer:
             while line := answer.readline():
-                yield json.loads(line)
+                yield _read(line)
 
     def _whole(
         self,
@@ -84,7 +84,7 @@ class Client:
     ) -> Any:
         with self._answer(method, path, body, query, self._timeout_s) as answer:
             text = answer.read()
-        return json.loads(text) if text else None
+        return _read(text) if text else None
 
     @contextmanager
     def _answer(
@@ -128,6 +128,14 @@ class _UnixConnection(http.client.HTTPConnection):
             self.sock.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
         finally:
             os.close(directory)
+
+
+def _read(untrusted: bytes) -> Any:
+    try:
+        return json.loads(untrusted)
+    except ValueError:
+        hint = "hausctl doctor looks into it"
+        raise Refused("bad-answer", "the node broke off within its answer", hint) from None
 
 
 def _refusal(status: int, body: bytes) -> Refused:

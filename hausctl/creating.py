@@ -14,7 +14,7 @@ from hausctl.context import Here
 from hausctl.drafts import STAND_INS, BudgetOption, answer_room, nobody_yet, share, tier_of
 from hausctl.events import event_of
 from hausctl.money import lamports, units
-from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
+from hausctl.paying import Cashier, DryOption, YesOption, address, is_final, nonce
 from hausctl.previews import Cost, Rent, Step
 from hausctl.times import length_s, moment
 from hausctl.wallet import KeypairOption, SignerOption, wallet
@@ -66,7 +66,8 @@ def create(
         typer.Option(
             "--tip-extension",
             metavar="TIME",
-            help="A late change of the highest tipper extends the event by as much, once.",
+            help="A late change of the highest tipper puts the close off to a whole TIME from "
+            "then, eight times TIME at most.",
         ),
     ] = "",
     split: Annotated[
@@ -130,7 +131,7 @@ def create(
     try:
         cashier.do(*done.steps())
     except Refused as refused:
-        raise _half_made(here, str(plan.event), refused) from None
+        raise half_made(here, str(plan.event), refused) from None
     answer_room(here, made_value["room"], event_of(here, str(plan.event)).status)
 
 
@@ -214,14 +215,19 @@ def rta_mint_bytes(title: str) -> int:
     return 165 + 1 + (4 + 64) + 4 + (64 + texts + 4)
 
 
-def _half_made(here: Here, event: str, because: Refused) -> Refused:
-    """What is to be said: the room of an event that did not come to be is closed, and what is on
-    the chain goes on from there."""
+def half_made(here: Here, event: str, because: Refused) -> Refused:
+    """What is to be said. The room of an event that never will be is closed; what is on the chain
+    goes on from there; and what may yet come to be keeps its room, which never opens again."""
     try:
         here.client.get("events", event)
+        on = f"it is there as a draft: hausctl events add-tier, set-split and open {event} go on"
     except Refused as refused:
-        if refused.code == "no-such-event":
-            here.client.post("rooms", event, "close")
-        return because
-    on = f"it is there as a draft: hausctl events add-tier, set-split and open {event} go on"
+        if is_final(because):
+            if refused.code == "no-such-event":
+                here.client.post("rooms", event, "close")
+            return because
+        on = (
+            f"event {event} may yet come to be, and keeps its room here: hausctl events show tells;"
+            " where it never does, hausctl rooms close closes that"
+        )
     return Refused(because.code, because.message, "\n".join(filter(None, (on, because.hint))))

@@ -15,7 +15,7 @@ from hausctl.completion import RoomName
 from hausctl.context import Here
 from hausctl.money import lamports, paid, sol, symbol, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, nonce
-from hausctl.previews import Rent, Step
+from hausctl.previews import Cost, Step
 from hausctl.times import when
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     )
 
 app = typer.Typer(rich_markup_mode=None)
+_MINT_RENT = 2 * 3_480 * (128 + 82)
+"""Lamports: two years of so much a byte. Source: ``Rent::default`` of Solana's solana-rent."""
 
 
 @app.command()
@@ -131,27 +133,27 @@ def mint(
     It is worth nothing; events create --mint takes it."""
     from hausd.core.programs.addresses import TOKEN, token_place
     from hausd.core.programs.minting import mint_place, mint_to, new_mint
-    from hausd.core.programs.tokens import MINT_BYTES
 
     here = Here.of(ctx)
     cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
     maker, seed = cashier.wallet.address, nonce().hex()
     owner = address(to) if to else maker
     making: list[Instruction] = []
-    rents: list[Rent] = []
+    costs: list[Cost] = []
     if of:
         coin = coin_of(here, of)
     else:
         coin = Coin(str(mint_place(maker, seed)), decimals, str(TOKEN))
-        making = new_mint(maker, seed, decimals, cashier.rent(MINT_BYTES))
-        rents = [Rent("Mint", MINT_BYTES, back=False)]
+        kept = rent_of_a_mint(cashier)
+        making = new_mint(maker, seed, decimals, kept)
+        costs = [Cost("Mint", kept)]
     given = units(amount, coin)
     place = receiving(here, owner, coin, maker)
     payment = place.payment
     tokens = payment.account or token_place(owner, payment.mint, payment.token_program)
     made = mint_to(maker, payment.mint, payment.token_program, tokens, given, coin.decimals)
     what = f"{paid(given, coin)} to {owner}"
-    (sent,) = cashier.pay(Step(what, [*making, *place.opening, made], rents=[*rents, *place.rents]))
+    (sent,) = cashier.pay(Step(what, [*making, *place.opening, made], costs, place.rents))
     value = {
         "mint": coin.mint,
         "decimals": coin.decimals,
@@ -161,6 +163,17 @@ def mint(
         "transaction": sent,
     }
     here.answer(value, f"{what}; the token is", str(coin.mint), "for: hausctl events create --mint")
+
+
+def rent_of_a_mint(cashier: Cashier) -> int:
+    """Lamports that are put into a new mint: what is asked for, but never more than it takes."""
+    from hausd.core.programs.tokens import MINT_BYTES
+
+    asked = cashier.rent(MINT_BYTES)
+    if asked > _MINT_RENT:
+        message = f"the chain asks {sol(asked)} for a mint, which takes {sol(_MINT_RENT)}"
+        raise Refused("bad-rent", message, "set another chain.rpc_url: nothing was signed")
+    return asked
 
 
 @app.command("list")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +35,15 @@ if TYPE_CHECKING:
 SIGN_AGAIN = 3
 """How often a transaction that expired unpaid is signed anew."""
 _ASK_AGAIN = 5
-_UNDECIDED = frozenset({"not-yet", "disconnected", "timeout", "chain-unavailable"})
+_UNDECIDED = frozenset(
+    {"not-yet", "disconnected", "timeout", "chain-unavailable", "internal", "bad-answer"}
+)
 _OF_ALL = _UNDECIDED | {"chain-refuses", "unknown", "expired"}
+_BY_THE_CHAIN = re.compile(r"[A-Z][A-Za-z]*|custom-[0-9]+")
+"""Codes of what programs refuse; the node's own are in small letters."""
+_NEVER_SENT = frozenset(
+    {"bad-signer", "no-signer", "signer-refuses", "signer-slow", "too-large", "bad-transaction"}
+)
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Does not ask before signing.")]
 DryOption = Annotated[
     bool, typer.Option("--dry-run", help="Shows what it would do and cost; signs nothing.")
@@ -49,6 +57,10 @@ class Outcome:
     step: Step
     sent: Any = None
     refused: Refused | None = None
+
+
+class _Undecided(Exception):
+    """What became of a transaction is not known; says why."""
 
 
 class Cashier:
@@ -185,20 +197,34 @@ class Cashier:
             "transaction": base64.b64encode(signed).decode(),
             "last_valid_block_height": last_valid_block_height,
         }
+        self.say(f"  Sending transaction {signature}")  # so that it can be looked up, come what may
+        try:
+            return self._sent(body)
+        except KeyboardInterrupt:
+            because = "you broke off"
+        except _Undecided as undecided:
+            because = str(undecided)
+        raise Refused(
+            "unknown",
+            f"what became of transaction {signature} is not known: {because}",
+            "look it up before you pay again",
+        )
+
+    def _sent(self, body: dict[str, object]) -> Any:
+        """The chain's answer. Raises Refused where nothing came of it, _Undecided."""
         for _ in range(_ASK_AGAIN):
             try:
                 return self._here.work("POST", "chain", "send", body=body)
-            except NotRunning:
-                raise
             except Refused as refused:
-                if refused.code not in _UNDECIDED:
+                begun = "resumed" in body
+                undecided = refused.code in _UNDECIDED or (begun and not is_final(refused))
+                if not undecided:
                     raise advised(refused) from None
+                because = refused.message
+                if isinstance(refused, NotRunning):
+                    break
                 body["resumed"] = True  # it may be on its way: only the chain tells
-        raise Refused(
-            "unknown",
-            f"the chain does not tell what became of transaction {signature}",
-            "look it up before you pay again",
-        )
+        raise _Undecided(because)
 
     # -- what is shown --
 
@@ -242,9 +268,10 @@ class Cashier:
             self.say(f"  {name} is {at}")
 
     def say(self, line: str) -> None:
-        """Tells people something, who may watch."""
+        """Tells people something, who may watch. What others wrote moves no terminal's cursor."""
         if not self._here.json:
-            sys.stderr.write(f"{line}\n")
+            shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+            sys.stderr.write(f"{shown}\n")
 
 
 def of_this_alone(fault: Refused) -> Refused:
@@ -252,6 +279,12 @@ def of_this_alone(fault: Refused) -> Refused:
     if isinstance(fault, NotRunning) or fault.code in _OF_ALL:
         raise fault
     return fault
+
+
+def is_final(fault: Refused) -> bool:
+    """Whether it is certain that the transaction will never have done anything."""
+    code = fault.code
+    return code == "expired" or code in _NEVER_SENT or bool(_BY_THE_CHAIN.fullmatch(code))
 
 
 def chain_of(here: Here) -> ChainShape:
