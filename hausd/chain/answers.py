@@ -86,3 +86,7 @@ class TransactionRecord(Struct, rename="camel"):
     transaction: tuple[str, Literal["base64"]]
     meta: TransactionMeta | None = None
     block_time: Time | None = None
+
+
+class OtherVersion(Struct, frozen=True):
+    """Stands for a transaction of a version that is not read here; none of ours is."""

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from solders.hash import Hash, ParseHashError
+from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 
 from hausd.chain.answers import (
     U64,
     Commitment,
     KeyedAccount,
     LatestBlockhash,
+    OtherVersion,
     PriorityFee,
     RawAccount,
     SignatureInfo,
@@ -28,7 +28,16 @@ from hausd.chain.answers import (
     TransactionRecord,
     Valued,
 )
-from hausd.chain.calls import RpcError, TryAnother
+from hausd.chain.calls import TryAnother
+from hausd.chain.checks import (
+    address_of,
+    all_of,
+    are_of,
+    blockhash_of,
+    is_of,
+    page_of,
+    same_signature,
+)
 from hausd.chain.pool import Pool
 from hausd.core.programs.accounts import (
     AccountError,
@@ -46,9 +55,12 @@ MAX_ACCOUNTS_AT_ONCE = 100
 MAX_STATUSES_AT_ONCE = 256
 MAX_SIGNATURES_AT_ONCE = 1000
 MAX_TRANSACTIONS_AT_ONCE = 32
-_TRANSACTION = {"encoding": "base64", "maxSupportedTransactionVersion": 0}
-_UNKNOWN_VERSION = -32015
-"""Source: custom_error.rs of Agave's RPC."""
+_TRANSACTION = {
+    "commitment": "confirmed",
+    "encoding": "base64",
+    "maxSupportedTransactionVersion": 0,
+}
+_RECORD: type[TransactionRecord | None] = TransactionRecord | None  # type: ignore[assignment] # msgspec takes unions for types
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -186,7 +198,7 @@ class ChainClient:
         """A blockhash to sign with, and the last block height at which it is good."""
         options = self._options("confirmed")
         return await self._valued(
-            "getLatestBlockhash", [options], Valued[LatestBlockhash], _blockhash
+            "getLatestBlockhash", [options], Valued[LatestBlockhash], blockhash_of
         )
 
     async def rent(self, size: int) -> int:
@@ -221,7 +233,7 @@ class ChainClient:
             "maxRetries": 0,  # sending again is this node's own doing
         }
         await self.pool.read(
-            "sendTransaction", [text, options], str, partial(_same_signature, signature)
+            "sendTransaction", [text, options], str, partial(same_signature, signature)
         )
 
     async def statuses(
@@ -235,56 +247,83 @@ class ChainClient:
                 "getSignatureStatuses",
                 [names, {"searchTransactionHistory": search}],
                 Valued[list[SignatureStatus | None]],
-                partial(_all_of, len(names)),
+                partial(all_of, len(names)),
             )
         return found
 
-    async def known_anywhere(self, signature: Signature, least_slot: int) -> bool:
-        """Whether any endpoint knows a transaction, each asked for a state not before the slot.
+    async def statuses_anywhere(
+        self, signatures: Sequence[str], least_slot: int
+    ) -> list[list[SignatureStatus]]:
+        """What each endpoint that knows a transaction tells of it; empty where none does.
 
-        One that can't tell is asked again, a few times; Unavailable where it never can.
+        Each is asked for a state not before the slot; Unavailable where one has not got there.
         """
-        parameters = [[str(signature)], {"searchTransactionHistory": True}]
-        kind = Valued[list[SignatureStatus | None]]
-        told = await self.pool.everyone(
-            "getSignatureStatuses", parameters, kind, partial(_all_of, 1), least_slot
-        )
-        return any(statuses[0] is not None for statuses in told)
+        found: list[list[SignatureStatus]] = []
+        for some in _portions(signatures, MAX_STATUSES_AT_ONCE):
+            told = await self.pool.everyone(
+                "getSignatureStatuses",
+                [list(some), {"searchTransactionHistory": True}],
+                Valued[list[SignatureStatus | None]],
+                partial(all_of, len(some)),
+                least_slot,
+            )
+            found += [[one for one in each if one is not None] for each in zip(*told, strict=True)]
+        return found
+
+    async def known_anywhere(self, signature: Signature, least_slot: int) -> bool:
+        """Whether any endpoint knows a transaction, each asked for a state not before the slot."""
+        (told,) = await self.statuses_anywhere([str(signature)], least_slot)
+        return bool(told)
 
     async def signatures_for(
         self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
     ) -> list[SignatureInfo]:
         """Transactions that name an address, the newest first."""
-        options: dict[str, object] = {"limit": limit, "commitment": "confirmed"}
-        options |= {"before": before} if before else {}
-        options |= {"until": until} if until else {}
-        parameters = [str(address), options]
-        found = await self.pool.call("getSignaturesForAddress", parameters, list[SignatureInfo])
-        return found[:limit]
+        parameters = _page(address, before, until, limit)
+        check = partial(page_of, limit)
+        return await self.pool.read(
+            "getSignaturesForAddress", parameters, list[SignatureInfo], check
+        )
 
-    async def transaction(
-        self, signature: str, commitment: Commitment = "confirmed"
-    ) -> TransactionRecord | None:
+    async def signatures_everywhere(
+        self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
+    ) -> list[list[SignatureInfo]]:
+        """The same, as each endpoint tells it."""
+        parameters = _page(address, before, until, limit)
+        check = partial(page_of, limit)
+        return await self.pool.everyone(
+            "getSignaturesForAddress", parameters, list[SignatureInfo], check, 0
+        )
+
+    async def transaction(self, signature: str) -> TransactionRecord | None:
         """A transaction with its log; None where the chain does not know it (any more).
 
         Its bytes have to be those that the signature is of.
         """
+        parameters = [signature, _TRANSACTION]
         return await self.pool.read(
-            "getTransaction",
-            [signature, {"commitment": commitment, **_TRANSACTION}],
-            TransactionRecord | None,  # type: ignore[arg-type] # msgspec takes unions for types
-            partial(_is_of, signature),
+            "getTransaction", parameters, _RECORD, partial(is_of, signature)
         )
 
-    async def transactions(self, signatures: Sequence[str]) -> list[TransactionRecord | None]:
-        """Confirmed ones, in order; None also where their version is not known here."""
-        found: list[TransactionRecord | None] = []
+    async def transaction_anywhere(self, signature: str) -> TransactionRecord | None:
+        """A confirmed transaction with its log, of whichever endpoint has it."""
+        parameters = [signature, _TRANSACTION]
+        told = await self.pool.everyone(
+            "getTransaction", parameters, _RECORD, partial(is_of, signature), 0
+        )
+        return next((one for one in told if one is not None and one.meta is not None), None)
+
+    async def transactions(
+        self, signatures: Sequence[str]
+    ) -> list[TransactionRecord | OtherVersion | None]:
+        """Confirmed ones, in order; None where the endpoint does not know it (any more)."""
+        found: list[TransactionRecord | OtherVersion | None] = []
         for some in _portions(signatures, MAX_TRANSACTIONS_AT_ONCE):
             found += await self.pool.batch(
                 "getTransaction",
-                [[one, {"commitment": "confirmed", **_TRANSACTION}] for one in some],
-                TransactionRecord | None,  # type: ignore[arg-type] # msgspec takes unions for types
-                partial(_are_of, some),
+                [[one, _TRANSACTION] for one in some],
+                _RECORD,
+                partial(are_of, some),
             )
         return found
 
@@ -317,6 +356,13 @@ def _portions(every: Sequence[T], count: int) -> Iterator[Sequence[T]]:
         yield every[begin : begin + count]
 
 
+def _page(address: Pubkey, before: str, until: str, limit: int) -> list[object]:
+    options: dict[str, object] = {"limit": limit, "commitment": "confirmed"}
+    options |= {"before": before} if before else {}
+    options |= {"until": until} if until else {}
+    return [str(address), options]
+
+
 def _memcmp(offset: int, data: bytes) -> dict[str, object]:
     return {"offset": offset, "bytes": base64.b64encode(data).decode(), "encoding": "base64"}
 
@@ -335,7 +381,7 @@ def _accounts(asked: Sequence[Pubkey], answer: Valued[list[RawAccount | None]]) 
 
 
 def _keyed(answer: Valued[list[KeyedAccount]]) -> tuple[int, list[Account]]:
-    accounts = [_account(_address(each.pubkey), each.account) for each in answer.value]
+    accounts = [_account(address_of(each.pubkey), each.account) for each in answer.value]
     return answer.context.slot, accounts
 
 
@@ -344,56 +390,4 @@ def _account(address: Pubkey, untrusted: RawAccount) -> Account:
         data = base64.b64decode(untrusted.data[0], validate=True)
     except (binascii.Error, ValueError):
         raise TryAnother("it gives an account that is no base64", "nonsense") from None
-    return Account(address, _address(untrusted.owner), untrusted.lamports, data)
-
-
-def _address(untrusted: str) -> Pubkey:
-    try:
-        return Pubkey.from_string(untrusted)
-    except ValueError:
-        raise TryAnother("it names an address that is none", "nonsense") from None
-
-
-def _blockhash(answer: Valued[LatestBlockhash]) -> tuple[Hash, int]:
-    try:
-        blockhash = Hash.from_string(answer.value.blockhash)
-    except (ValueError, ParseHashError):
-        raise TryAnother("it gives a blockhash that is none", "nonsense") from None
-    return blockhash, answer.value.last_valid_block_height
-
-
-def _same_signature(signature: Signature, told: str) -> None:
-    if told != str(signature):
-        raise TryAnother("it names another signature than it was given", "lying")
-
-
-def _all_of(
-    count: int, answer: Valued[list[SignatureStatus | None]]
-) -> list[SignatureStatus | None]:
-    if len(answer.value) != count:
-        raise TryAnother("it answers for another number of signatures", "nonsense")
-    return answer.value
-
-
-def _are_of(
-    signatures: Sequence[str], found: Sequence[TransactionRecord | RpcError | None]
-) -> list[TransactionRecord | None]:
-    for one in found:
-        if isinstance(one, RpcError) and one.code != _UNKNOWN_VERSION:
-            raise one
-    known = (None if isinstance(one, RpcError) else one for one in found)
-    return [_is_of(signature, one) for signature, one in zip(signatures, known, strict=True)]
-
-
-def _is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord | None:
-    """A transaction's own bytes have to bear the signature, by its payer."""
-    if found is None:
-        return None
-    try:
-        read = VersionedTransaction.from_bytes(base64.b64decode(found.transaction[0]))
-        genuine = str(read.signatures[0]) == signature and read.verify_with_results()[0]
-    except (ValueError, IndexError):
-        genuine = False
-    if not genuine:
-        raise TryAnother("it gives another transaction than was asked for", "lying")
-    return found
+    return Account(address, address_of(untrusted.owner), untrusted.lamports, data)

@@ -18,7 +18,7 @@ from solders.pubkey import Pubkey
 from hausd.chain.answers import SignatureInfo
 from hausd.core.programs.logs import ProgramEvent
 
-VERSION = 2
+VERSION = 3
 MAX_PAGE = 1_000
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -152,6 +152,12 @@ class Index:
                     for n, one in enumerate(page, last_n + 1)
                 ],
             )
+            self._set_all(facts)
+
+    def unlist(self, program: str, facts: dict[str, str]) -> None:
+        """Nothing waits of a program any more, and facts are set."""
+        with self._all_or_nothing():
+            self._db.execute("DELETE FROM waiting WHERE program = ?", (program,))
             self._set_all(facts)
 
     def waiting(self, program: str, limit: int = MAX_PAGE) -> list[Listed]:

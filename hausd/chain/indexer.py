@@ -18,6 +18,7 @@ import trio
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
+from hausd.chain.answers import OtherVersion, SignatureInfo, TransactionRecord
 from hausd.chain.calls import RpcError
 from hausd.chain.client import MAX_SIGNATURES_AT_ONCE, MAX_TRANSACTIONS_AT_ONCE, ChainClient
 from hausd.chain.index import Entry, Index, Indexed, Listed, entries_of
@@ -109,19 +110,19 @@ class Indexer:
         """
         begun, final = await self._client.slot(), await self._client.slot("finalized")
         for program in self._client.programs:
-            await self._catch_up(program)
+            await self._catch_up(program, final)
         settled = await self._settle(final)
         self.slot = begun
         INDEX_SLOT.set(begun)
         return settled
 
-    async def _catch_up(self, program: Pubkey) -> None:
+    async def _catch_up(self, program: Pubkey, finalized_slot: int) -> None:
         """First what a round that was broken off has left, then what is new."""
-        if await self._do(partial(self._index.fact, _walk(program))):
+        if await self._fact(_walk(program)):
             await self._list(program)
-        await self._read_waiting(program)
+        await self._read_waiting(program, finalized_slot)
         await self._list(program)
-        await self._read_waiting(program)
+        await self._read_waiting(program, finalized_slot)
 
     async def _list(self, program: Pubkey) -> None:
         """Puts everything down to the mark among what waits: page by page, the newest first.
@@ -129,29 +130,50 @@ class Indexer:
         The mark is the newest signature up to which all is indexed and final. Where the walk is,
         is kept with each page.
         """
-        until = await self._do(partial(self._index.fact, _mark(program)))
-        before = await self._do(partial(self._index.fact, _walk(program)))
+        until = await self._fact(_mark(program))
+        walk = await self._fact(_walk(program))
         while True:
-            page = await self._client.signatures_for(program, before=before, until=until)
-            ended = len(page) < MAX_SIGNATURES_AT_ONCE or page[-1].signature == before
-            before = "" if ended else page[-1].signature
-            facts = {_walk(program): before}
-            await self._do(partial(self._index.enlist, str(program), page, facts))
+            page = await self._page(program, walk, until)
+            new, facts = (page[1:], {}) if walk else (page, {_held(program): ""})
+            ended = len(page) < MAX_SIGNATURES_AT_ONCE
+            walk = "" if ended else f"{page[-2].signature} {page[-1].signature}"
+            facts[_walk(program)] = walk
+            await self._do(partial(self._index.enlist, str(program), new, facts))
             if ended:
                 return
 
-    async def _read_waiting(self, program: Pubkey) -> None:
-        all_final = True
+    async def _page(self, program: Pubkey, walk: str, until: str) -> list[SignatureInfo]:
+        """The next page, which begins with the last signature of the one before: an endpoint that
+        does not know where the walk is answers as if it had ended.
+
+        Where none knows, a fork took the place back, and the walk begins anew in the next round.
+        """
+        before, _, last = walk.partition(" ")
+        limit = MAX_SIGNATURES_AT_ONCE
+        page = await self._client.signatures_for(program, before=before, until=until, limit=limit)
+        if not walk or _begins(page, last):
+            return page
+        every = self._client.signatures_everywhere
+        for page in await every(program, before=before, until=until, limit=limit):
+            if _begins(page, last):
+                return page
+        await self._do(partial(self._index.unlist, str(program), {_walk(program): ""}))
+        raise Unavailable("no endpoint knows up to where its transactions were listed")
+
+    async def _read_waiting(self, program: Pubkey, finalized_slot: int) -> None:
+        """Where something was not final, the mark stays before it until all is listed anew."""
         while listed := await self._do(partial(self._index.waiting, str(program), _BATCH)):
-            read = await self._read(listed)
+            read = await self._read(listed, finalized_slot)
             facts = {}
+            held = await self._fact(_held(program))
             for one in listed:
-                all_final = all_final and one.final
-                if all_final:
+                held = held or ("" if one.final else one.signature)
+                if not held:
                     facts[_mark(program)] = one.signature
+            facts[_held(program)] = held
             await self._do(partial(self._index.take, read, str(program), listed, facts))
 
-    async def _read(self, listed: Sequence[Listed]) -> list[Indexed]:
+    async def _read(self, listed: Sequence[Listed], finalized_slot: int) -> list[Indexed]:
         """Those that are not indexed, or were at another slot before a fork."""
         good = [one for one in listed if not one.failed]
         known = partial(self._index.slots, [one.signature for one in good])
@@ -164,7 +186,7 @@ class Indexer:
         async def some(portion: Sequence[Listed]) -> None:
             async with limit:
                 try:
-                    found = await read_transactions(self._client, portion)
+                    found = await read_transactions(self._client, portion, finalized_slot)
                 except (Unavailable, RpcError) as fault:
                     faults.append(fault)
                     nursery.cancel_scope.cancel()
@@ -186,41 +208,89 @@ class Indexer:
         signatures = [Signature.from_string(name) for name, _ in waiting]
         statuses = await self._client.statuses(signatures, search=True)
         final: list[str] = []
-        gone: list[str] = []
+        doubtful: list[str] = []
         for (name, slot), status in zip(waiting, statuses, strict=True):
             if status is None:
                 if slot + _GONE_SLOTS < finalized_slot:
-                    gone.append(name)
+                    doubtful.append(name)
             elif status.confirmation_status != "finalized":
                 continue
             elif status.err is not None:
-                gone.append(name)
+                doubtful.append(name)
             elif status.slot == slot:
                 final.append(name)
             # else it is in another slot now, and the next round reads it again
-        if final or gone:
-            INDEX_WITHDRAWN.inc(len(gone))
-            await self._do(partial(self._index.settle, final, gone))
+        if final:
+            await self._do(partial(self._index.settle, final, ()))
+        gone = await self._gone(doubtful, finalized_slot) if doubtful else []
         return len(final) + len(gone) == len(waiting)
+
+    async def _gone(self, doubtful: Sequence[str], finalized_slot: int) -> list[str]:
+        """Takes back those of which no endpoint says that they succeeded: one that lags or lies
+        decides nothing."""
+        told = await self._client.statuses_anywhere(doubtful, finalized_slot)
+        gone = [
+            name
+            for name, statuses in zip(doubtful, told, strict=True)
+            if all(status.err is not None for status in statuses)
+        ]
+        INDEX_WITHDRAWN.inc(len(gone))
+        await self._do(partial(self._index.settle, (), gone))
+        return gone
+
+    async def _fact(self, name: str) -> str:
+        return await self._do(partial(self._index.fact, name))
 
     async def _do(self, work: Callable[[], T]) -> T:
         async with self._turn:
             return await trio.to_thread.run_sync(work)
 
 
-async def read_transactions(client: ChainClient, listed: Sequence[Listed]) -> list[Indexed]:
+async def read_transactions(
+    client: ChainClient, listed: Sequence[Listed], finalized_slot: int
+) -> list[Indexed]:
     """Transactions with their events; those that failed, or that a fork took back meanwhile, are
-    left out.
+    left out. What is final is looked for at every endpoint before.
 
     Raises Unavailable, RpcError.
     """
     records = await client.transactions([one.signature for one in listed])
-    found = []
-    for one, record in zip(listed, records, strict=True):
-        if record is None or record.meta is None or record.meta.err is not None:
+    missing = [
+        one.signature
+        for one, record in zip(listed, records, strict=True)
+        if one.final and not _has_log(record)
+    ]
+    found = await _found_anywhere(client, missing, finalized_slot) if missing else {}
+    read = []
+    for one, told in zip(listed, records, strict=True):
+        record = found.get(one.signature, told)
+        if isinstance(record, TransactionRecord) and record.meta and record.meta.err is None:
+            events = tuple(events_of(client.programs, record.meta.log_messages or ()))
+            time_s = record.block_time or 0
+            read.append(Indexed(one.signature, record.slot, time_s, one.final, events))
+    return read
+
+
+def _has_log(record: TransactionRecord | OtherVersion | None) -> bool:
+    """Whether there is nothing more to be had: of another version, nothing is read anyway."""
+    return isinstance(record, OtherVersion) or (record is not None and record.meta is not None)
+
+
+async def _found_anywhere(
+    client: ChainClient, missing: Sequence[str], finalized_slot: int
+) -> dict[str, TransactionRecord]:
+    """Final transactions that the endpoint that was asked does not give. Those that no endpoint
+    knows are left out. Raises Unavailable where one is known, and not to be had."""
+    told = await client.statuses_anywhere(missing, finalized_slot)
+    found = {}
+    for name, statuses in zip(missing, told, strict=True):
+        if not statuses:
+            log.warning("transaction-nowhere", signature=name)
             continue
-        events = tuple(events_of(client.programs, record.meta.log_messages or ()))
-        found.append(Indexed(one.signature, record.slot, record.block_time or 0, one.final, events))
+        record = await client.transaction_anywhere(name)
+        if record is None:
+            raise Unavailable(f"no endpoint gives the transaction {name}, which is known")
+        found[name] = record
     return found
 
 
@@ -235,7 +305,7 @@ async def read_entries(client: ChainClient, account: Pubkey, limit: int) -> list
         if one.err is None
     ]
     found: list[Entry] = []
-    for read in await read_transactions(client, listed):
+    for read in await read_transactions(client, listed, 0):
         entries = [entry for entry in entries_of(read) if entry.account == str(account)]
         found += reversed(entries)
     return found[:limit]
@@ -243,6 +313,14 @@ async def read_entries(client: ChainClient, account: Pubkey, limit: int) -> list
 
 def _mark(program: Pubkey) -> str:
     return f"until {program}"
+
+
+def _held(program: Pubkey) -> str:
+    return f"held {program}"
+
+
+def _begins(page: Sequence[SignatureInfo], signature: str) -> bool:
+    return bool(page) and page[0].signature == signature
 
 
 def _walk(program: Pubkey) -> str:

@@ -1,0 +1,145 @@
+"""One endpoint's word takes nothing from the index for good: it may lag, or lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solders.signature import Signature
+from trio.testing import MockClock
+
+from hausd.chain.pool import Unavailable
+from tests.support.indexed import setting
+from tests.support.rpcproxy import Mangle, result
+
+_HONEST: Mangle = lambda asked, told: None
+_NOTHING = result(lambda told: None, "getTransaction")
+_NO_META = result(lambda told: told | {"meta": None}, "getTransaction")
+_UNKNOWN = result(
+    lambda told: told | {"value": [None] * len(told["value"])}, "getSignatureStatuses"
+)
+_FAILED = result(
+    lambda told: told | {"value": [one | {"err": "AccountInUse"} for one in told["value"]]},
+    "getSignatureStatuses",
+)
+
+
+@pytest.fixture
+def fast(mock_clock: MockClock) -> MockClock:
+    mock_clock.rate = 5
+    return mock_clock
+
+
+async def test_a_final_tip_that_one_endpoint_does_not_give_is_read_from_another_or_waited_for(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        event = await here.event()
+        for amount, lie in enumerate((_NOTHING, _NO_META), 2000):
+            await here.tip(event, amount)
+            here.proxy.mangle = lie
+            await here.indexer.round()
+            assert (await here.tips(event))[0] == amount
+        await here.tip(event, 2002)
+        here.chain.proxies[1].mangle = _NOTHING
+        with pytest.raises(Unavailable, match="which is known"):
+            await here.indexer.round()
+        here.proxy.mangle = _HONEST
+        await here.indexer.round()
+        assert await here.tips(event) == [2002, 2001, 2000]
+
+
+async def test_what_nobody_knows_and_what_is_of_another_version_hold_nothing_up(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    made_up = {"signature": str(Signature(b"\5" * 64)), "slot": 1, "err": None}
+    made_up |= {"confirmationStatus": "finalized"}
+
+    def lies(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] == "getSignaturesForAddress":
+            told["result"] = [made_up, *told["result"]]
+        if asked["method"] == "getTransaction" and asked["params"][0] == odd:
+            del told["result"]
+            told["error"] = {"code": -32015, "message": "Transaction version (1) is not supported"}
+
+    async with setting(tmp_path, 2) as here:
+        event = await here.event()
+        await here.tip(event, 2000)
+        odd = await here.tip(event, 2001)
+        await here.tip(event, 2002)
+        here.proxy.mangle = lies
+        await here.indexer.round()
+        assert await here.tips(event) == [2002, 2000]
+        await here.tip(event, 2003)
+        await here.indexer.round()
+        assert await here.tips(event) == [2003, 2002, 2000]
+        assert "getTransaction" not in here.chain.proxies[1].asked
+
+
+async def test_a_tip_that_one_endpoint_does_not_know_or_calls_failed_is_not_withdrawn(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        event = await here.event()
+        here.chain.finalized_behind = 32
+        await here.tip(event, 2000)
+        await here.indexer.round()
+        here.chain.advance(200)
+        for lie in (_UNKNOWN, _FAILED):
+            here.proxy.mangle = lie
+            await here.indexer.round()
+            assert [entry.final for entry in await here.entries(event)] == [False]
+        here.proxy.mangle = _HONEST
+        await here.indexer.round()
+        assert [entry.final for entry in await here.entries(event)] == [True]
+
+
+def _knows_no_place(asked: dict[str, Any], told: dict[str, Any]) -> None:
+    """As an endpoint that lags, or that is of another fork."""
+    if asked["method"] == "getSignaturesForAddress" and "before" in asked["params"][1]:
+        told["result"] = []
+
+
+async def test_an_endpoint_that_does_not_know_where_a_walk_is_does_not_end_it(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        event = await here.event()
+        for amount in range(2000, 2006):
+            await here.tip(event, amount)
+        monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 3)
+        here.proxy.mangle = here.chain.proxies[1].mangle = _knows_no_place
+        with pytest.raises(Unavailable, match="were listed"):
+            await here.indexer.round()
+        here.chain.proxies[1].mangle = _HONEST
+        await here.tip(event, 2006)
+        await here.indexer.round()
+        assert await here.tips(event) == list(range(2006, 1999, -1))
+
+
+async def test_what_was_not_final_yet_when_a_round_broke_off_is_listed_again(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint that lags lists it, does not give it, and then another is asked."""
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        await here.indexer.round()
+        lost = await here.tip(event, 2000)
+        await here.tip(event, 2001)
+        monkeypatch.setattr("hausd.chain.indexer._BATCH", 1)
+
+        def lags(asked: dict[str, Any], told: dict[str, Any]) -> None:
+            if asked["method"] == "getSignaturesForAddress":
+                for one in told["result"]:
+                    if one["signature"] == lost:
+                        one["confirmationStatus"] = "confirmed"
+            if asked["method"] == "getTransaction":
+                told["result"] = None
+
+        here.proxy.mangle = lags
+        with pytest.raises(Unavailable):
+            await here.indexer.round()
+        here.proxy.mangle = _HONEST
+        await here.indexer.round()
+        assert await here.tips(event) == [2001, 2000]
