@@ -70,7 +70,12 @@ def add_tier(
         str, typer.Option("--sale-ends", metavar="TIME", help="Default: with the event.")
     ] = "",
     refundable_until: Annotated[
-        str, typer.Option("--refundable-until", metavar="TIME", help="Default: never given back.")
+        str,
+        typer.Option(
+            "--refundable-until",
+            metavar="TIME",
+            help="Or until the artist finalizes, if sooner. Default: never.",
+        ),
     ] = "",
     not_transferable: Annotated[
         bool, typer.Option("--not-transferable", help="They can't be passed on.")

@@ -35,6 +35,7 @@ _STATEMENT = re.compile(
     re.M,
 )
 _IF = re.compile(r"\bif (?!let |unsafe )")
+_PROGRAM = re.compile(r"\bif (?P<check>\w+\.executable\(\)) \{")
 _GUARD = re.compile(r"^ +[A-Z]\w*\([^\n]*\) if (?P<guard>[^\n]*) => ", re.M)
 _CHECKED = re.compile(
     r"(?P<of>[\w.]+(?:\[\w+\])?)\s*\.checked_(?P<what>add|sub)\((?P<by>[^()]*)\)\s*\.ok_or\([^()]*\)\?"
@@ -99,6 +100,8 @@ def _places(code: str) -> Iterator[_Place]:
     yield from _conjuncts(code)
     for found in _GUARD.finditer(code):
         yield _Place(*found.span("guard"), "N || (", ")")
+    for found in _PROGRAM.finditer(code):
+        yield _Place(*found.span("check"), "(!N && ", ")")
     for found in _CHECKED.finditer(code):
         unchecked = f"{found['of']}.wrapping_{found['what']}({found['by']})"
         yield _Place(*found.span(), f"(if N {{ {unchecked} }} else {{ ", " })")

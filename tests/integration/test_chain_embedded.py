@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,9 +23,12 @@ from solana.exceptions import SolanaRpcException
 from solana.rpc.core import RPCException
 from solana.rpc.types import MemcmpOpts, TxOpts
 from solders.keypair import Keypair
+from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.system_program import ID as SYSTEM
+from solders.system_program import TransferParams, transfer
+from solders.transaction import Transaction
 from solders.transaction_status import TransactionConfirmationStatus
 from support.chain import SOL, HandClock, Running, held, running_chain
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
@@ -106,6 +112,58 @@ async def test_a_transaction_is_executed_once_in_its_time_and_by_who_signed_it(
             with pytest.raises(RPCException, match="Blockhash not found"):
                 await one.client.send_transaction(late, options)
         assert (await one.client.get_balance(to)).value == SOL
+
+
+def signed_otherwise(signer: Keypair, message: bytes) -> Signature:
+    """Another valid signature than the one of RFC 8032: its nonce is free to choose."""
+    seed = os.urandom(32)
+
+    def scalar(of: bytes) -> int:
+        clamped = int.from_bytes(hashlib.sha512(of).digest()[:32], "little")
+        return (clamped & ((1 << 254) - 8)) | (1 << 254)
+
+    nonce = bytes(Keypair.from_seed(seed).pubkey())
+    digest = hashlib.sha512(nonce + bytes(signer.pubkey()) + message).digest()
+    order = 2**252 + 27742317777372353535851937790883648493
+    answer = scalar(seed) + int.from_bytes(digest, "little") * scalar(signer.secret())
+    return Signature(nonce + (answer % order).to_bytes(32, "little"))
+
+
+async def test_who_pays_the_fee_has_no_others_payment_made_twice_by_signing_again(
+    tmp_path: Path,
+) -> None:
+    path, killed, clock = tmp_path / "one" / "chain.sqlite", tmp_path / "killed", HandClock()
+    async with running_chain(path, clock=clock) as one:
+        payer, fan = await one.rich(), await one.rich()
+        blockhash = (await one.client.get_latest_blockhash()).value.blockhash
+        give = TransferParams(from_pubkey=fan.pubkey(), to_pubkey=payer.pubkey(), lamports=SOL)
+        tx = Transaction([payer, fan], Message([transfer(give)], payer.pubkey()), blockhash)
+        await one.client.send_transaction(tx)
+        message = tx.message_data()
+
+        async def refused(at: Running) -> None:
+            again = signed_otherwise(payer, message)
+            tx.signatures = [again, fan.sign_message(message)]
+            assert again.verify(payer.pubkey(), message)
+            with pytest.raises(RPCException, match="already been processed"):
+                await at.client.send_transaction(tx)
+            # unrehearsed there is no answer but the status, as on a cluster
+            await at.client.send_transaction(tx, TxOpts(skip_preflight=True))
+            assert (await at.client.get_signature_statuses([again])).value == [None]
+            assert (await at.client.get_balance(fan.pubkey())).value == 9 * SOL
+
+        await refused(one)
+        clock.pass_s(150 * 0.4)
+        await refused(one)
+        # as a kill leaves it
+        shutil.copytree(path.parent, killed)
+    for left in (path, killed / path.name):
+        async with running_chain(left, clock=clock) as one:
+            await refused(one)
+    clock.pass_s(0.4)
+    async with running_chain(path, clock=clock) as one:
+        with pytest.raises(RPCException, match="Blockhash not found"):
+            await one.client.send_transaction(tx)
 
 
 async def test_a_chain_goes_on_where_it_was_and_every_home_has_its_own(tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from hausd.core.programs.addresses import (
     TOKEN,
     config_place,
     ticket_place,
+    tip_place,
     token_place,
 )
 from hausd.core.programs.idl import idl
-from tests.support.programs import BUILT, FEE, UPGRADEABLE_LOADER, ProgramChain, Show
+from hausd.core.programs.payments import Payment
+from tests.support.programs import BUILT, FEE, TIER, UPGRADEABLE_LOADER, ProgramChain, Show
+from tests.support.tokens import Coin
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the programs are not built")
 CODES = {fault.name: number for number, fault in idl("event_factory").errors.items()}
@@ -134,6 +137,42 @@ def test_artist_who_becomes_a_program_keeps_no_rta_from_its_winner(writable: boo
     assert chain.balance(artist) == kept
     winners = chain.balance(made.accounts[5].pubkey)
     assert chain.balance(helper.pubkey()) == before + rent - winners - FEE
+
+
+@pytest.mark.parametrize("in_token", [False, True])
+def test_stranger_who_paid_the_rent_and_becomes_a_program_keeps_no_refund(in_token: bool) -> None:
+    """Else a gift of a ticket or of an empty record would take whatever is paid after it."""
+    chain = ProgramChain()
+    coin = Coin.made(chain, TOKEN) if in_token else None
+    payment = coin.payment if coin is not None else Payment()
+    show = Show.opened(chain, payment=payment)
+    build, stranger, fan = chain.build, chain.person(), chain.person()
+    foe, who = stranger.pubkey(), fan.pubkey()
+    if coin is not None:
+        coin.give(foe, SOL)
+        coin.give(who, SOL)
+    gift = build.buy(foe, show.address, who, tier=0, count=1, max_price=SOL, payment=payment)
+    chain.send(gift, build.open_record(foe, show.address, who), by=stranger)
+    show.buy(fan)
+    show.tip(fan, 5_000)
+    show.artists("cancel", build.cancel(show.artist.pubkey(), show.address))
+    chain.deploy("live_tipping", foe, foe)
+    kept, before = chain.balance(foe), chain.balance(who)
+    vault = show.places.vault.address
+    places = ticket_place(EMBEDDED, show.address, who), tip_place(EMBEDDED, vault, who)
+    rents = sum(chain.balance(place.address) for place in places)
+    chain.send(
+        build.refund_ticket(who, show.address, foe, 0, 2, payment),
+        build.refund_tips(who, show.address, foe, payment),
+        by=fan,
+    )
+    assert not any(chain.data(place.address) for place in places)
+    back = 0 if in_token else 2 * TIER.price + 5_000
+    assert chain.balance(who) == before + rents + back - FEE
+    assert chain.balance(foe) == kept
+    if coin is not None:
+        assert coin.has(who) == SOL + TIER.price
+    assert (show.sale.proceeds, show.vault.total) == (0, 0)
 
 
 def test_holder_has_one_account_at_an_event_so_that_limits_hold() -> None:

@@ -172,6 +172,13 @@ class Disk:
         )
         return [_entry(row) for row in rows]
 
+    def raw_since(self, slot: int) -> Iterator[tuple[int, bytes]]:
+        """Slot and bytes of each transaction from a slot on, in order."""
+        rows = self._db.execute(
+            "SELECT slot, raw FROM tx WHERE slot >= ? ORDER BY slot, number", (slot,)
+        )
+        return ((int(row[0]), bytes(row[1])) for row in rows)
+
     def in_slot(self, slot: int) -> list[Entry]:
         """A slot's transactions, in order."""
         rows = self._db.execute("SELECT * FROM tx WHERE slot = ? ORDER BY number", (slot,))

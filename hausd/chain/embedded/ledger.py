@@ -7,6 +7,8 @@ are ours, since its own are the same on every chain. What was executed is *proce
 
 from __future__ import annotations
 
+import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +19,7 @@ from solders.clock import Clock as ClockSysvar
 from solders.compute_budget import set_compute_unit_limit
 from solders.hash import Hash
 from solders.keypair import Keypair
-from solders.message import Message
+from solders.message import Message, to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction, VersionedTransaction
@@ -26,7 +28,7 @@ from solders.transaction_metadata import FailedTransactionMetadata
 from hausd.chain.embedded.disk import Disk, Entry, Held
 from hausd.chain.embedded.machine import machine
 from hausd.chain.embedded.records import meta_of, token_of
-from hausd.chain.embedded.slots import SLOTS_PER_EPOCH, Time
+from hausd.chain.embedded.slots import BLOCKHASH_SLOTS, SLOTS_PER_EPOCH, Time
 from hausd.core.clock import Clock
 
 LAMPORTS_PER_SIGNATURE = 5_000
@@ -98,6 +100,9 @@ class Ledger:
         for held in disk.accounts():
             if held.address not in self._programs:
                 self._svm.set_account(Pubkey(held.address), account_of(held))
+        self._messages: OrderedDict[bytes, int] = OrderedDict()
+        for slot, raw in disk.raw_since(self.slot - BLOCKHASH_SLOTS):
+            self._messages[_message_hash(VersionedTransaction.from_bytes(raw))] = slot
 
     @property
     def slot(self) -> int:
@@ -145,14 +150,13 @@ class Ledger:
         """
         if self.broken:
             raise Broken(self.broken)
-        signature = bytes(tx.signatures[0])
         if not self.time.knows(bytes(tx.message.recent_blockhash)):
             raise Refused("BlockhashNotFound", words="Blockhash not found")
         if not all(tx.verify_with_results()):
             raise Refused(
                 "SignatureFailure", words="Transaction did not pass signature verification"
             )
-        if self.status(signature) is not None:
+        if self.processed(tx):
             raise Refused("AlreadyProcessed", words="This transaction has already been processed")
         slot, time_s = self._set_time()
         keys = self.keys_of(tx)
@@ -168,9 +172,10 @@ class Ledger:
             raise Refused(error, told.logs(), told.compute_units_consumed())
         meta = meta_of(tx, keys, before, after, told, error, fee)
         self._number += 1
+        self._messages[_message_hash(tx)] = slot
         entry = Entry(
             self._number,
-            signature,
+            bytes(tx.signatures[0]),
             slot,
             time_s,
             raw,
@@ -200,6 +205,19 @@ class Ledger:
         signed = Transaction([self._faucet], message, self.time.blockhash()[0])
         raw = bytes(signed)
         return self.execute(VersionedTransaction.from_bytes(raw), raw)
+
+    def processed(self, tx: VersionedTransaction) -> bool:
+        """Whether it was executed, be it with other signatures of the same message.
+
+        Who pays can sign a message in many ways that are all valid, and must not have what another
+        signed with them executed again.
+        """
+        oldest = self.slot - BLOCKHASH_SLOTS
+        while self._messages and next(iter(self._messages.values())) < oldest:
+            self._messages.popitem(last=False)
+        if _message_hash(tx) in self._messages:
+            return True
+        return self.status(bytes(tx.signatures[0])) is not None
 
     def status(self, signature: bytes) -> tuple[Entry, bool] | None:
         """A transaction, and whether it is on disk."""
@@ -349,6 +367,10 @@ def _held(address: Pubkey, account: Account | None) -> Held | None:
         token.owner if token is not None else None,
         token.mint if token is not None else None,
     )
+
+
+def _message_hash(tx: VersionedTransaction) -> bytes:
+    return hashlib.sha256(to_bytes_versioned(tx.message)).digest()
 
 
 def _lamports(account: Account | None) -> int:

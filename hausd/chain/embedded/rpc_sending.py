@@ -65,7 +65,7 @@ class SendingMethods(Methods):
 
     def _preflight(self, tx: VersionedTransaction) -> None:
         known = self._ledger.time.knows(bytes(tx.message.recent_blockhash))
-        if not known or self._ledger.status(bytes(tx.signatures[0])) is not None:
+        if not known or self._ledger.processed(tx):
             return  # execution says so
         if not all(tx.verify_with_results()):
             raise RpcFault(ask.SIGNATURE_FAILURE, "Transaction signature verification failure")

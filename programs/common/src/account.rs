@@ -113,6 +113,19 @@ pub fn require_address(view: &AccountView, wanted: &Address) -> Result<(), Progr
     }
 }
 
+/// Who gets the rent of an account that is given up by who signs: who paid it, unless they made a
+/// program of their own address. That can't be given lamports, and must not keep back what is another's.
+pub fn rent_to<'a>(
+    payer: &'a mut AccountView,
+    signer: &'a mut AccountView,
+) -> &'a mut AccountView {
+    if payer.executable() {
+        signer
+    } else {
+        payer
+    }
+}
+
 /// Closes an account of this program: its rent goes to `to`.
 pub fn close(view: &mut AccountView, to: &mut AccountView) -> Result<(), ProgramError> {
     require_writable(to)?;

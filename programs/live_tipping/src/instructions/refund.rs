@@ -3,7 +3,7 @@
 //! program, a token account of the tipper's (written), the vault's (written).
 
 use hausd_common::{
-    account::{bytes_of, close, require_address},
+    account::{bytes_of, close, rent_to, require_address},
     create::pay,
     load, load_mut, names, require, require_signer,
     sys::log_data,
@@ -57,7 +57,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         };
         payment.pay::<Vault>(tipper.address(), amount)?;
     }
-    close(record, rent_payer)?;
+    close(record, rent_to(rent_payer, tipper))?;
     log_data(bytes_of(&Refunded {
         discriminator: EVENT,
         vault: *vault.address(),

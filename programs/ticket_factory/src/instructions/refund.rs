@@ -4,7 +4,7 @@
 //! is closed.
 
 use hausd_common::{
-    account::{bytes_of, close, require_address, require_writable},
+    account::{bytes_of, close, rent_to, require_address, require_writable},
     create::pay,
     load_mut, names, require, require_signer,
     sys::{log_data, now},
@@ -70,7 +70,7 @@ pub fn run(program: &Address, accounts: &mut [AccountView], data: &[u8]) -> Prog
         payment.pay::<Sale>(holder.address(), amount)?;
     }
     if empty {
-        close(ticket, rent_payer)?;
+        close(ticket, rent_to(rent_payer, holder))?;
     }
     log_data(bytes_of(&TicketsRefunded {
         discriminator: EVENT,
