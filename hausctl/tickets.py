@@ -15,6 +15,7 @@ from hausctl.guests import read_guests
 from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Rent, Step
+from hausctl.signingin import sign_in
 from hausctl.times import length_s, when
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from hausd.core.key_shapes import DelegationShape, KeysShape
 
 app = typer.Typer(rich_markup_mode=None)
+app.command("sign-in")(sign_in)
 
 GIFTS_AT_ONCE = 8
 """So many have room in a transaction."""

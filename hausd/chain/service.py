@@ -295,8 +295,9 @@ class ChainService:
     async def room_event(self, room: RoomId) -> RoomEvent:
         """An event as its room knows it. Problem ``no-such-event``."""
         found = await self._whole(room)
-        genesis = bytes(address(self._pool.genesis))
-        return room_event(found.event, found.sale, found.checkpoint, genesis, found.slot)
+        genesis, event = bytes(address(self._pool.genesis)), found.event
+        coin = (await self._coins.of(await self.client(), [event]))[event.address]
+        return room_event(event, found.sale, found.checkpoint, genesis, found.slot, coin)
 
     async def _whole(self, room: RoomId) -> WholeEvent:
         found = await told(read_whole(await self.client(), address(room)))

@@ -20,7 +20,7 @@ from hausd.core.chain_shapes import (
     TipShape,
     TokensShape,
 )
-from hausd.core.events import EventState, RoomCheckpoint, RoomEvent
+from hausd.core.events import EventState, Offer, RoomCheckpoint, RoomEvent
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import PublicKey
 from hausd.core.programs.accounts import (
@@ -100,6 +100,7 @@ def room_event(
     checkpoint: CheckpointAccount | None,
     genesis: bytes,
     slot: int,
+    coin: Coin,
 ) -> RoomEvent:
     """An event as its room knows it. It is gated once tickets are sold at a price."""
     return RoomEvent(
@@ -117,7 +118,14 @@ def room_event(
         premium=event.premium,
         recording=event.recording,
         checkpoint=_room_checkpoint(checkpoint),
+        offers=tuple(_offer(tier) for tier in sale.tiers) if sale else (),
+        mint=coin.mint,
+        decimals=coin.decimals,
     )
+
+
+def _offer(tier: TicketTier) -> Offer:
+    return Offer(words(tier.name), tier.price, sold_out=tier.sold >= tier.supply)
 
 
 def _room_checkpoint(account: CheckpointAccount | None) -> RoomCheckpoint | None:

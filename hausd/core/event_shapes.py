@@ -25,6 +25,14 @@ class RoomHeadShape(Shape):
     n: int
 
 
+class OfferShape(Shape):
+    """A kind of ticket. ``price`` is a string of base units of the event's coin."""
+
+    name: str
+    price: str
+    sold_out: bool = False
+
+
 class RoomEventShape(Shape):
     """A room's event, as the chain had it at ``slot``.
 
@@ -34,6 +42,7 @@ class RoomEventShape(Shape):
     was signed: ``matches``, ``differs``, ``unseen`` where that head was not heard of here, or
     ``alone`` where nothing that was signed was, so that the recording is what the chain names.
     ``matched`` counts the manifests on chain that were found to be the signed ones.
+    ``offers`` are tickets, paid in ``mint`` (None: SOL), one of which has so many ``decimals``.
 
     ``doubt`` says why all this may be out of date or wrong; ``proven`` tells a follower
     whether there is none, and the manifest on chain is the right one.
@@ -56,6 +65,9 @@ class RoomEventShape(Shape):
     proven: bool | None = None
     doubt: str = ""
     recording: str | None = None
+    offers: list[OfferShape] = []
+    mint: str | None = None
+    decimals: int = 9
 
 
 class EndpointShape(Shape):

@@ -32,13 +32,23 @@ class RoomCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A kind of ticket. ``price`` is in base units of what the event is paid in."""
+
+    name: str
+    price: int
+    sold_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RoomEvent:
     """An event account as it was at ``slot``.
 
     ``chain`` is the genesis hash (32 bytes) of the chain that it is on. ``authority`` signs the
     room's stream since ``authority_slot``. ``artist`` is a wallet's base58 address. Times are
-    milliseconds since 1970. ``gated``: watching takes a ticket. ``recording``: the finished
-    recording's directory, once it is told.
+    milliseconds since 1970. ``gated``: watching takes a ticket, one of the ``offers``, which are
+    paid in ``mint`` (None: SOL), one of which has so many ``decimals``. ``recording``: the
+    finished recording's directory, once it is told.
     """
 
     room: RoomId
@@ -55,6 +65,9 @@ class RoomEvent:
     premium: bool = False
     recording: CID | None = None
     checkpoint: RoomCheckpoint | None = None
+    offers: tuple[Offer, ...] = ()
+    mint: str | None = None
+    decimals: int = 9
 
     @property
     def over(self) -> bool:

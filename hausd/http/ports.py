@@ -144,6 +144,9 @@ class Playback(Protocol):
     async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
         """A newer token in the place of one that is still good."""
 
+    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+        """Signs out: the token, and all that were made from it, open nothing any more."""
+
 
 class BlockReader(Protocol):
     """The block store, to be read."""

@@ -82,6 +82,16 @@ def sign_in_routes(playback: Playback) -> APIRouter:
         token = body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
         return _given(request, response, await playback.renew(room, token, _peer(request)))
 
+    @router.post("/sign-in/out", status_code=204)
+    async def sign_out(request: Request, response: Response, body: RenewShape) -> None:
+        """The token opens nothing any more, and the cookie is gone."""
+        name = cookie_of(RoomId(body.room))
+        token = body.token or request.cookies.get(name, "")
+        playback.leave(RoomId(body.room), token, _peer(request))
+        response.headers["cache-control"] = _NEVER
+        secure = request.scope["scheme"] == "https"
+        response.delete_cookie(name, secure=secure, httponly=True, samesite="strict")
+
     return router
 
 

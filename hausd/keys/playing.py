@@ -53,6 +53,8 @@ SIGNED_IN_S = 24 * 3600
 _PER_S, _BURST = 2.0, 60.0
 """Attempts of one network."""
 _MAX_USED = 16_384
+_MAX_LEFT = 16_384
+"""Who signed out lately. A token that is forgotten here was not used since: it is over soon."""
 _LOOK_S, _PAUSE_S, _AGAIN_S = 10.0, 2.0, 1.0
 _ID_BYTES = 8
 _MAX_NOTICED = 1_024
@@ -87,6 +89,7 @@ class Playing:
         self._attempts = Quota(_PER_S, _BURST)
         self._used: OrderedDict[bytes, float] = OrderedDict()
         self._noticed: OrderedDict[bytes, None] = OrderedDict()
+        self._left: OrderedDict[bytes, None] = OrderedDict()
 
     # -- http.ports.Playback --
 
@@ -171,7 +174,7 @@ class Playing:
         """A newer token in the place of one that is still good. Raises Problem."""
         self._attempt(address)
         said, away = self._key.read(room, address, untrusted_token, self._now_s())
-        if said is None or away is not None:
+        if said is None or away is not None or said.id in self._left:
             away = away or TurnedAway.BAD_TOKEN
             TURNED_AWAY.labels(away.value).inc()
             hint = "sign in again at /api/v1/sign-in"
@@ -181,6 +184,16 @@ class Playing:
             status = 503 if refusal is Refusal.CHAIN_UNKNOWN else 403
             raise Problem(refusal.value, refusal.words, status=status)
         return self._given(room, said, address)
+
+    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+        """Signs out: the token, and all that were made from it, open nothing any more."""
+        said, away = self._key.read(room, address, untrusted_token, self._now_s())
+        if said is None or away is TurnedAway.ELSEWHERE:
+            return
+        self.playbacks.leave(room, said.wallet, said.id)
+        self._left[said.id] = None
+        if len(self._left) > _MAX_LEFT:
+            self._left.popitem(last=False)
 
     # -- those inside --
 
@@ -215,10 +228,9 @@ class Playing:
         if away is TurnedAway.ELSEWHERE:
             self._notice(room, said)
             return away
-        now_s = trio.current_time()
-        player = hashlib.blake2b(
-            b"\0".join((said.id, address.encode(), agent.encode())), digest_size=16
-        ).digest()
+        if said.id in self._left:
+            return TurnedAway.BAD_TOKEN
+        now_s, player = trio.current_time(), _player(said, address, agent)
         if away is TurnedAway.EXPIRED and (
             self._now_s() >= said.last_s
             or not self.playbacks.in_use(room, said.wallet, player, now_s)
@@ -324,6 +336,12 @@ class Playing:
 
     def _now_s(self) -> float:
         return self._clock.now_ms() / 1000
+
+
+def _player(said: Playback, address: str, agent: str) -> bytes:
+    """Of one sign-in, whose id it begins with."""
+    told = b"\0".join((said.id, address.encode(), agent.encode()))
+    return said.id + hashlib.blake2b(told, digest_size=8).digest()
 
 
 def _later() -> Problem:

@@ -209,6 +209,13 @@ class Playbacks:
         self._guests.move_to_end((room, wallet))
         return None
 
+    def leave(self, room: RoomId, wallet: str, id_: bytes) -> None:
+        """The players whose names begin with ``id_`` stop: their places are free."""
+        guest = self._guests.get((room, wallet))
+        if guest is not None:
+            for gone in [each for each in guest.players if each.startswith(id_)]:
+                del guest.players[gone]
+
     def inside(self, now_s: float) -> list[Who]:
         """Whom it matters to look up again. Who came for nothing for a while is forgotten."""
         for who in [who for who, one in self._guests.items() if now_s - one.used_s >= TOKEN_S]:

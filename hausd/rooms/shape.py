@@ -8,7 +8,12 @@ from typing import Literal
 
 from solders.pubkey import Pubkey
 
-from hausd.core.event_shapes import RoomCheckpointShape, RoomEventShape, RoomHeadShape
+from hausd.core.event_shapes import (
+    OfferShape,
+    RoomCheckpointShape,
+    RoomEventShape,
+    RoomHeadShape,
+)
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
@@ -154,6 +159,12 @@ def _event(room: Room, event: RoomEvent) -> RoomEventShape:
         proven=proof in ("matches", "alone") and not doubt if followed is not None else None,
         doubt=doubt,
         recording=str(event.recording) if event.recording is not None else None,
+        offers=[
+            OfferShape(name=each.name, price=str(each.price), sold_out=each.sold_out)
+            for each in event.offers
+        ],
+        mint=event.mint,
+        decimals=event.decimals,
     )
 
 

@@ -24,4 +24,5 @@ def test_titles_and_tiers_are_one_line_of_what_is_printed() -> None:
     sale = read_account(SaleAccount, EVENT, tickets, tickets, raw)
     shape = event_shape(event, sale, None, None, 1, SOL_COIN)
     assert (shape.title, shape.tiers[0].name) == (_SHOWN, _SHOWN)
-    assert room_event(event, sale, None, bytes(32), 1).title == _SHOWN
+    known = room_event(event, sale, None, bytes(32), 1, SOL_COIN)
+    assert (known.title, known.offers[0].name) == (_SHOWN, _SHOWN)

@@ -48,6 +48,9 @@ class OneToken:
     async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
         raise Problem("unused", "")
 
+    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+        raise Problem("unused", "")
+
 
 class Door:
     def __init__(self) -> None:

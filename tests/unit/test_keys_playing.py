@@ -195,6 +195,25 @@ async def test_a_token_is_renewed_while_it_is_good_and_its_ticket_is(
     assert found.value.code == "refunded"
 
 
+async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
+    box: Box, mock_clock: MockClock
+) -> None:
+    first, other = (await box.enter()).token, (await box.enter()).token
+    newer = (await box.playing.renew(EVENT, first, HERE)).token
+    assert box.look(first) is None
+    assert box.look(other) is None
+    third = (await box.enter()).token
+    assert box.look(third) is TurnedAway.TOO_MANY
+    box.playing.leave(EVENT, newer, ELSEWHERE)  # who found it can't end the show with it
+    box.playing.leave(EVENT, "no token", HERE)
+    assert box.look(first) is None
+    box.playing.leave(EVENT, newer, HERE)
+    assert box.look(first) is box.look(newer) is TurnedAway.BAD_TOKEN
+    with pytest.raises(Problem):
+        await box.playing.renew(EVENT, newer, HERE)
+    assert box.look(third) is None
+
+
 async def test_without_the_ticket_the_token_is_worth_nothing(
     box: Box, mock_clock: MockClock
 ) -> None:

@@ -1,5 +1,8 @@
 // Plays a room in a <video>: hls.js where the browser has Media Source Extensions, else the
 // browser's own HLS (Safari on iPhones).
+import { faultIn } from "./api.js";
+import { captionsOf, keepVolume, theatreOf } from "./controls.js";
+
 const SCRIPT = "/static/hls.min.js";
 const RETRY_MS = [500, 1000, 2000, 4000];
 
@@ -15,9 +18,19 @@ function loadHls() {
   return loading;
 }
 
+// What a node answered that hls.js could not play; null where it answered nothing.
+function refusalIn({ networkDetails: asked }) {
+  if (!(asked instanceof XMLHttpRequest) || asked.status < 400) return null;
+  const text = asked.responseType === "arraybuffer"
+    ? new TextDecoder().decode(asked.response ?? new ArrayBuffer(0)) : asked.responseText;
+  return faultIn(asked.status, text);
+}
+
 export class Player {
-  constructor(parts, room) {
+  // `entry` says whether a playlist may be had, and is told what was refused.
+  constructor(parts, room, entry) {
     this.parts = parts;
+    this.entry = entry;
     this.room = encodeURIComponent(room);
     this.mode = null;
     this.hls = null;
@@ -38,6 +51,9 @@ export class Player {
     video.addEventListener("ended", () => this.say("This stream has ended."));
     edge.addEventListener("click", () => this.toEdge());
     setInterval(() => this.showLatency(), 500);
+    this.volume = keepVolume(video);
+    this.captions = captionsOf(video, parts.captions);
+    this.theatre = theatreOf(parts.theatre);
   }
 
   get url() {
@@ -81,6 +97,10 @@ export class Player {
     clearTimeout(this.timer);
     this.generation += 1;
     if (this.hls) this.hls.destroy();
+    else if (this.parts.video.src) {
+      this.parts.video.removeAttribute("src");
+      this.parts.video.load();
+    }
     this.hls = null;
   }
 
@@ -92,8 +112,14 @@ export class Player {
     this.resetQualities();
     let Hls;
     try {
+      if (!await this.entry.admits(this.url)) return;
       Hls = await loadHls();
     } catch (fault) {
+      if (mine !== this.generation) return;
+      if (fault instanceof TypeError) { // the node does not answer
+        this.again();
+        return;
+      }
       this.say(fault.message);
       return;
     }
@@ -120,6 +146,8 @@ export class Player {
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.showQualities());
     hls.on(Hls.Events.ERROR, (_, fault) => {
       if (!fault.fatal) return;
+      const place = fault.frag && !fault.details.startsWith("level") ? fault.networkDetails?.responseURL : "";
+      if (this.entry.refuse(refusalIn(fault), place)) return;
       if (fault.type === Hls.ErrorTypes.MEDIA_ERROR && this.faults < 2) {
         this.faults += 1;
         hls.recoverMediaError();
@@ -155,7 +183,7 @@ export class Player {
       await video.play();
     } catch (refused) {
       if (refused.name !== "NotAllowedError") return;
-      video.muted = true; // browsers start sound only after a click
+      this.volume.muteForNow(); // browsers start sound only after a click
       unmute.hidden = false;
       video.play().catch(() => {});
     }
@@ -224,6 +252,8 @@ export class Player {
         " ": () => (video.paused ? this.play() : video.pause()),
         k: () => (video.paused ? this.play() : video.pause()),
         m: () => { video.muted = !video.muted; },
+        c: () => this.captions.toggle(),
+        t: () => this.theatre.toggle(),
         l: () => this.toEdge(),
         f: () => (document.fullscreenElement ? document.exitFullscreen() : video.requestFullscreen()),
         ArrowLeft: () => { video.currentTime -= 5; },
