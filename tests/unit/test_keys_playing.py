@@ -229,6 +229,19 @@ async def test_without_the_ticket_the_token_is_worth_nothing(
     assert box.look(token) is TurnedAway.LOST
 
 
+async def test_a_clock_that_is_set_anew_opens_nothing_without_the_ticket(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    box.clock.pass_s(-86_400)
+    assert box.look(token) is None
+    box.tickets.told[EVENT, WALLET] = Missing(had=True)
+    await box.playing.look_again()
+    assert box.look(token) is TurnedAway.LOST
+    box.clock.pass_s(30 * 86_400)
+    assert box.look(token) is TurnedAway.EXPIRED
+
+
 async def test_while_the_chain_is_away_those_inside_go_on_for_an_epoch(
     box: Box, mock_clock: MockClock
 ) -> None:
