@@ -10,10 +10,11 @@ from solders.signature import Signature
 from trio.testing import MockClock
 
 from hausd.chain.pool import Unavailable
+from hausd.core.programs.addresses import EMBEDDED
 from tests.support.indexed import setting
-from tests.support.rpcproxy import Mangle, result
+from tests.support.rpcproxy import result
 
-_HONEST: Mangle = lambda asked, told: None
+_HONEST = result(lambda told: told)
 _NOTHING = result(lambda told: None, "getTransaction")
 _NO_META = result(lambda told: told | {"meta": None}, "getTransaction")
 _UNKNOWN = result(
@@ -97,8 +98,10 @@ async def test_a_tip_that_one_endpoint_does_not_know_or_calls_failed_is_not_with
 
 def _knows_no_place(asked: dict[str, Any], told: dict[str, Any]) -> None:
     """As an endpoint that lags, or that is of another fork."""
-    if asked["method"] == "getSignaturesForAddress" and "before" in asked["params"][1]:
-        told["result"] = []
+    if asked["method"] == "getSignaturesForAddress":
+        address, options = asked["params"]
+        if address == str(EMBEDDED.live_tipping) and "before" in options:
+            told["result"] = []
 
 
 async def test_an_endpoint_that_does_not_know_where_a_walk_is_does_not_end_it(
