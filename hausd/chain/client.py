@@ -179,9 +179,6 @@ class ChainClient:
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         return await self.pool.call("getSlot", [{"commitment": commitment}], Slot)
 
-    async def block_height(self, commitment: Commitment) -> int:
-        return await self.pool.call("getBlockHeight", [{"commitment": commitment}], Slot)
-
     async def blockhash(self) -> tuple[Hash, int]:
         """A blockhash to sign with, and the last block height at which it is good."""
         options = self._options("confirmed")
@@ -238,18 +235,6 @@ class ChainClient:
                 partial(_all_of, len(names)),
             )
         return found
-
-    async def known_anywhere(self, signature: Signature, least_slot: int) -> bool:
-        """Whether any endpoint knows a transaction, each asked for a state not before the slot.
-
-        One that can't tell is asked again, a few times; Unavailable where it never can.
-        """
-        parameters = [[str(signature)], {"searchTransactionHistory": True}]
-        kind = Valued[list[SignatureStatus | None]]
-        told = await self.pool.everyone(
-            "getSignatureStatuses", parameters, kind, partial(_all_of, 1), least_slot
-        )
-        return any(statuses[0] is not None for statuses in told)
 
     async def signatures_for(
         self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
