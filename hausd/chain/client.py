@@ -191,9 +191,6 @@ class ChainClient:
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         return await self.pool.call("getSlot", [{"commitment": commitment}], Slot)
 
-    async def block_height(self, commitment: Commitment) -> int:
-        return await self.pool.call("getBlockHeight", [{"commitment": commitment}], Slot)
-
     async def blockhash(self) -> tuple[Hash, int]:
         """A blockhash to sign with, and the last block height at which it is good."""
         options = self._options("confirmed")
@@ -269,11 +266,6 @@ class ChainClient:
             )
             found += [[one for one in each if one is not None] for each in zip(*told, strict=True)]
         return found
-
-    async def known_anywhere(self, signature: Signature, least_slot: int) -> bool:
-        """Whether any endpoint knows a transaction, each asked for a state not before the slot."""
-        (told,) = await self.statuses_anywhere([str(signature)], least_slot)
-        return bool(told)
 
     async def signatures_for(
         self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000

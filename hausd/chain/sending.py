@@ -19,6 +19,7 @@ from solders.transaction import VersionedTransaction
 from hausd.chain.answers import Commitment, SignatureStatus
 from hausd.chain.calls import RpcError
 from hausd.chain.client import ChainClient
+from hausd.chain.fate import Deadline
 from hausd.chain.metrics import FEES, TRANSACTIONS, UNITS
 from hausd.chain.pool import Unavailable
 from hausd.core.errors import Problem
@@ -127,6 +128,7 @@ class Sender:
         the fate known: callers set a deadline.
         """
         signed, signature = _signed(untrusted)
+        deadline = Deadline(self._client.pool, signature, last_valid_block_height)
         if not (resumed or rehearsed):
             rehearsal = await self._client.rehearse(signed)
             if rehearsal.untrusted_error is not None:
@@ -137,7 +139,7 @@ class Sender:
             try:
                 if trio.current_time() >= repeat_at_s:
                     repeat_at_s = trio.current_time() + REPEAT_S
-                    if sent and await self._over(signature, last_valid_block_height):
+                    if sent and await deadline.is_over():
                         TRANSACTIONS.labels("expired").inc()
                         raise Expired
                     sent = True
@@ -159,17 +161,6 @@ class Sender:
             await self._client.submit(signed, signature)
         except RpcError as fault:
             log.info("transaction-refused", signature=str(signature), because=str(fault))
-
-    async def _over(self, signature: Signature, last_valid_block_height: int) -> bool:
-        """Whether it can't be taken any more, and was not.
-
-        By finalized height: what landed, landed in a block up to it. Every endpoint has to say
-        that it does not know it, at a slot not before.
-        """
-        slot = await self._client.slot("finalized")
-        if await self._client.block_height("finalized") <= last_valid_block_height:
-            return False
-        return not await self._client.known_anywhere(signature, slot)
 
     async def _landed(
         self, signature: Signature, status: SignatureStatus, until: Commitment
