@@ -42,13 +42,15 @@ class _Peer:
     bytes_per_s: float = 0.0
     resting_until_s: float = 0.0
     rests: int = 0
+    """How many there were since it carried something."""
 
 
 class Estimates:
     """What is known of each peer's speed, for as many as were heard of last (MAX_PEERS).
 
     A peer that was busy, late or gone *rests*: nobody asks it on its own account until then. Each
-    rest is twice as long as the one before, until it carries something.
+    rest is twice as long as the one before, until it carries something. What is heard of it while
+    it rests is no further rest: it refuses all that was asked of it, one by one.
     """
 
     def __init__(self, max_peers: int = MAX_PEERS) -> None:
@@ -96,8 +98,10 @@ class Estimates:
     def rest(self, peer: PeerId, now_s: float, first_s: float, most_s: float) -> None:
         """This peer is left alone for ``first_s``, at the next times for longer."""
         one = self._of(peer)
-        one.resting_until_s = max(one.resting_until_s, now_s + min(first_s * 2**one.rests, most_s))
-        one.rests = min(one.rests + 1, 16)
+        if one.resting_until_s <= now_s:
+            one.rests = min(one.rests + 1, 16)
+        rest_s = min(first_s * 2 ** (one.rests - 1), most_s)
+        one.resting_until_s = max(one.resting_until_s, now_s + rest_s)
 
     def rests(self, peer: PeerId, now_s: float) -> bool:
         """Whether this peer is to be left alone for now."""

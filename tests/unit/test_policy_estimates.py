@@ -40,6 +40,18 @@ def test_rests_double_and_end_with_the_first_block() -> None:
     assert not estimates.rests(peer(2), now_s)
 
 
+def test_all_that_a_peer_refuses_at_once_is_one_rest() -> None:
+    estimates = Estimates()
+    for leaf in range(24):
+        estimates.rest(A, leaf / 1000, 1.0, 30.0)
+    assert estimates.rests(A, 1.0)
+    assert not estimates.rests(A, 1.1)
+    estimates.rest(A, 1.2, 1.0, 30.0)
+    assert estimates.rests(A, 3.1)
+    estimates.rest(A, 3.1, 600.0, 600.0)
+    assert estimates.rests(A, 603.0), "what weighs more is not cut short"
+
+
 def test_only_so_many_peers_are_remembered_the_newest_of_them() -> None:
     estimates = Estimates(10)
     for n in range(100):
