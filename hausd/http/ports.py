@@ -40,6 +40,16 @@ class LiveView(Protocol):
         """The init segment of a run."""
 
 
+class Freedom(Protocol):
+    """Of a gated room, whether anything takes no ticket."""
+
+    @property
+    def all(self) -> bool:
+        """The recording is for everybody, for good."""
+
+    def __bool__(self) -> bool: ...
+
+
 class RoomView(Protocol):
     """One room, to be read."""
 
@@ -63,6 +73,13 @@ class RoomView(Protocol):
 
     def withheld(self) -> Withheld | None:
         """Why what is live can't be watched at this node; None where it can."""
+
+    @property
+    def free(self) -> Freedom:
+        """What of a gated room takes no ticket."""
+
+    def free_now(self) -> frozenset[str]:
+        """The renditions whose live edge is for everybody, in a gated room."""
 
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""

@@ -28,6 +28,8 @@ class ShownRoom:
         self.sprite = room.sprite
         self.changed = room.changed
         self.withheld = room.withheld
+        self.free = room.free
+        self.free_now = room.free_now
 
     @property
     def id(self) -> RoomId:
