@@ -90,7 +90,7 @@ def free_words(free: FreeShape | None) -> str:
         return "the recording is free"
     said = []
     if free.first_s:
-        said.append(f"the first {_length(free.first_s)} are free")
+        said.append(f"the first {_length(free.first_s)} free")
     if free.rendition:
         name = "the lowest quality" if free.rendition == "lowest" else free.rendition
         said.append(f"{name} is free")
@@ -109,4 +109,5 @@ def _whole_s(preview: str) -> int:
 
 
 def _length(seconds: int) -> str:
-    return f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} seconds"
+    count, unit = (seconds // 60, "minute") if seconds % 60 == 0 else (seconds, "second")
+    return f"{unit} is" if count == 1 else f"{count} {unit}s are"

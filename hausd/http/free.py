@@ -51,7 +51,7 @@ class FreeLive:
 
 
 class FreeRoom:
-    """Implements ``ports.RoomView``: of the live edge it has the renditions that are free now."""
+    """Implements ``ports.RoomView``: it lists the renditions of which something is free."""
 
     def __init__(self, room: RoomView) -> None:
         self.room = room
@@ -61,7 +61,8 @@ class FreeRoom:
         self.storyboard = room.storyboard
         self.changed = room.changed
         self.free_now = room.free_now
-        self.archive_variants = room.archive_variants
+        self.free_recorded = room.free_recorded
+        self.archive_withheld = room.archive_withheld
 
     @property
     def id(self) -> RoomId:
@@ -108,6 +109,10 @@ class FreeRoom:
         if kept is None or kept.view is not view:
             kept = self._lives[rendition] = FreeLive(self.room, view)
         return kept
+
+    def archive_variants(self) -> Sequence[Variant]:
+        found, names = self.room.archive_variants(), self.free_recorded()
+        return [one for one in found if one.rendition.name in names] or found
 
     def archive_media(self, rendition: str, cid: CID) -> Media | None:
         return only_free(self.room, self.room.archive_media(rendition, cid))

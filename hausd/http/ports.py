@@ -81,6 +81,13 @@ class RoomView(Protocol):
     def free_now(self) -> frozenset[str]:
         """The renditions whose live edge is for everybody, in a gated room."""
 
+    def free_recorded(self) -> frozenset[str]:
+        """The renditions whose recording begins or ends with what is for everybody."""
+
+    async def archive_withheld(self) -> Withheld | None:
+        """Why neither begin nor end of the best of what is recorded can be watched at this node;
+        keys that are not here are asked for."""
+
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""
 

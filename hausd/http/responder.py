@@ -13,7 +13,7 @@ from hausd.http.elsewhere import JOIN_WAIT_S, LOOK_AGAIN_S, Elsewhere
 from hausd.http.free import FreeRoom, FreeRooms, over
 from hausd.http.gateway import Gateway
 from hausd.http.live import LiveAnswers, locked
-from hausd.http.messages import NOT_MINE, Answer, Request, Response, Wait, refusal
+from hausd.http.messages import NOT_MINE, Answer, Fetch, Request, Response, Wait, refusal
 from hausd.http.pages import Pages
 from hausd.http.playback import Doorkeeper, foreign, token_in
 from hausd.http.ports import BlockReader, Catalog, OnDemand, Playback, RoomView
@@ -135,6 +135,8 @@ class RoomResponder:
     ) -> Answer:
         match names:
             case ["index.m3u8"]:
+                if room.free and not isinstance(room, FreeRoom) and room.archive_variants():
+                    return Fetch(lambda: self._openable(room, sharing))
                 answer = self._archive.multivariant(room, sharing)
                 return self._when_begun(request, room, answer, sharing)
             case ["poster.jpg"]:
@@ -153,6 +155,12 @@ class RoomResponder:
             case [rendition, name]:
                 return self._archive.media(room, rendition, name, sharing)
         return _no_path(room, "archive", sharing)
+
+    async def _openable(self, room: RoomView, sharing: Sharing) -> Response:
+        """A recording of which some is free, listed as far as this node can open it."""
+        withheld = await room.archive_withheld()
+        shown = room if withheld is None else self._free.of(room)
+        return self._archive.multivariant(shown, sharing)
 
     @staticmethod
     def _when_begun(request: Request, room: RoomView, answer: Response, sharing: Sharing) -> Answer:

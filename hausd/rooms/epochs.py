@@ -47,7 +47,7 @@ class Epochs:
         parts: RoomParts,
         announce: Callable[[tuple[EpochFrom, ...]], None],
         notice: Callable[[str, str], None],
-        free: Callable[[Sequence[FreeKey]], None],
+        free: Callable[[Sequence[FreeKey]], object],
     ) -> None:
         self._record = record
         self._room = RoomId(record.id)

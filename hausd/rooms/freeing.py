@@ -44,12 +44,12 @@ class Freeing:
             )
         take_free_terms(record, terms)
 
-    def free(self, keys: Iterable[FreeKey], *, all_of_it: bool = False) -> None:
-        """From the next head on, these too are for everybody."""
+    def free(self, keys: Iterable[FreeKey], *, all_of_it: bool = False) -> bool:
+        """From the next head on, these too are for everybody; False where they are too many."""
         listed = {(key.epoch, key.use): key for key in (*self.keys.listed(), *keys)}
         if len(listed) > MAX_FREE_KEYS:
-            self.notice("free-full", f"{MAX_FREE_KEYS} keys are free already; no more can be.")
-            return
+            self.notice("free-full", f"More than {MAX_FREE_KEYS} of a room's keys can't be free.")
+            return False
         freed = Freed(RoomId(self.record.id), tuple(listed.values()), all_of_it or self.keys.all)
         block = encode_freed(freed)
         root = CID.of(block, Codec.DAG_CBOR)
@@ -62,3 +62,4 @@ class Freeing:
             self.save()
 
         self.recorder.put(((root, block),), kept)
+        return True

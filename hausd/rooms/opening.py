@@ -229,6 +229,12 @@ class Opener:
                 self._sizes.popitem(last=False)
         return known
 
+    async def withheld(self, rendition: str, epoch: Epoch) -> Withheld | None:
+        """Why a rendition does not open in an epoch, whose key is asked for; None: it does."""
+        self.learn(epoch)
+        keys = await self._keys({epoch.id}, rendition_use(rendition))
+        return keys if isinstance(keys, Withheld) else None
+
     # -- objects --
 
     def object(

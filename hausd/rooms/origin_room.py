@@ -5,6 +5,7 @@ Workers' messages, publishers and closing all end up here.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -13,7 +14,7 @@ import structlog
 import trio
 
 from hausd.core.cid import CID
-from hausd.core.errors import WorkerCrashed
+from hausd.core.errors import Problem, WorkerCrashed
 from hausd.core.following import Ask, Told
 from hausd.core.freeing import Freed, FreeKey
 from hausd.core.gating import WHOLE, EpochId
@@ -179,10 +180,14 @@ class OriginRoom(Room):
         return self.free.all and head is not None and str(head.free) == self.record.freed
 
     async def make_free(self) -> None:
-        """All keys of a room that is closed are for everybody. Raises OSError."""
+        """All keys of a room that is closed are for everybody. Raises Problem, OSError."""
         keys = await self._parts.keyring.all_of(self.id)
         whole = [FreeKey(id_, WHOLE, key.raw) for id_, key in keys.items()]
-        self.freeing.free(whole, all_of_it=True)
+        if not self.freeing.free(whole, all_of_it=True):
+            raise Problem("free-full", f"the room has {len(keys)} keys, which no list can hold")
+        await self.recorder.drained()
+        if self.record.freed != str(self.announcer.free_list):
+            raise OSError(errno.EIO, "the store took no list of the keys")
         await self._prepare_end()
         self._end(RoomState.CLOSED)
         await self.recorder.drained()

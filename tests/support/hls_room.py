@@ -344,6 +344,12 @@ class StudioRoom:
     def free_now(self) -> frozenset[str]:
         return frozenset()
 
+    def free_recorded(self) -> frozenset[str]:
+        return frozenset()
+
+    async def archive_withheld(self) -> Withheld | None:
+        return self.refused
+
     def withheld(self) -> Withheld | None:
         return self.refused
 

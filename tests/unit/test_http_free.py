@@ -136,6 +136,17 @@ async def test_only_the_renditions_that_are_free_are_listed(
             if which == "origin":
                 here = await site.names("live/ROOM/index.m3u8", HERE, **OWN_PAGE)
                 assert "source/index.m3u8" in here
+        await trio.sleep(60)
+        low = ["720p/index.m3u8", "audio/index.m3u8"]
+        assert await site.names("archive/ROOM/index.m3u8", peer, **headers) == low
+        for name in ("720p", "source"):
+            base = f"archive/ROOM/{name}/"
+            first = (await site.names(f"{base}index.m3u8", peer, **headers))[0]
+            opens = await site.code(f"{base}{first}", peer, **headers)
+            assert opens == ("ok" if name == "720p" else "no-ticket")
+        if which == "origin":
+            here = await site.names("archive/ROOM/index.m3u8", HERE, **OWN_PAGE)
+            assert "source/index.m3u8" in here
 
 
 async def test_a_room_that_is_free_as_a_whole_is_for_everybody_and_every_cache(
