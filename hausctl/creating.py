@@ -15,6 +15,13 @@ from hausctl.drafts import STAND_INS, BudgetOption, answer_room, nobody_yet, sha
 from hausctl.events import event_of
 from hausctl.money import lamports, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, is_final, nonce
+from hausctl.previewing import (
+    FinalizedOption,
+    PreviewOption,
+    RenditionOption,
+    choose,
+    free_wish,
+)
 from hausctl.previews import Cost, Rent, Step
 from hausctl.times import length_s, moment
 from hausctl.wallet import KeypairOption, SignerOption, wallet
@@ -75,6 +82,9 @@ def create(
         typer.Option("--split", metavar="ADDRESS=PERCENT", help="Shares what comes in."),
     ] = None,
     checkpoint_budget: BudgetOption = "0.01",
+    preview: PreviewOption = "",
+    preview_rendition: RenditionOption = "",
+    finalized: FinalizedOption = None,
     draft: Annotated[
         bool,
         typer.Option("--draft", help="Opens no sale yet: events add-tier, set-split and open do."),
@@ -98,6 +108,9 @@ def create(
         "starts": int(begin.timestamp()),
         "ends": int(end.timestamp()),
     }
+    wish = free_wish(preview, preview_rendition, finalized)
+    if wish and not (ticket_price or draft):
+        raise typer.BadParameter("without --ticket-price, all of it is free")
     coin = coin_of(here, mint)
     tier = None
     if ticket_price:
@@ -127,12 +140,13 @@ def create(
     cashier.ask(*plan.steps(), note=STAND_INS if dry_run else "")
     made_value = here.client.post("events", body={"event": str(plan.event), **told})
     made = cast("NewEventShape", shaped(made_value))
+    room = choose(here, str(plan.event), wish) if wish else made_value["room"]
     done = plan.streamed_by(address(made.stream_authority), CID.parse(made.metadata))
     try:
         cashier.do(*done.steps())
     except Refused as refused:
         raise half_made(here, str(plan.event), refused) from None
-    answer_room(here, made_value["room"], event_of(here, str(plan.event)).status)
+    answer_room(here, room, event_of(here, str(plan.event)).status)
 
 
 @dataclass(frozen=True, slots=True)

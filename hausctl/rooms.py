@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from hausctl import previewing
 from hausctl.client import shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
+from hausctl.previewing import (
+    FinalizedOption,
+    PreviewOption,
+    RenditionOption,
+    choose,
+    free_wish,
+    free_words,
+)
 from hausctl.times import length_s
 from hausctl.words import short_id, size
 
@@ -19,6 +28,7 @@ if TYPE_CHECKING:
     from hausd.core.shapes import CardShape, ExportShape, RoomShape
 
 app = typer.Typer(rich_markup_mode=None)
+previewing.add_to(app)
 
 _FORMS: dict[str, Literal["car", "mp4"]] = {".car": "car", ".mp4": "mp4"}
 _COLOURS = {"live": "green", "waiting": "yellow", "closed": "dim"}
@@ -34,12 +44,21 @@ def create(
             "--gated", help="Encrypt what is streamed: it plays at nodes that have its keys."
         ),
     ] = False,
+    preview: PreviewOption = "",
+    preview_rendition: RenditionOption = "",
+    finalized: FinalizedOption = None,
 ) -> None:
     """Creates a room without an event; says where to publish, with which key, where to watch."""
     here = Here.of(ctx)
+    wish = free_wish(preview, preview_rendition, finalized)
+    if wish and not gated:
+        raise typer.BadParameter("without --gated, all of it is free")
     value = here.client.post("rooms", body={"title": title, "gated": gated})
+    if wish:
+        value = choose(here, value["id"], wish)
     if here.json:
-        names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
+        names = ["id", "title", "state", "ingest_url", "stream_key", "watch_url"]
+        names += ["free"] if wish else []
         here.answer({name: value[name] for name in names})
         return
     from rich.markup import escape
@@ -51,6 +70,7 @@ def create(
         f"Publish to  {escape(room.ingest_url)}",
         f"Stream key  {escape(room.stream_key or '')}",
         f"Watch at    {escape(room.watch_url)}\n",
+        *([f"Preview     {escape(free_words(room.free))}\n"] if room.free else []),
         "[dim]In OBS: Settings, Stream, Service “Custom”: the first as server, the second as key. "
         "Keep the key to yourself.[/]",
     )

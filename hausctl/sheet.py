@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hausctl.money import money
+from hausctl.previewing import free_words
 from hausctl.rooms import coloured, coming_in
 from hausctl.words import ago, clock, count, rate, short_id, size, span
 
@@ -51,6 +52,7 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         ("archive", escape(room.archive_url)),
         ("viewers", f"{room.viewers}, {rate(room.bitrate_out)} out{latency}"),
         ("gated", "encrypted: plays where its keys are" if room.gated else ""),
+        ("preview", escape(free_words(room.free))),
         ("not shown", f"[yellow]{escape(room.withheld)}[/]" if room.withheld else ""),
     ]
     yield facts(pair for pair in pairs if pair[1])

@@ -142,6 +142,13 @@ class Control:
                 await self.store.pins.add(made.id, _quiet)
         return made
 
+    async def free_room(
+        self, room: RoomId, first_s: int | None, rendition: str | None, finalized: bool | None
+    ) -> RoomShape:
+        with self._on_disk("it holds till the node stops, for it could not be written down"):
+            await self.rooms_of.origin(room).choose_free(first_s, rendition, finalized)
+        return await self.room(room)
+
     async def close_room(self, room: RoomId) -> RoomShape:
         with self._on_disk("the room is closed, but that could not be written down yet"):
             return await self.rooms_of.close(room)

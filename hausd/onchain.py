@@ -181,6 +181,9 @@ class OnChain:
             if step is Step.CLOSE_ROOM:
                 await room.close()
                 log.info("room-closed-with-its-event", room=room.id, state=event.state)
+            elif step is Step.MAKE_FREE:
+                await room.make_free()
+                log.info("recording-made-free", room=room.id)
             else:
                 builder = Builder((await self._chain.client()).programs)
                 instruction = _instruction(builder, room, event, step)

@@ -95,6 +95,15 @@ class NewRoom(Shape):
     gated: bool = False
 
 
+class Free(Shape):
+    """What of a gated room is to take no ticket: the first so many seconds, or a rendition; and the
+    recording once the event is finalized. What is left out stays as it is; 0 and "" end it."""
+
+    first_s: int | None = None
+    rendition: str | None = None
+    finalized: bool | None = None
+
+
 class Follow(Shape):
     """With whom to connect before a room is followed: a multiaddr with ``/p2p/ID``; and how many
     seconds of its recording are wanted."""
@@ -155,6 +164,11 @@ async def _create_room(node: Node, new: NewRoom) -> RoomShape:
 @_routes.get("/rooms/{room}")
 async def _room(node: Node, room: Room) -> RoomShape:
     return await node.room(room)
+
+
+@_routes.post("/rooms/{room}/free")
+async def _free_room(node: Node, room: Room, free: Free) -> RoomShape:
+    return await node.free_room(room, free.first_s, free.rendition, free.finalized)
 
 
 @_routes.post("/rooms/{room}/close")

@@ -56,6 +56,11 @@ class NodeControl(Protocol):
     async def create_room(self, title: str, *, gated: bool = False) -> RoomShape:
         """A new room without an event, with its stream key."""
 
+    async def free_room(
+        self, room: RoomId, first_s: int | None, rendition: str | None, finalized: bool | None
+    ) -> RoomShape:
+        """Changes what of a gated room takes no ticket; None: stays as it is."""
+
     async def close_room(self, room: RoomId) -> RoomShape:
         """Ends a room for good; its publisher is let go."""
 

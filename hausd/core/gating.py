@@ -22,11 +22,16 @@ COMMITMENT_BYTES = 32
 EpochId = NewType("EpochId", bytes)
 """16 bytes of the operating system's randomness; never counted, never derived."""
 
+Use = tuple[str, ...]
+"""What a key of an epoch is for: ``("rendition", name)``, ``("object", class)``; empty: all."""
+
+WHOLE: Use = ()
+
 _COMMITMENT = b"hausd/1/epoch\0"
 
 
-class EpochKey:
-    """An epoch's key, 32 random bytes. Shows nothing of them; compared in constant time."""
+class _Key:
+    """32 bytes. Shows nothing of them; compared in constant time."""
 
     __slots__ = ("raw",)
 
@@ -36,10 +41,19 @@ class EpochKey:
         self.raw = raw
 
     def __repr__(self) -> str:
-        return "EpochKey()"
+        return f"{type(self).__name__}()"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EpochKey) and hmac.compare_digest(self.raw, other.raw)
+        return type(other) is type(self) and hmac.compare_digest(self.raw, other.raw)
+
+
+class EpochKey(_Key):
+    """An epoch's key, 32 random bytes."""
+
+
+class UseKey(_Key):
+    """The key of one use in an epoch, which is made of the epoch's (``wire.leafseal.use_key``). It
+    opens what it is for, and tells nothing of the key that it was made of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ asking anyone. ``rooms`` makes them, ``http`` serves them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import msgspec
@@ -51,6 +51,10 @@ class Sealed:
     open: Callable[[], Awaitable[tuple[bytes, ...] | Withheld]]
 
 
+def _never() -> bool:
+    return False
+
+
 Body = tuple[bytes, ...] | FileRange | Sealed
 """Where media bytes are: in memory (to be sent one after the other), in a file, or sealed."""
 
@@ -60,13 +64,14 @@ class Media:
     """Media bytes that can be served: what they are, under which CID, and where they lie.
 
     ``size`` is that of the body; of one that is sealed it is what is stored. The CID is always
-    that of what is stored.
+    that of what is stored. ``free``: whether it takes no ticket, though the room is gated.
     """
 
     cid: CID
     content_type: str
     size: int
     body: Body
+    free: Callable[[], bool] = field(default=_never, compare=False, repr=False)
 
 
 class LivePart(msgspec.Struct, frozen=True):

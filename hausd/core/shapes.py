@@ -124,6 +124,18 @@ class PublishedShape(Shape):
     name_peers: int = 0
 
 
+class FreeShape(Shape):
+    """What of a gated room takes no ticket, as its artist chose: the first seconds, or a rendition;
+    and the recording once the event is ``finalized``. ``all``: so it is now."""
+
+    first_s: int = 0
+    rendition: str = ""
+    finalized: bool = False
+    all: bool = False
+    now: list[str] = []
+    """Renditions that are for everybody at this moment."""
+
+
 class RoomShape(Shape):
     """A room as one node runs it: as its ``origin`` or as a ``follower``. ``stream_key`` is given
     only on the admin socket, and so is ``why`` a follower takes part. ``gated``: what is streamed
@@ -136,6 +148,7 @@ class RoomShape(Shape):
     why: Literal["followed", "watched", "auto"] | None = None
     created: datetime
     gated: bool = False
+    free: FreeShape | None = None
     withheld: str = ""
     ingest_url: str = ""
     stream_key: str | None = None
@@ -211,6 +224,7 @@ class CardShape(Shape):
     artist: str
     state: RoomState
     gated: bool
+    free: FreeShape | None = None
     followed: bool
     heard: datetime
     renditions: list[RenditionShape] = []

@@ -277,7 +277,7 @@ def media_answer(room: RoomView, media: Media, sharing: Sharing) -> Answer:
 def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -> Answer:
     """The same with other words about caches. What is sealed is opened first, and never shared."""
     body = media.body
-    if isinstance(body, Sealed) and sharing.open:
+    if isinstance(body, Sealed) and sharing.open and not media.free():
         sharing, kept = OURS_ONLY, OURS_ONLY.media()
     headers = (
         (b"content-type", media.content_type.encode()),

@@ -58,12 +58,15 @@ class Doorkeeper:
     def __init__(self, playback: Playback | None) -> None:
         self._playback = playback
 
-    def keeps_out(self, request: Request, room: RoomId, token: str, view: str) -> Answer | None:
+    def keeps_out(
+        self, request: Request, room: RoomId, token: str, view: str, preview: str = ""
+    ) -> Answer | None:
         """What somebody gets instead of a gated room; None where they may have it.
 
-        ``token``: the one in the path; ``view``: ``live`` or ``archive``.
+        ``token``: the one in the path; ``view``: ``live`` or ``archive``; ``preview``: what became
+        of one, in a sentence.
         """
-        if _foreign(request):
+        if foreign(request):
             return keeps_out(OURS_ONLY, request)
         playback = self._playback
         here = may_fetch(request)
@@ -81,7 +84,7 @@ class Doorkeeper:
         return refusal(
             401,
             "sign-in-needed",
-            "This room is for who has a ticket.",
+            f"{preview} This room is for who has a ticket.".strip(),
             _SIGN_IN if playback is not None else "Nobody can sign in at this node.",
             (*OURS_ONLY.errors(), _NO_PLAYER),
         )
@@ -104,7 +107,7 @@ class Doorkeeper:
         return answer
 
 
-def _foreign(request: Request) -> bool:
+def foreign(request: Request) -> bool:
     """Whether a browser says that another site's page asks."""
     site = request.headers.get("sec-fetch-site", "none")
     return site not in ("none", "same-origin") or (

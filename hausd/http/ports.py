@@ -40,6 +40,16 @@ class LiveView(Protocol):
         """The init segment of a run."""
 
 
+class Freedom(Protocol):
+    """Of a gated room, whether anything takes no ticket."""
+
+    @property
+    def all(self) -> bool:
+        """The recording is for everybody, for good."""
+
+    def __bool__(self) -> bool: ...
+
+
 class RoomView(Protocol):
     """One room, to be read."""
 
@@ -63,6 +73,20 @@ class RoomView(Protocol):
 
     def withheld(self) -> Withheld | None:
         """Why what is live can't be watched at this node; None where it can."""
+
+    @property
+    def free(self) -> Freedom:
+        """What of a gated room takes no ticket."""
+
+    def free_now(self) -> frozenset[str]:
+        """The renditions whose live edge is for everybody, in a gated room."""
+
+    def free_recorded(self) -> frozenset[str]:
+        """The renditions whose recording begins or ends with what is for everybody."""
+
+    async def archive_withheld(self) -> Withheld | None:
+        """Why neither begin nor end of the best of what is recorded can be watched at this node;
+        keys that are not here are asked for."""
 
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""

@@ -10,14 +10,15 @@ import trio
 
 from hausd.core.ids import RoomId
 from hausd.http.elsewhere import JOIN_WAIT_S, LOOK_AGAIN_S, Elsewhere
+from hausd.http.free import FreeRoom, FreeRooms, over
 from hausd.http.gateway import Gateway
 from hausd.http.live import LiveAnswers, locked
-from hausd.http.messages import NOT_MINE, Answer, Request, Response, Wait, refusal
+from hausd.http.messages import NOT_MINE, Answer, Fetch, Request, Response, Wait, refusal
 from hausd.http.pages import Pages
-from hausd.http.playback import Doorkeeper, token_in
+from hausd.http.playback import Doorkeeper, foreign, token_in
 from hausd.http.ports import BlockReader, Catalog, OnDemand, Playback, RoomView
 from hausd.http.recorded import ArchiveAnswers
-from hausd.http.sharing import OURS_ONLY, Sharing, keeps_out, may_fetch, sharing_of
+from hausd.http.sharing import OPEN, OURS_ONLY, Sharing, keeps_out, may_fetch, sharing_of
 
 _READING = ("GET", "HEAD")
 
@@ -44,6 +45,8 @@ class RoomResponder:
     ) -> None:
         self._catalog = catalog
         self._live = LiveAnswers()
+        self._free_live = LiveAnswers()
+        self._free = FreeRooms()
         self._archive = ArchiveAnswers()
         self._gateway = Gateway(blocks, public=public_gateway)
         self._near_gateway = Gateway(fetched or blocks, public=public_gateway)
@@ -77,12 +80,17 @@ class RoomResponder:
         if room is None:
             return self._method(request, OURS_ONLY) or self._elsewhere.respond(request, names)
         sharing = sharing_of(room_id, gated=room.gated)
-        refused: Answer | None = self._method(request, sharing)
-        if refused is None and room.gated:
+        if room.gated:
             token, names = token_in(names)
-            refused = self._doorkeeper.keeps_out(request, room_id, token, names[1])
-        elif refused is None:
-            refused = keeps_out(sharing, request)
+            if room.free.all and names[1] == "archive":
+                sharing, room = OPEN, self._free.of(room)
+        refused: Answer | None = self._method(request, sharing)
+        if refused is None:
+            if not isinstance(room, FreeRoom) and room.gated:
+                view = self._gated(request, room, token, names[1])
+                room, refused = (view, None) if not isinstance(view, Answer) else (room, view)
+            else:
+                refused = keeps_out(sharing, request)
         if refused is not None:
             return refused
         if names[1] == "live":
@@ -92,19 +100,34 @@ class RoomResponder:
             return self._live_answer(request, room, names[3:], sharing)
         return self._archive_answer(request, room, names[3:], sharing)
 
+    def _gated(self, request: Request, room: RoomView, token: str, view: str) -> RoomView | Answer:
+        """A gated room as far as who asks may have it, or why nothing of it."""
+        preview = over(room).message if room.free else ""
+        refused = self._doorkeeper.keeps_out(request, room.id, token, view, preview)
+        if refused is None:
+            lacks_key = view == "live" and room.withheld() is not None
+            return self._free.of(room) if lacks_key and room.free_now() else room
+        if foreign(request) or isinstance(refused, Wait) or not room.free:
+            return refused
+        free = self._free.of(room)
+        return refused if view == "live" and free.withheld() is not None else free
+
     def _live_answer(
         self, request: Request, room: RoomView, names: list[str], sharing: Sharing
     ) -> Answer:
+        live = self._free_live if isinstance(room, FreeRoom) else self._live
         match names:
             case ["index.m3u8"]:
-                return self._live.multivariant(room, sharing)
+                return live.multivariant(room, sharing)
             case [rendition, name]:
                 view = room.live(rendition)
                 if view is None:
+                    if isinstance(room, FreeRoom) and room.room.live(rendition) is not None:
+                        return locked(over(room), sharing)
                     return _no_rendition(room, sharing)
                 if name == "index.m3u8":
-                    return self._live.playlist(room, view, request, sharing)
-                return self._live.media(room, view, name, sharing)
+                    return live.playlist(room, view, request, sharing)
+                return live.media(room, view, name, sharing)
         return _no_path(room, "live", sharing)
 
     def _archive_answer(
@@ -112,6 +135,8 @@ class RoomResponder:
     ) -> Answer:
         match names:
             case ["index.m3u8"]:
+                if room.free and not isinstance(room, FreeRoom) and room.archive_variants():
+                    return Fetch(lambda: self._openable(room, sharing))
                 answer = self._archive.multivariant(room, sharing)
                 return self._when_begun(request, room, answer, sharing)
             case ["poster.jpg"]:
@@ -130,6 +155,12 @@ class RoomResponder:
             case [rendition, name]:
                 return self._archive.media(room, rendition, name, sharing)
         return _no_path(room, "archive", sharing)
+
+    async def _openable(self, room: RoomView, sharing: Sharing) -> Response:
+        """A recording of which some is free, listed as far as this node can open it."""
+        withheld = await room.archive_withheld()
+        shown = room if withheld is None else self._free.of(room)
+        return self._archive.multivariant(shown, sharing)
 
     @staticmethod
     def _when_begun(request: Request, room: RoomView, answer: Response, sharing: Sharing) -> Answer:

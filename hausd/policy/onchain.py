@@ -33,6 +33,7 @@ class Step(StrEnum):
     CHECKPOINT = "checkpoint"
     TELL_RECORDING = "tell-recording"
     CLOSE_ROOM = "close-room"
+    MAKE_FREE = "make-free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Standing:
     ``signs``: the chain names this node's key for the stream. ``newest`` is signed here,
     ``written`` on chain. ``recording``: the finished recording's directory, ``told`` the one that
     the chain has. Of ``renditions`` that are made now each one's segment has a head of its own.
+    ``to_free``: the recording is to be for everybody, and is not yet.
     """
 
     room: RoomState
@@ -60,6 +62,7 @@ class Standing:
     recording: CID | None
     told: CID | None
     renditions: int = 1
+    to_free: bool = False
 
 
 def behind(newest: Place | None, written: Place | None) -> int:
@@ -89,6 +92,8 @@ def next_step(standing: Standing, every: int) -> Step | None:
         return Step.CLOSE_ROOM
     if not standing.signs:
         return None
+    if event is EventState.FINALIZED and standing.to_free:
+        return Step.MAKE_FREE
     if event is EventState.OPEN and room in _RUNS:
         return Step.GO_LIVE
     due = behind(standing.newest, standing.written)

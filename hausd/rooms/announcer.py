@@ -23,6 +23,7 @@ from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, SegmentRecord
 from hausd.core.media import Rendition
 from hausd.core.peers import PeerAddress
+from hausd.rooms.free import FreeKeys
 from hausd.rooms.live import Span
 from hausd.rooms.opening import Place
 from hausd.rooms.packing import Block, Leaf
@@ -102,6 +103,10 @@ class Announcer:
         """Who gives the keys, where the room is gated."""
         self.epochs: tuple[EpochFrom, ...] = ()
         """Of a session that is gated: those in force, and the next."""
+        self.free = FreeKeys()
+        """Keys that are for everybody: tracks name those that it takes to play them."""
+        self.free_list: CID | None = None
+        """The list of them, of the next head on."""
         self.on_stated: Callable[[Signed[Statement]], None] | None = None
         """Is told each statement as it is signed."""
         self._room = RoomId(record.id)
@@ -183,13 +188,17 @@ class Announcer:
                 window_ms=self._terms.window_ms,
                 peak_bps=rendition.bandwidth_bps,
                 average_bps=rendition.bandwidth_bps,
-                seal=TrackSeal(init.seal, self.epochs) if init.seal is not None else None,
+                seal=self._seal(init.seal, rendition.name) if init.seal is not None else None,
             )
         )
 
     def epochs_changed(self, epochs: tuple[EpochFrom, ...]) -> None:
         """Another epoch will follow: who may watch gets its key meanwhile."""
         self.epochs = epochs
+        self.repeat_tracks()
+
+    def repeat_tracks(self) -> None:
+        """What is said of how they are sealed has changed."""
         for told in list(self._tracked.values()):
             if self._session is not None and told.statement.active:
                 self._repeat(told.statement)
@@ -305,8 +314,13 @@ class Announcer:
         self.recent.append(signed)
         self._stated(signed)
 
+    def _seal(self, init: ObjectSeal, rendition: str) -> TrackSeal:
+        ids = [init.epoch.id, *(begun.epoch.id for begun in self.epochs)]
+        return TrackSeal(init, self.epochs, self.free.of_track(ids, rendition))
+
     def _repeat(self, told: Track, **changes: int | bool) -> None:
-        seal = replace(told.seal, epochs=self.epochs) if told.seal is not None else None
+        name = told.rendition.name
+        seal = self._seal(told.seal.init, name) if told.seal is not None else None
         told = replace(told, n=self._tracks, tick=self._ticks, seal=seal)
         self._state_track(
             replace(
@@ -334,6 +348,7 @@ class Announcer:
             self._clock.now_ms(),
             self.pictures,
             self.holders if self.epochs or self._record.gated or self._record.sealed else (),
+            self.free_list,
         )
         self.head = sign(head, self._key)
         self._heads += 1

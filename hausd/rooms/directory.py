@@ -25,6 +25,8 @@ from hausd.rooms.manager import Rooms
 from hausd.rooms.metrics import CARDS
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.ports import Chain, Events, Topic
+from hausd.rooms.records import free_terms
+from hausd.rooms.shape import free_shape
 from hausd.wire.cards import Card, CardError, SignedCard, UnknownAuthority, replaces, sign_card
 from hausd.wire.cards import verify_card as verified
 
@@ -150,7 +152,7 @@ class Directory:
             self._forget(next(room for room, heard in self._heard.items() if heard.by == most))
         room = self._rooms.get(card.room)
         if isinstance(room, FollowedRoom):
-            room.call(card.title)
+            room.call(card.title, card.free)
 
     def _forget(self, room: RoomId) -> None:
         by = self._heard.pop(room).by
@@ -187,13 +189,14 @@ class Directory:
             chain=room.record.chain or None,
             starts_ms=event.starts_ms if event is not None else None,
             ends_ms=event.ends_ms if event is not None else None,
+            free=free_terms(room.record),
         )
         return sign_card(card, SigningKey(room.record.seed))
 
 
 def _says(room: OriginRoom) -> tuple[object, ...]:
     names = tuple(name for name, track in room.tracks.items() if track.active)
-    return (room.title, room.state, names)
+    return (room.title, room.state, names, free_terms(room.record))
 
 
 def _shape(heard: _Heard, watch_url: str, *, followed: bool) -> CardShape:
@@ -204,6 +207,7 @@ def _shape(heard: _Heard, watch_url: str, *, followed: bool) -> CardShape:
         artist=card.artist,
         state=card.state,
         gated=card.gated,
+        free=free_shape(card.free),
         followed=followed,
         watch_url=watch_url,
         bitrate=card.rate_bps,

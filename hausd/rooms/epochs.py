@@ -6,19 +6,23 @@ happens to the process. It holds for one session; no epoch is ever taken up agai
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 import trio
 
 from hausd.core.errors import Problem
 from hausd.core.events import RoomEvent
-from hausd.core.gating import EpochFrom, new_epoch
+from hausd.core.freeing import FreeKey
+from hausd.core.gating import WHOLE, Epoch, EpochFrom, EpochKey, new_epoch
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import open_room_authority
+from hausd.core.media import Rendition
+from hausd.core.preview import FreeTerms
 from hausd.core.publishing import FeedOver
+from hausd.policy.preview import free_left_ms, free_renditions
 from hausd.rooms.metrics import EPOCHS
-from hausd.rooms.records import RoomRecord
+from hausd.rooms.records import RoomRecord, free_terms
 from hausd.rooms.room import RoomParts
 from hausd.rooms.sealing import Sealing
 
@@ -28,10 +32,14 @@ LEAST_S = 60.0
 """From one epoch to the next, however often tickets change hands."""
 _LOOK_UP_S = 5.0
 _LOOK_S = 1.0
+_SETTLE_S = 8.0
+"""From a session's begin till it is decided which of its renditions is the lowest: a ladder's
+encoders begin one after the other."""
 
 
 class Epochs:
-    """``run`` owns their changes. ``announce`` is told of the next one before it holds."""
+    """``run`` owns their changes. ``announce`` is told of the next one before it holds, ``free`` of
+    keys that are for everybody."""
 
     def __init__(
         self,
@@ -39,14 +47,20 @@ class Epochs:
         parts: RoomParts,
         announce: Callable[[tuple[EpochFrom, ...]], None],
         notice: Callable[[str, str], None],
+        free: Callable[[Sequence[FreeKey]], object],
     ) -> None:
         self._record = record
         self._room = RoomId(record.id)
         self._parts = parts
         self._announce = announce
         self._notice = notice
+        self._free = free
         self._sealing: Sealing | None = None
         self._wake = trio.Event()
+        self._newest_free = False
+        self._began_s = 0.0
+        self._settled: tuple[FreeTerms, frozenset[str]] | None = None
+        """The renditions that are free in this session, by these terms."""
         self._told = False
         self._doubted_slot = -1
         """Of what was known of the event when its chain gave no answer: that is no news."""
@@ -64,8 +78,10 @@ class Epochs:
                 self._notice("key-not-kept", f"The room is gated and takes no stream: {why}.")
                 raise FeedOver(why) from fault
             sealing = Sealing(self._room, session, epoch, key)
-            EPOCHS.inc()
-        self._sealing = sealing
+            self._settled = None
+            self._begun(epoch, key)
+        self._sealing, self._settled = sealing, None
+        self._began_s = trio.current_time()
         self._tell()
         self._wake.set()
         return self._sealing
@@ -101,21 +117,44 @@ class Epochs:
                 )
         self._told = stale
 
+    def settle(self, made: Collection[Rendition]) -> None:
+        """Of the renditions that are made by now, those that the terms say are free: for the
+        session, once its encoders had time to begin."""
+        terms, sealing = free_terms(self._record), self._sealing
+        if sealing is None or (self._settled is not None and self._settled[0] == terms):
+            return
+        if trio.current_time() - self._began_s < _SETTLE_S:
+            return
+        self._settled = terms, free_renditions(terms, made)
+        if self._settled[1]:
+            self._free(sealing.free_keys(self._settled[1]))
+            self._announce(sealing.epochs)
+        elif terms.rendition:
+            self._notice(
+                "nothing-free",
+                f"The preview is to be {terms.rendition}, and there is no such rendition beside "
+                "the source: nothing is free.",
+            )
+
     def renew(self) -> None:
-        """Who may watch has changed: another epoch begins, at most one every LEAST_S."""
+        """Who may watch has changed, or what is free: another epoch begins, at most one every
+        LEAST_S. One that is free is for everybody, and goes on till that is over."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Begins a new epoch every ``epoch_s``, until cancelled."""
+        """Begins a new epoch every ``epoch_s``, and when a preview is over, until cancelled."""
         while True:
             sealing = self._sealing
             began_s, epoch_s = trio.current_time(), self._parts.settings.epoch_s
-            with trio.move_on_after(epoch_s):
+            with trio.move_on_after(min(epoch_s, self._free_s() or epoch_s)):
                 await self._wake.wait()
             self._wake = trio.Event()
             if sealing is None or sealing is not self._sealing:
                 continue  # the session's first epoch was just made
-            await trio.sleep_until(began_s + min(LEAST_S, epoch_s))
+            if self._newest_free and self._free_s() > 0:
+                continue
+            if not self._newest_free:
+                await trio.sleep_until(began_s + min(LEAST_S, epoch_s))
             while sealing is self._sealing and (sealing.pending or not await self._next(sealing)):
                 await trio.sleep(_LOOK_S)
 
@@ -128,11 +167,26 @@ class Epochs:
             return False
         if sealing is self._sealing:
             begins = sealing.add(epoch, key)
-            EPOCHS.inc()
+            self._begun(epoch, key)
             log.info("epoch-follows", room=self._room, from_segment=begins.segment)
             self._tell()
             self._announce(sealing.epochs)
         return True
+
+    def _begun(self, epoch: Epoch, key: EpochKey) -> None:
+        EPOCHS.inc()
+        self._newest_free = self._free_s() > 0
+        if self._newest_free:
+            self._free([FreeKey(epoch.id, WHOLE, key.raw)])
+        elif self._sealing is not None and self._settled is not None:
+            terms, names = self._settled
+            if names and terms == free_terms(self._record):
+                self._free(self._sealing.free_keys(names))
+
+    def _free_s(self) -> float:
+        """How long what is streamed is free yet, as the terms are now; 0 where it is not."""
+        record, now_ms = self._record, self._parts.clock.now_ms()
+        return free_left_ms(free_terms(record), record.started_ms, now_ms) / 1000
 
     def _tell(self) -> None:
         """What a crash cuts short is closed by these (``rooms.reload``)."""

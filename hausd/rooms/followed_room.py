@@ -14,10 +14,12 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import Ask, Told
-from hausd.core.gating import Withheld
+from hausd.core.freeing import Freed
+from hausd.core.gating import EpochId, Withheld
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record
 from hausd.core.peers import PeerId
+from hausd.core.preview import FreeTerms
 from hausd.core.storage import SegmentKey
 from hausd.policy.sharing import weight
 from hausd.rooms.admission import Admission
@@ -28,6 +30,7 @@ from hausd.rooms.door import Door
 from hausd.rooms.evidence import keep_evidence
 from hausd.rooms.fetching import Fetcher
 from hausd.rooms.follower import Events, Follower
+from hausd.rooms.freed import FreedKeys
 from hausd.rooms.lane import Lane
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.mending import Mending
@@ -36,7 +39,7 @@ from hausd.rooms.picturing import Picturing
 from hausd.rooms.ports import Network
 from hausd.rooms.proving import Proving
 from hausd.rooms.pulling import Puller
-from hausd.rooms.records import RoomRecord, authority_of
+from hausd.rooms.records import RoomRecord, authority_of, free_terms, take_free_terms
 from hausd.rooms.room import RoomParts
 from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import TickChain
@@ -91,6 +94,7 @@ class FollowedRoom(Attended):
             lambda: weight(premium=self.premium),
         )
         self._picturing = Picturing(fetcher, self.images, self.leaves.set_aside)
+        self._freed = FreedKeys(fetcher, self.take_freed)
         self._archivist = Archivist(
             fetcher,
             self.record.listed,
@@ -163,6 +167,7 @@ class FollowedRoom(Attended):
             nursery.start_soon(self._archivist.run)
             nursery.start_soon(self._admission.run)
             nursery.start_soon(self._picturing.run)
+            nursery.start_soon(self._freed.run)
             nursery.start_soon(self._catching_up.run)
             nursery.start_soon(self._watch)
             async for heard in topic.heard():
@@ -201,10 +206,12 @@ class FollowedRoom(Attended):
             self._come_to(RoomState.ENDED)
             self._picturing.over()
 
-    def call(self, title: str) -> None:
-        """The room's card names it so."""
-        if title != self.record.title:
-            self.record.title = title
+    def call(self, title: str, free: FreeTerms) -> None:
+        """The room's card names it so, and says what of it is free."""
+        record = self.record
+        if (title, free) != (record.title, free_terms(record)):
+            record.title = title
+            take_free_terms(record, free)
             self._save()
             self._touch()
 
@@ -237,6 +244,15 @@ class FollowedRoom(Attended):
 
     def withheld(self) -> Withheld | None:
         return self._admission.withheld
+
+    @property
+    def epoch_in_force(self) -> EpochId | None:
+        return self._admission.in_force
+
+    def take_freed(self, root: CID, freed: Freed) -> None:
+        super().take_freed(root, freed)
+        self.record.freed = str(root)
+        self._save()
 
     def _ticked(self, said: Tick | End) -> None:
         self._ticked_at_s = trio.current_time()
@@ -301,6 +317,7 @@ class FollowedRoom(Attended):
         if self.state is RoomState.LIVE or read is None or advances(read.statement, head):
             self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
+        self._freed.head(head, told_by)
         if self._chain.session is None and head.state in _OVER and self.state is not head.state:
             self._set_state(head.state)  # it ended while nobody was here to hear it
         self._save()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
 from hausd.core.ids import RoomId
 
@@ -21,6 +23,9 @@ class MemoryKeyring:
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
         return self.get(room, epoch.id) or _NO_HOLDER
+
+    async def all_of(self, room: RoomId) -> Mapping[EpochId, EpochKey]:
+        return {id_: key for (at, id_), key in self._keys.items() if at == room}
 
     async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
         if not epoch.is_opened_by(room, key):

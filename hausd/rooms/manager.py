@@ -22,7 +22,7 @@ from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.metrics import ROOMS, VIEWERS
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.records import Role, RoomRecord, authority_of, names_other, take_authority
-from hausd.rooms.reload import reload_archive, reload_pictures
+from hausd.rooms.reload import reload_archive, reload_freed, reload_pictures
 from hausd.rooms.room import Room, RoomParts
 from hausd.rooms.shape import Urls, room_shape
 from hausd.rooms.shown import ShownRoom
@@ -148,16 +148,21 @@ class Rooms:
 
     async def close(self, untrusted_room: str) -> RoomShape:
         """Ends a room for good. Raises Problem."""
+        room = self.origin(untrusted_room)
+        await room.close()
+        return self.shape(room.id)
+
+    def origin(self, untrusted_room: str) -> OriginRoom:
+        """A room that is made here. Raises Problem."""
         room = self.find(untrusted_room)
         if not isinstance(room, OriginRoom):
             raise Problem(
                 "not-yours",
-                "this room is followed, and only its origin can close it",
+                "this room is followed, and only its origin can close or change it",
                 hint=f"`hausctl rooms unfollow {room.id}` leaves it",
                 status=409,
             )
-        await room.close()
-        return self.shape(room.id)
+        return room
 
     async def follow(self, untrusted_room: str, title: str = "", last_ms: int = 0) -> RoomShape:
         """Begins to follow another node's room, and goes on after restarts. Raises Problem.
@@ -382,6 +387,7 @@ class Rooms:
         faults = await reload_archive(room, self._parts.store)
         self.repaired.extend(faults)
         await reload_pictures(room, self._parts.store)
+        await reload_freed(room, self._parts.store)
         self._rooms[room.id] = room
         self._shown[room.id] = ShownRoom(room, self._urls)
         assert self._nursery is not None  # open() made it

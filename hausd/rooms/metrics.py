@@ -49,4 +49,7 @@ FOLLOWING_FAILED = Counter(
 SEALS_BROKEN = Counter(
     "hausd_room_seals_broken", "Times something of a gated room did not open with its key"
 )
+FREE_KEYS_WRONG = Counter(
+    "hausd_room_free_keys_wrong", "Free keys of epochs that are not the ones that were announced"
+)
 EPOCHS = Counter("hausd_room_epochs", "Epochs begun in gated rooms made here")

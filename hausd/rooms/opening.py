@@ -14,10 +14,11 @@ import structlog
 import trio
 
 from hausd.core.cid import CID
-from hausd.core.gating import Epoch, EpochId, EpochKey, ObjectSeal, Withheld
+from hausd.core.gating import Epoch, EpochId, EpochKey, ObjectSeal, Use, UseKey, Withheld
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import ArchiveSegment, FileRange, Media, Sealed
 from hausd.core.unixfs import BlockMissing, UnixFsError, spans
+from hausd.rooms.free import FreeKeys
 from hausd.rooms.metrics import SEALS_BROKEN
 from hausd.rooms.packing import Leaf
 from hausd.rooms.ports import BlockStore, Keyring
@@ -28,6 +29,8 @@ from hausd.wire.leafseal import (
     SealBroken,
     Stream,
     clear_size,
+    object_use,
+    rendition_use,
 )
 
 log = structlog.get_logger("hausd.rooms")
@@ -43,7 +46,7 @@ _ASK_S = 5.0
 
 Clear = tuple[bytes, ...]
 """Clear bytes, leaf by leaf."""
-Keys = dict[EpochId, EpochKey]
+Keys = dict[EpochId, EpochKey | UseKey]
 
 _GONE = Withheld("not-here", "what is asked for is not in the store any more")
 _BROKEN = Withheld("broken", "it does not open with the room's key: it is not what was sealed here")
@@ -113,14 +116,16 @@ class Piece:
 
 @dataclass(slots=True)
 class Opener:
-    """One room's. ``epochs``: what was announced of them, so that keys can be checked."""
+    """One room's. ``epochs``: what was announced of them, so that keys can be checked. ``free``:
+    the keys that are for everybody."""
 
     room: RoomId
     store: BlockStore
     keyring: Keyring
     opened: Opened
+    free: FreeKeys = field(default_factory=FreeKeys)
     _epochs: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
-    _ciphers: OrderedDict[Stream, LeafCipher] = field(default_factory=OrderedDict)
+    _ciphers: OrderedDict[tuple[Stream, bool], LeafCipher] = field(default_factory=OrderedDict)
     _sizes: OrderedDict[CID, Sequence[int]] = field(default_factory=OrderedDict)
 
     def learn(self, *epochs: Epoch) -> None:
@@ -138,11 +143,12 @@ class Opener:
     ) -> Media:
         """A part, or a live segment of several, opened at once where that takes no I/O."""
         size = sum(clear_size(piece.size) for piece in pieces)
+        ids, use = {piece.place.epoch for piece in pieces}, rendition_use(rendition)
+        is_free = self._freedom(ids, use)
         held = self.opened.get(self.room, cid)
         if held is not None:
-            return Media(cid, kind, size, held)
-        ids = {piece.place.epoch for piece in pieces}
-        keys = {id_: key for id_ in ids if (key := self.keyring.get(self.room, id_)) is not None}
+            return Media(cid, kind, size, held, is_free)
+        keys = {id_: key for id_ in ids if (key := self._key(id_, use)) is not None}
         bodies = [piece.body for piece in pieces if isinstance(piece.body, bytes)]
 
         def opened(bodies: Sequence[bytes], keys: Keys) -> Clear:
@@ -156,7 +162,7 @@ class Opener:
         if len(bodies) == len(pieces) and len(keys) == len(ids):
             clear = self._kept(cid, rendition, lambda: opened(bodies, keys))
             if not isinstance(clear, Withheld):
-                return Media(cid, kind, size, clear)
+                return Media(cid, kind, size, clear, is_free)
 
         async def open_(keys: Keys) -> Clear | Withheld:
             found = [body for piece in pieces if (body := await self._read(piece.body)) is not None]
@@ -164,7 +170,7 @@ class Opener:
                 return _GONE
             return self._kept(cid, rendition, lambda: opened(found, keys))
 
-        return Media(cid, kind, size, self._sealed(cid, ids, open_))
+        return Media(cid, kind, size, self._sealed(cid, ids, use, open_), is_free)
 
     # -- the recording --
 
@@ -175,9 +181,11 @@ class Opener:
         seal, cid = segment.seal, segment.cid
         assert seal is not None  # the room is gated
         self.learn(seal.epoch)
+        ids, use = {seal.epoch.id}, rendition_use(rendition)
+        is_free = self._freedom(ids, use)
         held = self.opened.get(self.room, cid)
         if held is not None:
-            return Media(cid, kind, _size(held), held)
+            return Media(cid, kind, _size(held), held, is_free)
 
         async def open_(keys: Keys) -> Clear | Withheld:
             sizes = await self._leaf_sizes(cid)
@@ -189,7 +197,8 @@ class Opener:
             clear = await trio.to_thread.run_sync(_open_leaves, cipher, number, sizes, content)
             return self._kept(cid, rendition, lambda: clear) if clear else self._broken(rendition)
 
-        return Media(cid, kind, segment.size, self._sealed(cid, {seal.epoch.id}, open_))
+        sealed = self._sealed(cid, ids, use, open_)
+        return Media(cid, kind, segment.size, sealed, is_free)
 
     async def leaves(
         self, rendition: str, segment: ArchiveSegment, leaves: Sequence[Leaf]
@@ -198,7 +207,7 @@ class Opener:
         seal = segment.seal
         assert seal is not None  # the room is gated
         self.learn(seal.epoch)
-        keys = await self._keys({seal.epoch.id})
+        keys = await self._keys({seal.epoch.id}, rendition_use(rendition))
         if isinstance(keys, Withheld):
             return keys
         sizes = [len(leaf) for _, leaf in leaves]
@@ -220,6 +229,12 @@ class Opener:
                 self._sizes.popitem(last=False)
         return known
 
+    async def withheld(self, rendition: str, epoch: Epoch) -> Withheld | None:
+        """Why a rendition does not open in an epoch, whose key is asked for; None: it does."""
+        self.learn(epoch)
+        keys = await self._keys({epoch.id}, rendition_use(rendition))
+        return keys if isinstance(keys, Withheld) else None
+
     # -- objects --
 
     def object(
@@ -227,7 +242,7 @@ class Opener:
     ) -> Media:
         """An init or image, opened when it is asked for."""
         self.learn(seal.epoch)
-        id_ = seal.epoch.id
+        id_, use = seal.epoch.id, object_use(of)
         size = clear_size(len(body) if isinstance(body, bytes) else body.length)
 
         async def open_(keys: Keys) -> Clear | Withheld:
@@ -237,7 +252,8 @@ class Opener:
             cipher = ObjectCipher(keys[id_], self.room, id_, of)
             return self._kept(cid, of.value, lambda: (cipher.open(seal.n, content),))
 
-        return Media(cid, kind, size, self._sealed(cid, {id_}, open_))
+        sealed = self._sealed(cid, {id_}, use, open_)
+        return Media(cid, kind, size, sealed, self._freedom({id_}, use))
 
     # -- details --
 
@@ -245,13 +261,14 @@ class Opener:
         self,
         cid: CID,
         ids: set[EpochId],
+        use: Use,
         open_: Callable[[Keys], Awaitable[Clear | Withheld]],
     ) -> Sealed:
         async def opened() -> Clear | Withheld:
             held = self.opened.get(self.room, cid)
             if held is not None:
                 return held
-            keys = await self._keys(ids)
+            keys = await self._keys(ids, use)
             if isinstance(keys, Withheld):
                 return keys
             async with self.opened.slots:
@@ -275,11 +292,20 @@ class Opener:
         except OSError:
             return None
 
-    async def _keys(self, ids: set[EpochId]) -> Keys | Withheld:
+    def _freedom(self, ids: set[EpochId], use: Use) -> Callable[[], bool]:
+        """Whether everybody may open what is sealed in these epochs, whenever that is asked."""
+        return lambda: all(self.free.opens(id_, use) for id_ in ids)
+
+    def _key(self, id_: EpochId, use: Use) -> EpochKey | UseKey | None:
+        """A key that is here."""
+        key = self.keyring.get(self.room, id_)
+        return key if key is not None else self.free.key(self.room, id_, use, self._epochs.get(id_))
+
+    async def _keys(self, ids: set[EpochId], use: Use) -> Keys | Withheld:
         """The keys of these epochs, asked for where they are not here."""
         found: Keys = {}
         for id_ in ids:
-            key = self.keyring.get(self.room, id_)
+            key = self._key(id_, use)
             if key is None:
                 epoch = self._epochs.get(id_)
                 if epoch is None:
@@ -297,9 +323,10 @@ class Opener:
 
     def _cipher(self, session: SessionId, rendition: str, epoch: EpochId, keys: Keys) -> LeafCipher:
         stream = Stream(self.room, session, rendition, epoch)
-        cipher = self._ciphers.get(stream)
+        at = stream, isinstance(keys[epoch], UseKey)
+        cipher = self._ciphers.get(at)
         if cipher is None:
-            cipher = self._ciphers[stream] = LeafCipher(keys[epoch], stream)
+            cipher = self._ciphers[at] = LeafCipher(keys[epoch], stream)
             while len(self._ciphers) > _MAX_CIPHERS:
                 self._ciphers.popitem(last=False)
         return cipher

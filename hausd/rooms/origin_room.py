@@ -5,6 +5,7 @@ Workers' messages, publishers and closing all end up here.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal
@@ -12,8 +13,11 @@ from typing import Literal
 import structlog
 import trio
 
-from hausd.core.errors import WorkerCrashed
+from hausd.core.cid import CID
+from hausd.core.errors import Problem, WorkerCrashed
 from hausd.core.following import Ask, Told
+from hausd.core.freeing import Freed, FreeKey
+from hausd.core.gating import WHOLE, EpochId
 from hausd.core.ids import SessionId
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import SegmentRecord, encode_record
@@ -22,6 +26,7 @@ from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import rank
 from hausd.rooms.depicting import Depicting
 from hausd.rooms.epochs import Epochs
+from hausd.rooms.freeing import Freeing
 from hausd.rooms.gops import LongGops, Targets
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import SEGMENTS_RECORDED
@@ -83,7 +88,13 @@ class OriginRoom(Room):
             leaves=self.leaves if parts.network is not None else None,
             opener=self.opener,
         )
-        self.epochs = Epochs(record, parts, self.announcer.epochs_changed, self.notice)
+        self.announcer.free = self.free
+        self.freeing = Freeing(
+            record, self.free, self.announcer, self.leaves, self.recorder, self._save, self.notice
+        )
+        self.epochs = Epochs(
+            record, parts, self.announcer.epochs_changed, self.notice, self.freeing.free
+        )
         targets = Targets(settings.live_target_s, settings.archive_target_s)
         self._gops = LongGops(record, parts.workload, targets, self.notice)
         self._session_began_ms = self._run_began_ms = 0
@@ -143,6 +154,44 @@ class OriginRoom(Room):
 
     def tell(self, ask: Ask) -> Told:
         return self.outlet.tell(ask)
+
+    def take_freed(self, root: CID, freed: Freed) -> None:
+        super().take_freed(root, freed)
+        self.announcer.free_list = root
+
+    @property
+    def epoch_in_force(self) -> EpochId | None:
+        sealing = self.origin.sealing
+        return sealing.in_force.id if sealing is not None else None
+
+    async def choose_free(
+        self, first_s: int | None, rendition: str | None, finalized: bool | None
+    ) -> None:
+        """What of the room takes no ticket from now on; None: stays. Raises Problem, OSError."""
+        self.freeing.choose(first_s, rendition, finalized)
+        self.epochs.renew()
+        self._touch()
+        await self._save_now(strict=True)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the recording takes no ticket any more, and others hear so."""
+        head = self.head
+        return self.free.all and head is not None and str(head.free) == self.record.freed
+
+    async def make_free(self) -> None:
+        """All keys of a room that is closed are for everybody. Raises Problem, OSError."""
+        keys = await self._parts.keyring.all_of(self.id)
+        whole = [FreeKey(id_, WHOLE, key.raw) for id_, key in keys.items()]
+        if not self.freeing.free(whole, all_of_it=True):
+            raise Problem("free-full", f"the room has {len(keys)} keys, which no list can hold")
+        await self.recorder.drained()
+        if self.record.freed != str(self.announcer.free_list):
+            raise OSError(errno.EIO, "the store took no list of the keys")
+        await self._prepare_end()
+        self._end(RoomState.CLOSED)
+        await self.recorder.drained()
+        await self._save_now(strict=True)
 
     # -- publishing --
 
@@ -413,6 +462,7 @@ class OriginRoom(Room):
                 stint, before = self.stint, 0
             if stint is not None and not stint.done.is_set():
                 self.epochs.look()
+                self.epochs.settle([one.rendition for one in self.tracks.values() if one.active])
                 self.bitrate_in = (stint.bytes_in - before) * 8
                 before = stint.bytes_in
 

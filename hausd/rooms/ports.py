@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -182,6 +182,9 @@ class Keyring(Protocol):
 
     def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
         """A key that is here; never waits."""
+
+    async def all_of(self, room: RoomId) -> Mapping[EpochId, EpochKey]:
+        """Every key of a room that is here."""
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
         """A key from here or from who holds it, or why it is not to be had. The caller owns the

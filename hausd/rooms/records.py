@@ -19,6 +19,7 @@ from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.keys import PublicKey, SigningKey, open_room_authority
 from hausd.core.live import RoomState
+from hausd.core.preview import FreeTerms
 
 _SUFFIX = ".room.json"
 _OLD = ".old"
@@ -67,6 +68,9 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     ``sealed``: something that was streamed is, whatever the next session will be.
     ``epochs`` are those of the session that goes on: first archive segment, id, commitment.
 
+    ``free_first_s``, ``free_rendition``, ``free_finalized``: what of it is free (``FreeTerms``).
+    ``freed`` is the block that lists the keys that are.
+
     ``directory`` is the root of the finished room as it was when its manifest was
     ``directory_of``; ``name`` the newest IPNS record, which holds its sequence.
     """
@@ -102,6 +106,10 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     gated: bool | None = None
     sealed: bool = False
     epochs: list[tuple[int, bytes, bytes]] = msgspec.field(default_factory=list)
+    free_first_s: int = 0
+    free_rendition: str = ""
+    free_finalized: bool = False
+    freed: str = ""
     directory: str = ""
     directory_of: str = ""
     name: bytes = b""
@@ -110,6 +118,17 @@ class RoomRecord(msgspec.Struct, kw_only=True):
 def encode(record: RoomRecord) -> bytes:
     """A record as its file holds it."""
     return msgspec.json.encode(record)
+
+
+def free_terms(record: RoomRecord) -> FreeTerms:
+    """What of a room is for everybody, as its artist chose."""
+    return FreeTerms(record.free_first_s, record.free_rendition, record.free_finalized)
+
+
+def take_free_terms(record: RoomRecord, terms: FreeTerms) -> None:
+    """Keeps them."""
+    record.free_first_s, record.free_rendition = terms.first_s, terms.rendition
+    record.free_finalized = terms.finalized
 
 
 def authority_of(record: RoomRecord) -> PublicKey:

@@ -12,6 +12,7 @@ from itertools import chain
 import structlog
 
 from hausd.core.cid import CID, CIDError
+from hausd.core.freeing import FreeingError, decode_freed
 from hausd.core.gating import Epoch, EpochId, Withheld
 from hausd.core.live import ArchiveSegment, FileRange
 from hausd.core.manifest import ManifestError, SegmentRecord, decode_record, encode_record
@@ -41,6 +42,19 @@ async def reload_archive(room: Room, store: BlockStore) -> list[str]:
     records.sort(key=lambda record: (record.segment.number, record.rendition.name))
     room.restore(records)
     return found
+
+
+async def reload_freed(room: Room, store: BlockStore) -> None:
+    """Tells the room again which of its keys are for everybody."""
+    if not room.record.freed:
+        return
+    try:
+        root = CID.parse(room.record.freed)
+        block = await store.block(root)
+        if block is not None:
+            room.take_freed(root, decode_freed(block))
+    except (CIDError, FreeingError) as fault:
+        log.warning("free-keys-not-reloaded", room=room.id, because=str(fault))
 
 
 async def reload_pictures(room: Room, store: BlockStore) -> None:

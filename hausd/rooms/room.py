@@ -19,7 +19,8 @@ from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Place, Told
-from hausd.core.gating import Withheld
+from hausd.core.freeing import Freed
+from hausd.core.gating import EpochId, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import ArchivePlaylist, Media, RoomState, Variant
 from hausd.core.manifest import SegmentRecord
@@ -41,7 +42,7 @@ from hausd.rooms.ports import BlockStore, Chain, Keyring, MediaWorkers, Network
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode
 from hausd.rooms.turns import Turns
-from hausd.wire.leafseal import ObjectClass
+from hausd.wire.leafseal import ObjectClass, rendition_use
 from hausd.wire.worker import WorkerConfig
 
 log = structlog.get_logger("hausd.rooms")
@@ -101,6 +102,7 @@ class Room(ABC):
         self.notices: deque[NoticeShape] = deque(maxlen=_NOTICES)
         self.leaves = LeafTable(parts.store)
         self.opener = Opener(self.id, parts.store, parts.keyring, parts.opened)
+        self.free = self.opener.free
         self.recorder = Recorder(
             self.id,
             parts.store,
@@ -180,6 +182,12 @@ class Room(ABC):
 
     def _recording_resumed(self) -> None:
         self.notice("recording-resumed", "The recording goes on.")
+
+    def take_freed(self, root: CID, freed: Freed) -> None:
+        """The list of free keys that a verified head links to, or that was made here."""
+        if freed.room == self.id:
+            self.free.list(freed)
+            self._touch()
 
     def finished(self, directory: CID, manifest: str) -> None:
         """The room as of this manifest was made into a directory."""
@@ -294,6 +302,20 @@ class Room(ABC):
     def withheld(self) -> Withheld | None:
         """Why what is live can't be watched here: its key is not; None where it can."""
         return None
+
+    @property
+    def epoch_in_force(self) -> EpochId | None:
+        """What is live now is sealed in this; None where nothing is."""
+        return None
+
+    def free_now(self) -> frozenset[str]:
+        """The renditions whose live edge is for everybody, in a gated room."""
+        epoch = self.epoch_in_force
+        if epoch is None:
+            return frozenset()
+        return frozenset(
+            name for name in self.tracks if self.free.opens(epoch, rendition_use(name))
+        )
 
     @property
     def place(self) -> Place | None:

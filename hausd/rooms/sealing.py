@@ -5,9 +5,11 @@ Lives in memory only. A node that comes back begins another session, with anothe
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from hausd.core.forms import MAX_INT
+from hausd.core.freeing import FreeKey
 from hausd.core.gating import Epoch, EpochFrom, EpochKey, ObjectSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.wire.leafseal import (
@@ -17,6 +19,9 @@ from hausd.wire.leafseal import (
     ObjectSealer,
     PartSealer,
     Stream,
+    object_use,
+    rendition_use,
+    use_key,
 )
 from hausd.wire.seals import MAX_EPOCHS
 
@@ -76,6 +81,21 @@ class Sealing:
         del self._begun[:-MAX_EPOCHS]
         return self.newest
 
+    def free_keys(self, renditions: Collection[str]) -> list[FreeKey]:
+        """The keys that open these renditions, and their inits, in the epochs that there are."""
+        uses = [*map(rendition_use, renditions), object_use(ObjectClass.INIT)]
+        return [
+            FreeKey(id_, use, use_key(begun.key, self._room, id_, use).raw)
+            for begun in self._begun
+            for id_ in [begun.at.epoch.id]
+            for use in uses
+        ]
+
+    @property
+    def in_force(self) -> Epoch:
+        """What the newest segment is sealed in."""
+        return self._of(self._newest_segment).at.epoch
+
     def epoch_of(self, segment: int) -> Epoch:
         """The epoch of an archive segment. Raises ValueError where that is gone."""
         return self._of(segment).at.epoch
@@ -95,13 +115,17 @@ class Sealing:
     def object(self, of: ObjectClass, clear: bytes) -> tuple[ObjectSeal, bytes]:
         """Seals an init or image in the epoch of the newest segment. Raises ValueError where it
         is too large."""
-        begun = self._of(max(self._newest, self._begun[0].at.segment))
+        begun = self._of(self._newest_segment)
         sealer = begun.objects.get(of)
         if sealer is None:
             cipher = ObjectCipher(begun.key, self._room, begun.at.epoch.id, of)
             sealer = begun.objects[of] = ObjectSealer(cipher)
         n, data = sealer.seal(clear)
         return ObjectSeal(begun.at.epoch, n), data
+
+    @property
+    def _newest_segment(self) -> int:
+        return max(self._newest, self._begun[0].at.segment)
 
     def _of(self, segment: int) -> _Begun:
         if segment > MAX_INT:

@@ -17,7 +17,9 @@ from hausd.core.event_shapes import (
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
+from hausd.core.preview import FreeTerms
 from hausd.core.shapes import (
+    FreeShape,
     PublisherShape,
     RecordingShape,
     RenditionShape,
@@ -31,6 +33,7 @@ from hausd.policy.roles import Why
 from hausd.policy.watching import WatchKey
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.records import free_terms
 from hausd.rooms.room import Room
 from hausd.rooms.standing import standing_of
 
@@ -82,6 +85,7 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         why=_why(room) if private else None,
         created=_time(record.created_ms),
         gated=room.gated,
+        free=_free(room),
         withheld=withheld.message if withheld is not None else "",
         ingest_url=urls.ingest if origin is not None else "",
         stream_key=record.stream_key if private and origin is not None else None,
@@ -107,6 +111,20 @@ def room_shape(room: Room, urls: Urls, *, private: bool) -> RoomShape:
         event=_event(room, room.event) if room.event is not None else None,
         notices=list(room.notices) if private else [],
     )
+
+
+def free_shape(terms: FreeTerms) -> FreeShape | None:
+    """The terms alone; None where nothing is free."""
+    if not terms:
+        return None
+    return FreeShape(first_s=terms.first_s, rendition=terms.rendition, finalized=terms.finalized)
+
+
+def _free(room: Room) -> FreeShape | None:
+    made = free_shape(free_terms(room.record)) or (FreeShape() if room.free else None)
+    if made is None or not room.gated:
+        return None
+    return made.model_copy(update={"all": room.free.all, "now": sorted(room.free_now())})
 
 
 def _why(room: Room) -> Literal["followed", "watched", "auto"] | None:

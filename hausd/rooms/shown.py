@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hausd.core.cid import CID
+from hausd.core.gating import SegmentSeal, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
 from hausd.core.shapes import RoomShape
 from hausd.rooms.room import Room
 from hausd.rooms.shape import Urls, room_shape
+from hausd.wire.leafseal import rendition_use
 
 
 class ShownRoom:
@@ -28,6 +32,8 @@ class ShownRoom:
         self.sprite = room.sprite
         self.changed = room.changed
         self.withheld = room.withheld
+        self.free = room.free
+        self.free_now = room.free_now
 
     @property
     def id(self) -> RoomId:
@@ -50,6 +56,30 @@ class ShownRoom:
     @property
     def gated(self) -> bool:
         return self._room.gated
+
+    def free_recorded(self) -> frozenset[str]:
+        return frozenset(
+            name
+            for name, seal in self._recorded_ends()
+            if self.free.opens(seal.epoch.id, rendition_use(name))
+        )
+
+    async def archive_withheld(self) -> Withheld | None:
+        withheld = None
+        for name, seal in list(self._recorded_ends())[:2]:  # the best one's
+            withheld = await self._room.opener.withheld(name, seal.epoch)
+            if withheld is None:
+                return None
+        return withheld
+
+    def _recorded_ends(self) -> Iterator[tuple[str, SegmentSeal]]:
+        """How the first and the last of each rendition's recording are sealed."""
+        for variant in self.archive_variants():
+            playlist = self.archive(variant.rendition.name)
+            segments = playlist.segments if playlist is not None else ()
+            for one in (*segments[:1], *segments[-1:]):
+                if one.seal is not None:
+                    yield variant.rendition.name, one.seal
 
     def shape(self) -> RoomShape:
         return room_shape(self._room, self._urls, private=False)

@@ -20,5 +20,6 @@ def standing_of(room: OriginRoom, event: RoomEvent) -> Standing:
         written=Place(written.session, written.n) if written is not None else None,
         recording=CID.parse(record.directory) if finished else None,
         told=event.recording,
+        to_free=record.free_finalized and record.sealed and not room.is_free,
         renditions=sum(live.active for live in room.tracks.values()) or 1,
     )

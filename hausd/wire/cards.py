@@ -25,6 +25,7 @@ from hausd.core.keys import SIGNATURE_BYTES, PublicKey, SigningKey, open_room_au
 from hausd.core.live import RoomState
 from hausd.core.media import Rendition
 from hausd.core.peers import MAX_GIVES, Copies
+from hausd.core.preview import STAYS_GATED, FreeTerms, free_terms_form, read_free_terms
 
 TOPIC = "/haus/1/events"
 MAX_CARD_BYTES = 8 * 1024
@@ -56,7 +57,7 @@ class Card:
     the schedule, where there is one. ``chain``: the genesis hash of the chain that the room's
     event is on; None for an open room. ``gated``: watching takes a ticket. ``rate_bps``: all
     renditions together, measured; 0 for not known. ``copies``: how many nodes send on and could,
-    as far as the origin hears of it; None where it does not say.
+    as far as the origin hears of it; None where it does not say. ``free``: what takes no ticket.
     """
 
     room: RoomId
@@ -72,6 +73,7 @@ class Card:
     ends_ms: int | None = None
     rate_bps: int = 0
     copies: Copies | None = None
+    free: FreeTerms = STAYS_GATED
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ def _body(card: Card) -> dict[str, object]:
         form["rate"] = card.rate_bps
     if card.copies is not None:
         form["copies"] = [card.copies.taken, card.copies.free]
+    if card.free:
+        form["free"] = free_terms_form(card.free)
     return form
 
 
@@ -184,6 +188,9 @@ def _read(said: bytes) -> Card:
         ends_ms=fields.uint("ends") if fields.has("ends") else None,
         rate_bps=fields.uint("rate", 1, _MAX_RATE_BPS) if fields.has("rate") else 0,
         copies=_read_copies(fields) if fields.has("copies") else None,
+        free=read_free_terms(fields.take("free"), "card.free")
+        if fields.has("free")
+        else STAYS_GATED,
     )
     fields.done()
     return card

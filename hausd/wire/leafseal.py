@@ -4,7 +4,7 @@ AES-256-GCM (NIST SP 800-38D). What is stored and sent is ciphertext and its 16-
 else: key, nonce and associated data follow from the place that signed statements give it.
 
 - Key: HKDF-SHA256 (RFC 5869) of the epoch's key, salted with the epoch's id, for the room and the
-  rendition or class of objects.
+  rendition or class of objects. So what is free of an epoch can be opened by a key of its own.
 - Nonce, 96 bits: archive segment number (64) and leaf in the segment (32); of an object its
   number in its class (64) and 0. ``PartSealer`` and ``ObjectSealer`` use each once: they only
   count upwards, and an epoch never outlives the session that it began in, nor the process.
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hausd.core.dagcbor import encode
 from hausd.core.forms import session_form
-from hausd.core.gating import EpochId, EpochKey
+from hausd.core.gating import EpochId, EpochKey, Use, UseKey
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.media import LEAF_BYTES
 
@@ -65,8 +65,8 @@ class LeafCipher:
 
     __slots__ = ("_about", "_cipher")
 
-    def __init__(self, key: EpochKey, stream: Stream) -> None:
-        self._cipher = _cipher(key, stream.epoch, [stream.room, "rendition", stream.rendition])
+    def __init__(self, key: EpochKey | UseKey, stream: Stream) -> None:
+        self._cipher = _cipher(key, stream.room, stream.epoch, rendition_use(stream.rendition))
         self._about = [stream.room, session_form(stream.session), stream.rendition, stream.epoch]
 
     def seal(self, segment: int, leaf: int, clear: bytes | memoryview) -> bytes:
@@ -129,8 +129,10 @@ class ObjectCipher:
 
     __slots__ = ("_about", "_cipher")
 
-    def __init__(self, key: EpochKey, room: RoomId, epoch: EpochId, of: ObjectClass) -> None:
-        self._cipher = _cipher(key, epoch, [room, "object", of.value])
+    def __init__(
+        self, key: EpochKey | UseKey, room: RoomId, epoch: EpochId, of: ObjectClass
+    ) -> None:
+        self._cipher = _cipher(key, room, epoch, object_use(of))
         self._about = [room, of.value, epoch]
 
     def seal(self, n: int, clear: bytes | memoryview) -> bytes:
@@ -171,6 +173,23 @@ def clear_size(sealed_bytes: int) -> int:
     return sealed_bytes - SEAL_BYTES * -(-sealed_bytes // LEAF_BYTES)
 
 
-def _cipher(key: EpochKey, epoch: EpochId, use: list[str]) -> AESGCM:
-    derived = HKDF(SHA256(), length=32, salt=epoch, info=encode([_KEY, *use]))
-    return AESGCM(derived.derive(key.raw))
+def rendition_use(rendition: str) -> Use:
+    """What the key of a rendition's leaves is for."""
+    return ("rendition", rendition)
+
+
+def object_use(of: ObjectClass) -> Use:
+    """What the key of a class of objects is for."""
+    return ("object", of.value)
+
+
+def use_key(key: EpochKey, room: RoomId, epoch: EpochId, use: Use) -> UseKey:
+    """The key of one use in an epoch: what a rendition's leaves, or a class of objects, are sealed
+    with."""
+    derived = HKDF(SHA256(), length=32, salt=epoch, info=encode([_KEY, room, *use]))
+    return UseKey(derived.derive(key.raw))
+
+
+def _cipher(key: EpochKey | UseKey, room: RoomId, epoch: EpochId, use: Use) -> AESGCM:
+    made = key if isinstance(key, UseKey) else use_key(key, room, epoch, use)
+    return AESGCM(made.raw)

@@ -134,8 +134,9 @@ class Tick:
 class Head:
     """Where the room's manifest is. ``n`` counts a session's heads.
 
-    ``pictures``: its poster and storyboard (``core.pictures``), where it has any. ``holders``: in
-    a gated room, the nodes that give its keys.
+    ``pictures``: its poster and storyboard (``core.pictures``), where it has any. In a gated room,
+    ``holders`` are the nodes that give its keys, and ``free`` links to those keys that are for
+    everybody (``core.freeing``), where there are any.
     """
 
     room: RoomId
@@ -146,6 +147,7 @@ class Head:
     time_ms: int
     pictures: CID | None = None
     holders: tuple[PeerAddress, ...] = ()
+    free: CID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +191,8 @@ def body(statement: Statement) -> dict[str, object]:
                 common["pictures"] = statement.pictures
             if statement.holders:
                 common["holders"] = peers_form(statement.holders)
+            if statement.free is not None:
+                common["free"] = statement.free
             return common
         case End():
             return common | {
@@ -218,6 +222,7 @@ def read_body(kind: type[Statement], untrusted: Value) -> Statement:
             time_ms=fields.uint("time"),
             pictures=fields.link("pictures", Codec.DAG_CBOR) if fields.has("pictures") else None,
             holders=_read_holders(fields),
+            free=fields.link("free", Codec.DAG_CBOR) if fields.has("free") else None,
         )
     else:
         closed = RoomState(fields.text("state", _END_STATE)) is RoomState.CLOSED

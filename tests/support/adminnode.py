@@ -19,11 +19,13 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, open_room_id
 from hausd.core.live import RoomState
 from hausd.core.media import Kind
+from hausd.core.preview import FreeTerms
 from hausd.core.shapes import (
     CardShape,
     CheckShape,
     DiskShape,
     ExportShape,
+    FreeShape,
     GcShape,
     NoticeShape,
     OptionShape,
@@ -179,6 +181,17 @@ class MemoryNode:
             stream_key=STREAM_KEY,
             watch_url=f"http://127.0.0.1:8080/live/{room}/index.m3u8",
         )
+        return self.known[room]
+
+    async def free_room(
+        self, room: RoomId, first_s: int | None, rendition: str | None, finalized: bool | None
+    ) -> RoomShape:
+        found = await self.room(room)
+        terms = FreeTerms().changed(first_s, rendition, finalized)
+        free = FreeShape(
+            first_s=terms.first_s, rendition=terms.rendition, finalized=terms.finalized
+        )
+        self.known[room] = found.model_copy(update={"free": free})
         return self.known[room]
 
     async def close_room(self, room: RoomId) -> RoomShape:

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from support.peers import address
 
 from hausd.core.cid import CID, Codec
+from hausd.core.freeing import FreeKey
 from hausd.core.gating import (
+    WHOLE,
     Epoch,
     EpochFrom,
     EpochId,
@@ -24,7 +26,7 @@ from hausd.core.keys import SigningKey
 from hausd.core.live import ArchiveSegment, RoomState
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import LEAF_BYTES, Kind, Rendition
-from hausd.wire.seals import TrackSeal
+from hausd.wire.seals import MAX_FREE, TrackSeal
 from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart, Track
 
 KEY = SigningKey(bytes(range(32)))
@@ -149,6 +151,7 @@ renditions = st.builds(
 
 
 _epochs = st.builds(Epoch, st.binary(min_size=16, max_size=16).map(EpochId), digests)
+uses = st.sampled_from([WHOLE, ("object", "init"), ("rendition", "A.b_c-d"), ("rendition", "720p")])
 object_seals = st.builds(ObjectSeal, _epochs, counts)
 segment_seals = st.builds(SegmentSeal, _epochs, object_seals)
 
@@ -156,7 +159,10 @@ segment_seals = st.builds(SegmentSeal, _epochs, object_seals)
 @st.composite
 def _track_seals(draw: st.DrawFn) -> TrackSeal:
     begin = sorted(draw(st.sets(counts, min_size=1, max_size=4)))
-    return TrackSeal(draw(object_seals), tuple(EpochFrom(at, draw(_epochs)) for at in begin))
+    init, epochs = draw(object_seals), tuple(EpochFrom(at, draw(_epochs)) for at in begin)
+    ids = sorted({init.epoch.id, *(one.epoch.id for one in epochs)})
+    free = [FreeKey(id_, use, draw(digests)) for id_ in ids for use in sorted(draw(st.sets(uses)))]
+    return TrackSeal(init, epochs, tuple(free[:MAX_FREE]))
 
 
 @st.composite
@@ -233,6 +239,7 @@ _heads = st.builds(
     manifest=cids(Codec.DAG_CBOR),
     state=st.sampled_from(RoomState),
     time_ms=counts,
+    free=st.none() | cids(Codec.DAG_CBOR),
     holders=st.lists(st.integers(0, 250), max_size=8, unique=True).map(
         lambda numbers: tuple(map(address, numbers))
     ),

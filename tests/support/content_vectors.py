@@ -25,7 +25,8 @@ from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content, e
 from hausd.core import dagcbor, unixfs
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import Value
-from hausd.core.gating import EpochFrom, EpochKey, ObjectSeal, SegmentSeal
+from hausd.core.freeing import Freed, FreeKey, encode_freed, in_order
+from hausd.core.gating import WHOLE, EpochFrom, EpochKey, ObjectSeal, SegmentSeal
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, encode_record
 from hausd.core.media import LEAF_BYTES, leaves
@@ -33,7 +34,15 @@ from hausd.core.pictures import FULL, Picture, Pictures, Sheet, encode_pictures,
 from hausd.core.unixfs import Block
 from hausd.wire import announce, car
 from hausd.wire.announce import Signed
-from hausd.wire.leafseal import LeafCipher, ObjectCipher, ObjectClass, Stream
+from hausd.wire.leafseal import (
+    LeafCipher,
+    ObjectCipher,
+    ObjectClass,
+    Stream,
+    object_use,
+    rendition_use,
+    use_key,
+)
 from hausd.wire.seals import TrackSeal
 from hausd.wire.statements import Statement, TickGap, TickGop, TickPart
 
@@ -55,6 +64,7 @@ def all_vectors() -> dict[str, Vectors]:
         "room": exchange_vectors.room(),
         "keys": exchange_vectors.keys(),
         "pictures": _pictures(),
+        "free": _free(),
         "leafseal": _leafseal(),
     }
 
@@ -203,6 +213,30 @@ def _sealed_pictures() -> Pictures:
     return Pictures(ROOM, poster, (replace(sheet, picture=picture),))
 
 
+def _free() -> Vectors:
+    return {
+        "about": (
+            "Epochs as in manifest.json. Of epoch 1 the key itself, content(2, 32); of epoch 2, "
+            "whose key is content(3, 32), those of 720p and of inits: see unixfs.json"
+        ),
+        "part": encode_freed(Freed(ROOM, free_keys(2))).hex(),
+        "all": encode_freed(Freed(ROOM, free_keys(1), all=True)).hex(),
+        "nothing": encode_freed(Freed(ROOM, ())).hex(),
+    }
+
+
+def free_keys(*epochs: int) -> tuple[FreeKey, ...]:
+    """What of these is for everybody."""
+    found = []
+    for n in epochs:
+        id_, key = epoch(n).id, EpochKey(content(n + 1, 32))
+        uses = [WHOLE] if n == 1 else [object_use(ObjectClass.INIT), rendition_use("720p")]
+        for use in uses:
+            raw = use_key(key, ROOM, id_, use).raw if use else key.raw
+            found.append(FreeKey(id_, use, raw))
+    return tuple(in_order(found))
+
+
 def _leafseal() -> Vectors:
     """What is sealed, in full."""
     key, id_ = EpochKey(content(2, 32)), epoch(1).id
@@ -289,6 +323,22 @@ def _announce() -> Vectors:
             average_bps=2_900_000,
             seal=TrackSeal(
                 ObjectSeal(epoch(1), 3), (EpochFrom(200, epoch(1)), EpochFrom(260, epoch(2)))
+            ),
+        ),
+        "track of a gated room with a preview": sealed.track(
+            VIDEO,
+            run=2,
+            init=init,
+            init_size=900,
+            target_s=2,
+            part_target_ms=434,
+            window_ms=60_000,
+            peak_bps=3_100_000,
+            average_bps=2_900_000,
+            seal=TrackSeal(
+                ObjectSeal(epoch(1), 3),
+                (EpochFrom(200, epoch(1)), EpochFrom(260, epoch(2))),
+                free_keys(1, 2),
             ),
         ),
         "tick of a gated room": sealed.tick(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from support.content import AUDIO, KEY, NOW_MS, ROOM, SESSION, VIDEO, content
@@ -12,6 +13,7 @@ from hausd.core.cid import CID
 from hausd.core.live import RoomState
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import Copies, Gives
+from hausd.core.preview import FreeTerms
 from hausd.core.release import Refusal
 from hausd.wire.blocks_protocol import BlocksAnswerer, BlocksAsker, Priority, Want
 from hausd.wire.cards import Card, sign_card
@@ -34,14 +36,16 @@ CARD = Card(
     rate_bps=4_321_000,
     copies=Copies(17, 5),
 )
+PREVIEW = replace(CARD, gated=True, free=FreeTerms(300, finalized=True))
 
 
 def cards() -> Vectors:
-    """A signed card."""
+    """Signed cards."""
     return {
         "about": "signed by the key of announce.json",
         "room": ROOM,
         "card": sign_card(CARD, KEY).encoded.hex(),
+        "with a preview": sign_card(PREVIEW, KEY).encoded.hex(),
     }
 
 

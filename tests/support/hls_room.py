@@ -32,6 +32,7 @@ from hausd.core.live import (
 from hausd.core.media import Kind, Rendition
 from hausd.core.shapes import RenditionShape, RoomShape
 from hausd.rooms.archive import Archive, rank
+from hausd.rooms.free import FreeKeys
 from hausd.rooms.images import Images
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.rooms.packing import Packer
@@ -337,6 +338,17 @@ class StudioRoom:
 
     gated = False
     refused: Withheld | None = None
+
+    free = FreeKeys()
+
+    def free_now(self) -> frozenset[str]:
+        return frozenset()
+
+    def free_recorded(self) -> frozenset[str]:
+        return frozenset()
+
+    async def archive_withheld(self) -> Withheld | None:
+        return self.refused
 
     def withheld(self) -> Withheld | None:
         return self.refused

@@ -15,6 +15,7 @@ from support.exchange_vectors import head_of
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, decode, encode
 from hausd.core.delegation import verify as verify_delegation
+from hausd.core.freeing import decode_freed, encode_freed
 from hausd.core.keys import SigningKey
 from hausd.core.manifest import decode_record, encode_record
 from hausd.core.peers import peer_id_of
@@ -27,7 +28,7 @@ from hausd.wire.keys import KeyAnswerer, KeyAsker, Shown, open_keys
 
 SCHEMA = (Path(__file__).parents[2] / "hausd/wire/schema.cddl").read_text()
 NAMES = ["dagcbor", "unixfs", "manifest", "announce", "car", "cards", "blocks", "room", "keys"]
-NAMES += ["pictures"]
+NAMES += ["pictures", "free"]
 
 
 class NotOfTheSchema(Exception):
@@ -125,8 +126,18 @@ def test_the_nodes_of_pictures_are_read_again_and_fit_the_schema() -> None:
         check("pictures", encode({"v": 1, "room": ROOM, "sheets": [[1]], "older": []}))
 
 
-def test_the_card_vector_verifies_and_fits_the_schema() -> None:
-    signed = verify_card(bytes.fromhex(vectors("cards")["card"]))
+def test_the_lists_of_free_keys_are_read_again_and_fit_the_schema() -> None:
+    for name in ("part", "all", "nothing"):
+        encoded = bytes.fromhex(vectors("free")[name])
+        assert encode_freed(decode_freed(encoded)) == encoded
+        check("free", encoded)
+    with pytest.raises(NotOfTheSchema):
+        check("free", encode({"v": 1, "room": ROOM, "keys": [[bytes(16), bytes(31)]]}))
+
+
+@pytest.mark.parametrize("name", ["card", "with a preview"])
+def test_the_card_vector_verifies_and_fits_the_schema(name: str) -> None:
+    signed = verify_card(bytes.fromhex(vectors("cards")[name]))
     assert sign_card(signed.card, KEY) == signed
     check("signed-card", signed.encoded)
     match decode(signed.encoded):

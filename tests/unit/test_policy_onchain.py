@@ -17,6 +17,9 @@ from hausd.policy.onchain import Place, Standing, Step, behind, next_step, spaci
 FIRST, SECOND = SessionId(1, 7), SessionId(2, 9)
 DONE = CID.of(b"a directory")
 LIVE = Standing(RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FIRST, 3), None, None)
+OVER = replace(
+    LIVE, event=EventState.FINALIZED, room=RoomState.CLOSED, written=Place(FIRST, 9), told=DONE
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +37,11 @@ LIVE = Standing(RoomState.LIVE, EventState.LIVE, True, Place(FIRST, 9), Place(FI
         (replace(LIVE, newest=None, written=None), None),
         (replace(LIVE, written=None), Step.CHECKPOINT),
         (replace(LIVE, event=EventState.ENDED), Step.CLOSE_ROOM),
+        (replace(LIVE, event=EventState.FINALIZED, to_free=True), Step.CLOSE_ROOM),
+        (replace(OVER, to_free=True), Step.MAKE_FREE),
+        (replace(OVER, event=EventState.ENDED, to_free=True), None),
+        (replace(OVER, event=EventState.CANCELLED, to_free=True), None),
+        (replace(OVER, signs=False, to_free=True), None),
         (replace(LIVE, event=EventState.CANCELLED, signs=False), Step.CLOSE_ROOM),
         (replace(LIVE, signs=False), None),
         (

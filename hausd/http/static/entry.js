@@ -13,6 +13,8 @@ const MOST_WALLETS = 12;
 const OVER = ["ended", "finalized", "cancelled"]; // events that sell no tickets any more
 const OF_TICKETS = ["no-ticket", "refunded", "banned", "chain-unknown"];
 
+const OF_PREVIEWS = ["no-ticket", "sign-in-needed", "no-delegation"];
+
 const short = (address) => `${address.slice(0, 4)}…${address.slice(-4)}`;
 
 export class Entry {
@@ -90,7 +92,7 @@ export class Entry {
     say(title, known.title);
     // Of a preview the node says more than this page could: how long it was, what is free.
     say(says, nobody ? this.refusal.message
-      : (free && code === "no-ticket" && !lost) || !known.says ? sentence(this.refusal.words)
+      : (free && OF_PREVIEWS.includes(code) && !lost) || !known.says ? sentence(this.refusal.words)
         : known.says);
     const acts = new Set(nobody ? [] : known.act);
     wallets.hidden = !acts.has("wallet");
@@ -111,10 +113,10 @@ export class Entry {
     say(useCode, `hausctl tickets use ${this.room} --keypair wallet.json`);
   }
 
-  // What is free of a gated room, for who has not signed in.
+  // That what is live is free, for who has not signed in.
   showPreview() {
     const { preview } = this.parts;
-    preview.hidden = !this.shape?.free || Boolean(this.signed) || Boolean(this.refusal);
+    preview.hidden = !this.shape?.free?.now.length || Boolean(this.signed) || Boolean(this.refusal);
   }
 
   // -- signing in --

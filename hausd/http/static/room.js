@@ -19,7 +19,16 @@ function facts(room) {
     found.push(`begins ${new Date(room.event.starts).toLocaleString()}`);
   }
   if (room.recording?.duration_s) found.push(`${clock(room.recording.duration_s)} recorded`);
-  return found.join(" · ");
+  if (room.free) found.push(whatIsFree(room));
+  return found.filter(Boolean).join(" · ");
+}
+
+// Of a gated room, what takes no ticket, now or later.
+function whatIsFree({ state, free }) {
+  if (free.all) return "free for everybody";
+  if (free.rendition && free.now.length) return `free: ${free.now.join(", ")}`;
+  if (state === "created" && free.first_s) return `the first ${clock(free.first_s)} are free`;
+  return free.finalized ? "the recording is free once the event is settled" : "";
 }
 
 function row(title, text) {

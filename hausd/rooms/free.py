@@ -1,0 +1,94 @@
+"""The keys of a gated room that are for everybody, as its authority signed them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+
+from hausd.core.freeing import Freed, FreeKey, in_order
+from hausd.core.gating import WHOLE, Epoch, EpochId, EpochKey, Use, UseKey
+from hausd.core.ids import RoomId
+from hausd.rooms.metrics import FREE_KEYS_WRONG
+from hausd.wire.leafseal import ObjectClass, object_use, rendition_use
+
+_MAX_TOLD = 64
+"""Keys that tracks named and the head's list has not yet."""
+
+
+class FreeKeys:
+    """One room's. Who serves others asks ``opens``: what is free is served without a ticket."""
+
+    def __init__(self) -> None:
+        self.all = False
+        """The recording takes no ticket any more."""
+        self._listed: dict[tuple[EpochId, Use], bytes] = {}
+        self._told: OrderedDict[tuple[EpochId, Use], bytes] = OrderedDict()
+        self._some: set[EpochId] = set()
+        self._right: dict[EpochId, EpochKey] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._listed or self._told)
+
+    def tell(self, keys: Iterable[FreeKey]) -> None:
+        """A verified track names these."""
+        for key in keys:
+            self._told[key.epoch, key.use] = key.raw
+            self._told.move_to_end((key.epoch, key.use))
+        while len(self._told) > _MAX_TOLD:
+            self._told.popitem(last=False)
+        self._note()
+
+    def list(self, freed: Freed) -> None:
+        """A verified head links to these: all there are, in the place of those from before."""
+        self._right.clear()
+        self._listed = {(key.epoch, key.use): key.raw for key in freed.keys}
+        self.all = freed.all
+        self._note()
+
+    def listed(self) -> tuple[FreeKey, ...]:
+        """As ``list`` had them."""
+        return tuple(FreeKey(epoch, use, raw) for (epoch, use), raw in self._listed.items())
+
+    def opens(self, epoch: EpochId, use: Use) -> bool:
+        """Whether everybody may open this use of an epoch."""
+        return self._raw(epoch, WHOLE) is not None or self._raw(epoch, use) is not None
+
+    def some_of(self, epoch: EpochId) -> bool:
+        """Whether everybody may open anything of an epoch."""
+        return epoch in self._some
+
+    def key(
+        self, room: RoomId, epoch: EpochId, use: Use, said: Epoch | None
+    ) -> EpochKey | UseKey | None:
+        """A key for this use of an epoch. An epoch's own has to be the one that was announced, as
+        ``said``; of a use's key the seal of what it opens is the proof."""
+        raw = self._raw(epoch, WHOLE)
+        if raw is not None and said is not None:
+            found = EpochKey(raw)
+            if self._right.get(epoch) == found or said.is_opened_by(room, found):
+                self._right[epoch] = found
+                return found
+            FREE_KEYS_WRONG.inc()
+        raw = self._raw(epoch, use)
+        return UseKey(raw) if raw is not None and use != WHOLE else None
+
+    def of_track(self, epochs: Collection[EpochId], rendition: str) -> tuple[FreeKey, ...]:
+        """Those that a rendition's track has to name: what is sealed in these epochs."""
+        found = []
+        for epoch in set(epochs):
+            whole = self._raw(epoch, WHOLE)
+            if whole is not None:
+                found.append(FreeKey(epoch, WHOLE, whole))
+            elif (mine := self._raw(epoch, rendition_use(rendition))) is not None:
+                found.append(FreeKey(epoch, rendition_use(rendition), mine))
+                inits = self._raw(epoch, object_use(ObjectClass.INIT))
+                if inits is not None:
+                    found.append(FreeKey(epoch, object_use(ObjectClass.INIT), inits))
+        return tuple(in_order(found))
+
+    def _note(self) -> None:
+        self._some = {epoch for epoch, _ in (*self._listed, *self._told)}
+
+    def _raw(self, epoch: EpochId, use: Use) -> bytes | None:
+        found = self._listed.get((epoch, use))
+        return found if found is not None else self._told.get((epoch, use))
