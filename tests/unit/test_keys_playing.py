@@ -213,7 +213,7 @@ async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
     box: Box, mock_clock: MockClock
 ) -> None:
     first, other = (await box.enter()).token, (await box.enter()).token
-    newer = (await box.playing.renew(EVENT, first, HERE)).token
+    newer = (await box.playing.renew(EVENT, first, HERE, "mpv")).token
     assert box.look(first) is None
     assert box.look(other) is None
     third = (await box.enter()).token
@@ -224,7 +224,7 @@ async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
     box.playing.leave(EVENT, newer, HERE)
     assert box.look(first) is box.look(newer) is TurnedAway.BAD_TOKEN
     with pytest.raises(Problem):
-        await box.playing.renew(EVENT, newer, HERE)
+        await box.playing.renew(EVENT, newer, HERE, "mpv")
     assert box.look(third) is None
 
 
