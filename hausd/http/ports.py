@@ -165,8 +165,8 @@ class Playback(Protocol):
     ) -> SignedIn:
         """A token for who signed; ``untrusted_signature`` is base58."""
 
-    async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
-        """A newer token in the place of one that is still good."""
+    async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
+        """A newer token in the place of one that still opens the room."""
 
     def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         """Signs out: the token, and all that were made from it, open nothing any more."""

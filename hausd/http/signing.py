@@ -80,7 +80,8 @@ def sign_in_routes(playback: Playback) -> APIRouter:
         """A newer token in the place of one that is still good."""
         room = RoomId(body.room)
         token = body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
-        return _given(request, response, await playback.renew(room, token, _peer(request)))
+        agent = request.headers.get("user-agent", "")
+        return _given(request, response, await playback.renew(room, token, _peer(request), agent))
 
     @router.post("/sign-in/out", status_code=204)
     async def sign_out(request: Request, response: Response, body: RenewShape) -> None:

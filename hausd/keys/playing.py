@@ -55,6 +55,9 @@ _PER_S, _BURST = 2.0, 60.0
 _MAX_USED = 16_384
 _MAX_LEFT = 16_384
 """Who signed out lately. A token that is forgotten here was not used since: it is over soon."""
+_ENOUGH = 32
+"""Delegations of a room's guests by which keys are asked for, however many come: the ring is for
+other rooms too, and each is shown only where another's ticket is gone."""
 _LOOK_S, _PAUSE_S, _AGAIN_S = 10.0, 2.0, 1.0
 _ID_BYTES = 8
 _MAX_NOTICED = 1_024
@@ -83,6 +86,8 @@ class Playing:
         self._ring, self._tickets, self._events, self._clock = ring, tickets, events, clock
         self._watch = WatchKey(seed)
         self._key = PlaybackKey(hashlib.blake2b(b"hausd/1/playback-key", key=seed).digest())
+        # who signed a text before a restart asks for another: the used ones are forgotten then
+        self._asked_with = PlaybackKey(os.urandom(32))
         self._me, self._sealing_key = me
         self.playbacks = Playbacks(each)
         self.grace_s = grace_s
@@ -140,7 +145,7 @@ class Playing:
         except DelegationError as fault:
             hint = "wallet is the wallet's address in base58"
             raise Problem("bad-wallet", str(fault), hint, 422) from None
-        return replace(asked, nonce=self._key.nonce(asked.text, address, os.urandom(8))).text
+        return replace(asked, nonce=self._asked_with.nonce(asked.text, address, os.urandom(8))).text
 
     async def sign_in(
         self, untrusted_text: str, untrusted_signature: str, address: str, host: str
@@ -170,16 +175,19 @@ class Playing:
         playback = Playback(os.urandom(_ID_BYTES), made.wallet, 0, made.not_after_s)
         return self._given(room, playback, address)
 
-    async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
-        """A newer token in the place of one that is still good. Raises Problem."""
-        self._attempt(address)
-        said, away = self._key.read(room, address, untrusted_token, self._now_s())
-        if said is None or away is not None or said.id in self._left:
+    async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
+        """A newer token in the place of one that still opens the room. Raises Problem."""
+        said, away = self._read(room, untrusted_token, address, agent)
+        # who is inside is not kept out by strangers of the same network
+        self._attempt(address if said is None or away is not None else said.id)
+        if said is None or away is not None:
             away = away or TurnedAway.BAD_TOKEN
             TURNED_AWAY.labels(away.value).inc()
             hint = "sign in again at /api/v1/sign-in"
             raise Problem(away.value, away.words.rstrip("."), hint, 401)
         refusal = _refusal(await self._ticket(room, said.wallet, self._events.event(room)))
+        if self._ring.banned(room, said.wallet):
+            refusal = Refusal.BANNED
         if refusal is not None:
             status = 503 if refusal is Refusal.CHAIN_UNKNOWN else 403
             raise Problem(refusal.value, refusal.words, status=status)
@@ -222,23 +230,28 @@ class Playing:
     def _look(
         self, room: RoomId, untrusted_token: str, address: str, agent: str
     ) -> TurnedAway | None:
-        said, away = self._key.read(room, address, untrusted_token, self._now_s())
-        if said is None:
-            return away
-        if away is TurnedAway.ELSEWHERE:
-            self._notice(room, said)
-            return away
-        if said.id in self._left:
-            return TurnedAway.BAD_TOKEN
-        now_s, player = trio.current_time(), _player(said, address, agent)
-        if away is TurnedAway.EXPIRED and (
-            self._now_s() >= said.last_s
-            or not self.playbacks.in_use(room, said.wallet, player, now_s)
-        ):
+        said, away = self._read(room, untrusted_token, address, agent)
+        if said is None or away is not None:
             return away
         if self._ring.banned(room, said.wallet):
             return TurnedAway.LOST
-        return self.playbacks.watch(room, said.wallet, player, now_s)
+        player = _player(said, address, agent)
+        return self.playbacks.watch(room, said.wallet, player, trio.current_time())
+
+    def _read(
+        self, room: RoomId, untrusted_token: str, address: str, agent: str
+    ) -> tuple[Playback | None, TurnedAway | None]:
+        """What a token says, and what speaks against it; who uses one may go on when it is over."""
+        said, away = self._key.read(room, address, untrusted_token, self._now_s())
+        if said is not None and away is TurnedAway.ELSEWHERE:
+            self._notice(room, said)
+        if said is not None and away is TurnedAway.EXPIRED and self._now_s() < said.last_s:
+            player, now_s = _player(said, address, agent), trio.current_time()
+            if self.playbacks.in_use(room, said.wallet, player, now_s):
+                away = None
+        if said is not None and away is None and said.id in self._left:
+            away = TurnedAway.BAD_TOKEN
+        return said, away
 
     def _notice(self, room: RoomId, said: Playback) -> None:
         """A token that went from hand to hand is said once in the log, each time in the metrics."""
@@ -293,7 +306,7 @@ class Playing:
         """Raises DelegationError where the text is not one that was just given to this address."""
         asked = parse(untrusted_text)
         blank = replace(asked, nonce=_NO_NONCE).text
-        nonce = self._key.nonce(blank, address, asked.nonce[:8])
+        nonce = self._asked_with.nonce(blank, address, asked.nonce[:8])
         age_s = self._now_s() - asked.not_before_s
         right = hmac.compare_digest(nonce, asked.nonce)
         if not right or asked.domain != host or asked.room is None:
@@ -316,6 +329,13 @@ class Playing:
     async def _take(self, room: RoomId, signed: SignedDelegation, event: GatedEvent) -> None:
         if any(named.peer == self._me for named in event.holders):
             return  # its own keys are asked of nobody
+        good = [
+            one
+            for one in self._ring.delegations_for(room)
+            if self.playbacks.tickets(room, one.delegation.wallet)
+        ]
+        if len(good) >= _ENOUGH:
+            return  # any of them brings the keys for all
         try:
             await self._ring.add_delegation(signed)
         except (Problem, OSError) as fault:
@@ -329,8 +349,10 @@ class Playing:
         token = self._key.mint(room, address, made)
         return SignedIn(room, made.wallet, token, made.ends_s)
 
-    def _attempt(self, address: str) -> None:
-        if not self._attempts.take(network_of(address), trio.current_time()):
+    def _attempt(self, by: str | bytes) -> None:
+        """``by``: an address, or the token of somebody inside."""
+        who = network_of(by) if isinstance(by, str) else by
+        if not self._attempts.take(who, trio.current_time()):
             SIGN_INS.labels(Refusal.TRY_LATER.value).inc()
             raise _later()
 

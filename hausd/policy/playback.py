@@ -181,6 +181,11 @@ class Playbacks:
         """Whether the wallet was let in before, and not forgotten."""
         return (room, wallet) in self._guests
 
+    def tickets(self, room: RoomId, wallet: str) -> int:
+        """How many a wallet has that is watching, or was a while ago."""
+        guest = self._guests.get((room, wallet))
+        return guest.tickets if guest is not None else 0
+
     def checked_s(self, room: RoomId, wallet: str) -> float:
         """When the chain was last heard of a wallet; minus infinity: never."""
         guest = self._guests.get((room, wallet))

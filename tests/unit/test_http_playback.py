@@ -45,7 +45,7 @@ class OneToken:
     ) -> SignedIn:
         raise Problem("unused", "")
 
-    async def renew(self, room: RoomId, untrusted_token: str, address: str) -> SignedIn:
+    async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
         raise Problem("unused", "")
 
     def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:

@@ -182,24 +182,38 @@ async def test_a_token_is_renewed_while_it_is_good_and_its_ticket_is(
 ) -> None:
     first = await box.enter()
     box.pass_s(TOKEN_S - 10)
-    second = await box.playing.renew(EVENT, first.token, HERE)
+    second = await box.playing.renew(EVENT, first.token, HERE, "mpv")
     assert second.ends_s > first.ends_s
     box.pass_s(20)
     assert box.look(second.token) is None
     for token, address in ((first.token, HERE), (second.token, ELSEWHERE), ("", HERE)):
         with pytest.raises(Problem):
-            await box.playing.renew(EVENT, token, address)
+            await box.playing.renew(EVENT, token, address, "another player")
+    # over, and in use
+    for _ in range(TOKEN_S // 30):
+        assert box.look(second.token) is None
+        box.pass_s(30)
+        await box.playing.look_again()
+    third = await box.playing.renew(EVENT, second.token, HERE, "mpv")
+    assert third.ends_s > second.ends_s
+    with pytest.raises(Problem):
+        await box.playing.renew(EVENT, second.token, HERE, "another player")
+    second = third
     box.tickets.told[EVENT, WALLET] = Missing(had=True)
     with pytest.raises(Problem) as found:
-        await box.playing.renew(EVENT, second.token, HERE)
+        await box.playing.renew(EVENT, second.token, HERE, "mpv")
     assert found.value.code == "refunded"
+    await box.ring.ban(EVENT, WALLET, banned=True)
+    with pytest.raises(Problem) as found:
+        await box.playing.renew(EVENT, second.token, HERE, "mpv")
+    assert found.value.code == "banned"
 
 
 async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
     box: Box, mock_clock: MockClock
 ) -> None:
     first, other = (await box.enter()).token, (await box.enter()).token
-    newer = (await box.playing.renew(EVENT, first, HERE)).token
+    newer = (await box.playing.renew(EVENT, first, HERE, "mpv")).token
     assert box.look(first) is None
     assert box.look(other) is None
     third = (await box.enter()).token
@@ -210,7 +224,7 @@ async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
     box.playing.leave(EVENT, newer, HERE)
     assert box.look(first) is box.look(newer) is TurnedAway.BAD_TOKEN
     with pytest.raises(Problem):
-        await box.playing.renew(EVENT, newer, HERE)
+        await box.playing.renew(EVENT, newer, HERE, "mpv")
     assert box.look(third) is None
 
 
@@ -266,6 +280,29 @@ async def test_a_token_outlives_a_restart_and_is_looked_up_again(
     assert box.look(token) is None
 
 
+async def test_no_text_is_good_after_a_restart(box: Box, mock_clock: MockClock) -> None:
+    text, signature = await box.signed()
+    await box.playing.sign_in(text, signature, HERE, HOST)
+    box.playing = box.node()
+    assert await refused(box, text, signature) == "bad-delegation"
+
+
+async def test_a_crowd_leaves_room_for_other_rooms_delegations(
+    box: Box, mock_clock: MockClock
+) -> None:
+    box.tickets.everybody = Held(1)
+    for number in range(40):
+        box.pass_s(1)
+        await box.enter(bytes([200, number]) * 16)
+    assert len(box.ring.delegations) == 32
+    # those who came first are gone, or their tickets are
+    box.tickets.everybody = Missing(had=True)
+    await box.playing.look_again()
+    box.tickets.everybody = Held(1)
+    await box.enter()
+    assert len(box.ring.delegations) == 33
+
+
 async def test_who_tries_too_often_waits(box: Box, mock_clock: MockClock) -> None:
     async def tries() -> str:
         for _ in range(100):
@@ -275,7 +312,13 @@ async def test_who_tries_too_often_waits(box: Box, mock_clock: MockClock) -> Non
                 return problem.code
         return "never"
 
+    token = (await box.enter()).token
     assert await tries() == "try-later"
+    # who is inside is not kept out by others of the same network
+    await box.playing.renew(EVENT, token, HERE, "mpv")
+    with pytest.raises(Problem) as found:
+        await box.playing.renew(EVENT, "guessed", HERE, "mpv")
+    assert found.value.code == "try-later"
     assert await box.playing.challenge(EVENT, WALLET, ELSEWHERE, HOST)
 
 
