@@ -29,6 +29,10 @@ SETS = (
 )
 AWAY = {"x-forwarded-for": "203.0.113.7"}
 """Behind a reverse proxy, as whoever is not on the node's machine is seen."""
+ICON = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAW"
+    "jR9awAAAABJRU5ErkJggg=="
+)
 NAME = "Wallet <b>One</b>"
 WALLET = """
 const account = {address: ADDRESS, publicKey: new Uint8Array(32), chains: ['solana:mainnet'],
@@ -38,7 +42,7 @@ const sign = async ({message}) => {
   return {signedMessage: message, signature: Uint8Array.from(await signBytes([...message]))};
 };
 const wallet = {
-  version: '1.0.0', name: NAME, icon: 'data:image/png;base64,AAAA', accounts: [],
+  version: '1.0.0', name: NAME, icon: ICON, accounts: [],
   chains: ['solana:mainnet'],
   features: {
     'standard:connect': {version: '1.0.0', connect: async () => ({accounts: [account]})},
@@ -66,7 +70,8 @@ def give_wallet(page: Page, key: Keypair) -> None:
     """A browser with a wallet in it, which makes itself known by the Wallet Standard."""
     page.expose_function("signBytes", lambda raw: list(bytes(key.sign_message(bytes(raw)))))
     filled = WALLET.replace("ADDRESS", json.dumps(str(key.pubkey())))
-    page.add_init_script(filled.replace("NAME", json.dumps(NAME)))
+    named = filled.replace("NAME", json.dumps(NAME)).replace("ICON", json.dumps(ICON))
+    page.add_init_script(named)
 
 
 def player(at: Node, room: str, key: Keypair) -> str:
@@ -86,7 +91,7 @@ def signs_in(seen: Watching) -> None:
         button = seen.page.locator("#wallets button")
         if button.is_visible() and button.is_enabled():
             button.click()
-        return seen.page.locator("#signed-in").is_visible()
+        return bool(seen.page.locator("#signed-in").is_visible())
 
     seen.until(inside)
 
@@ -162,10 +167,25 @@ def test_a_wallet_signs_in_on_the_page_and_the_show_plays_until_the_ticket_is_go
             assert httpx.post(left, json=body, headers=AWAY, trust_env=False).status_code == 204
             seen.plays()
 
+            # the owner of a node that has no keys yet: the same page, at home
+            chain = f"chain.rpc_url={origin.words['chain']}"
+            with node(tmp_path / "home", chain, *SETS) as home:
+                home.ctl("peers", "connect", origin.words["peer"])
+                page.set_extra_http_headers({})
+                # another name: to browsers, cookies are of a host, whatever the port
+                page.goto(f"{home.http.replace('127.0.0.1', 'localhost')}/?room={room}")
+                seen.until(lambda: f"hausctl tickets use {room}" in page.inner_text("#entry"))
+                signs_in(seen)
+                seen.plays()
+                page.goto(origin.http)
+
             # a player's URL by one command
             signed = origin.ctl("tickets", "sign-in", url, "--keypair", file)
             assert until(lambda: origin.get(signed["live_url"]).status_code in (200, 429))
 
+            page.set_extra_http_headers(AWAY)
+            page.goto(url)
+            seen.plays()
             origin.ctl("keys", "ban", room, address)
             seen.until(lambda: seen.text("entry-title") == "Your ticket is gone")
             assert not page.locator("video").is_visible()

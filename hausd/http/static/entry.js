@@ -102,13 +102,14 @@ export class Entry {
   }
 
   showOffers() {
-    const { offers, buying, buy, useCode } = this.parts;
+    const { offers, buying, buy, tiers, useCode } = this.parts;
     const rows = offersOf(this.shape.event ?? {});
     const shown = JSON.stringify(rows);
     if (shown === this.shownOffers) return;
     this.shownOffers = shown;
     offers.replaceChildren(...rows.flatMap(([name, price]) => [element("dt", name), element("dd", price)]));
     buying.querySelector(".none").hidden = rows.length > 0;
+    tiers.hidden = rows.length < 2;
     say(buy, `hausctl tickets buy ${this.room} --keypair wallet.json`);
     say(useCode, `hausctl tickets use ${this.room} --keypair wallet.json`);
   }
@@ -132,6 +133,7 @@ export class Entry {
         const icon = element("img");
         icon.src = wallet.icon;
         icon.alt = "";
+        icon.addEventListener("error", () => icon.remove());
         button.prepend(icon);
       }
       button.addEventListener("click", () => this.withWallet(wallet));
@@ -190,6 +192,7 @@ export class Entry {
       this.parts.signatureForm.hidden = false;
       this.parts.text.focus();
       this.parts.text.select();
+      this.parts.text.scrollTop = 0;
     });
   }
 
