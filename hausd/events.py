@@ -142,6 +142,8 @@ class NodeEvents:
     known: KnownEvents | None = None
     tickets: Tickets | None = None
     checkpoint_every: int = 1
+    websocket: str = ""
+    """Where the chain tells of changes."""
 
     @asynccontextmanager
     async def serving(self, rooms: Rooms, store: Store) -> AsyncIterator[None]:
@@ -151,7 +153,8 @@ class NodeEvents:
             yield
             return
         self.chain.rooms, self.chain.store = rooms, store
-        async with OnChain(rooms, self.chain, self.known, self.checkpoint_every).open() as told:
+        every, websocket = self.checkpoint_every, self.websocket
+        async with OnChain(rooms, self.chain, self.known, every, websocket).open() as told:
             self.chain.told = told
             yield
 
@@ -167,13 +170,14 @@ async def open_events(
         return
     async with open_chain(terms, clock, NodeChain) as chain, trio.open_nursery() as nursery:
         known = KnownEvents(chain)
-        tickets = Tickets(chain, websocket_url(terms.urls[0], same_port=terms.embedded))
+        websocket = websocket_url(terms.urls[0], same_port=terms.embedded)
+        tickets = Tickets(chain, websocket)
         nursery.start_soon(known.run)
         nursery.start_soon(tickets.run)
         nursery.start_soon(tickets.follow)
         nursery.start_soon(chain.keep_index, home / "chain" / "index.sqlite")
         try:
-            yield NodeEvents(chain, known, tickets, config.chain.checkpoint_every)
+            yield NodeEvents(chain, known, tickets, config.chain.checkpoint_every, websocket)
         finally:
             nursery.cancel_scope.cancel()
 

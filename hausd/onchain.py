@@ -21,6 +21,7 @@ from hausd.budgets import Budgets
 from hausd.chain.known import KnownEvents
 from hausd.chain.metrics import CHECKPOINTS_BEHIND
 from hausd.chain.service import ChainService
+from hausd.chain.watching import AccountWatch
 from hausd.core.errors import Problem
 from hausd.core.event_shapes import ChainStatusShape, ToldShape
 from hausd.core.events import RoomEvent
@@ -39,6 +40,8 @@ log = structlog.get_logger("hausd.onchain")
 
 _LOOK_S = 1.0
 _READ_S = 5.0
+_TOLD_S = 0.2
+"""Pause between rounds of reading, however often the chain tells of changes: half a slot."""
 _COUNT_S = 30.0
 _AGAIN_S = 2.0
 _AGAIN_MAX_S = 60.0
@@ -54,7 +57,9 @@ class _Trouble:
 class OnChain:
     """``open`` owns the tasks."""
 
-    def __init__(self, rooms: Rooms, chain: ChainService, known: KnownEvents, every: int) -> None:
+    def __init__(
+        self, rooms: Rooms, chain: ChainService, known: KnownEvents, every: int, websocket: str
+    ) -> None:
         self._rooms = rooms
         self._chain = chain
         self._known = known
@@ -65,12 +70,17 @@ class OnChain:
         self._troubles: dict[RoomId, _Trouble] = {}
         self._due_s: dict[RoomId, float] = {}
         """When each event is read again."""
+        self._watch = AccountWatch(websocket, self._happened)
+        self._told: set[RoomId] = set()
+        """Events that changed by the chain's word, and were not read since."""
+        self._wake = trio.Event()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OnChain]:
         """Reads and tells until the context is left."""
         async with trio.open_nursery() as nursery:
             self._known.changed = self._read
+            nursery.start_soon(self._watch.run)
             nursery.start_soon(self._keep_reading)
             nursery.start_soon(self._keep_telling, nursery)
             nursery.start_soon(self._keep_counting)
@@ -110,20 +120,34 @@ class OnChain:
         return [room.id for room in rooms if open_room_authority(room.id) is None]
 
     async def _keep_reading(self) -> None:
-        """The events of rooms that this node takes part in are read often."""
+        """The events of rooms that this node takes part in are read often, and at once where the
+        chain tells that they changed: then once more a second later, for one endpoint may tell of
+        it before another shows it."""
         while True:
             now_s = trio.current_time()
             kept = self._kept()
+            self._watch.watch(map(Pubkey.from_string, kept))
             for room in kept:
                 known = self._known.known(room) if room not in self._due_s else None
                 if known is not None:  # it was looked up before there was a room to tell
                     await self._read(known)
-                if now_s >= self._due_s.get(room, 0.0):
+                told = room in self._told
+                if told or now_s >= self._due_s.get(room, 0.0):
                     self._known.want(room, expected=True)
-                    self._due_s[room] = now_s + _READ_S
+                    self._due_s[room] = now_s + (_LOOK_S if told else _READ_S)
+                    self._told.discard(room)
             for gone in self._due_s.keys() - set(kept):
                 del self._due_s[gone]
-            await trio.sleep(_LOOK_S)
+            await trio.sleep(_TOLD_S)
+            with trio.move_on_after(_LOOK_S - _TOLD_S):
+                await self._wake.wait()
+            self._wake = trio.Event()
+
+    def _happened(self, event: Pubkey) -> None:
+        room = RoomId(str(event))
+        if room in self._due_s:
+            self._told.add(room)
+            self._wake.set()
 
     async def _read(self, event: RoomEvent) -> None:
         await self._rooms.event_changed(event)

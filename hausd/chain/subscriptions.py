@@ -7,7 +7,8 @@ whoever is told. So nothing is lost in a gap: each new beginning tells as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
@@ -28,11 +29,18 @@ _AGAIN_S, _AGAIN_MOST_S = 1.0, 60.0
 log = structlog.get_logger("hausd.chain")
 
 
-class _Answer(msgspec.Struct):
+class _Told(msgspec.Struct):
+    subscription: int
+
+
+class Message(msgspec.Struct):
+    """What a server sends: an answer to the call ``id``, or ``params`` by a ``method``."""
+
     id: int | None = None
     result: int | bool | None = None
     error: object = None
     method: str = ""
+    params: _Told | None = None
 
 
 class Broken(Exception):
@@ -58,18 +66,31 @@ async def tell_of(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
 
     Goes on until cancelled; pauses grow while the endpoint does not answer.
     """
+
+    async def once() -> None:
+        try:
+            await _subscribed(url, program, tell)
+        finally:
+            tell()  # nobody does until it is there again
+
+    await again_and_again(once)
+
+
+async def again_and_again(connected: Callable[[], Awaitable[None]]) -> None:
+    """Has a connection begin anew whenever it ended, until cancelled; pauses grow while it ends
+    soon. Whatever comes of foreign bytes ends it."""
     wait_s = _AGAIN_S
     while True:
         began_s = trio.current_time()
         why = ""
         try:
-            await _subscribed(url, program, tell)
-        except Exception as fault:  # noqa: BLE001 the door to a server that may send anything
-            why = _why(fault)
-            count_swallowed("chain.subscription", fault)
+            await connected()
+        except* Exception as faults:  # noqa: BLE001 the door to a server that may send anything
+            # beside a cancellation too, which goes on
+            why = _why(faults)
+            count_swallowed("chain.subscription", faults)
         if trio.current_time() - began_s > _AGAIN_MOST_S:
             wait_s = _AGAIN_S
-        tell()  # nobody does until it is there again
         RESUMED.inc()
         log.info("subscription-broken", because=why, again_in_s=wait_s)
         await trio.sleep(wait_s)
@@ -82,22 +103,37 @@ def _why(fault: BaseException) -> str:
     return str(fault) if isinstance(fault, Broken) else type(fault).__name__
 
 
-async def _subscribed(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
-    """One subscription, to its end. Raises Broken, and what the library makes of foreign bytes."""
+@asynccontextmanager
+async def subscribing(
+    url: str,
+) -> AsyncIterator[tuple[trio_websocket.WebSocketConnection, Callable[[], None]]]:
+    """A connection, kept alive; to call once what it is for is under way, CONNECT_S from now at
+    the latest. Raises Broken, and what the library makes of foreign bytes."""
     connecting = trio_websocket.open_websocket_url(
         url, disconnect_timeout=1.0, max_message_size=MAX_MESSAGE_BYTES
     )
     with trio.CancelScope(deadline=trio.current_time() + CONNECT_S) as opening:
-        async with connecting as socket, trio.open_nursery() as nursery:
-            await _begin(socket, program)
+
+        def opened() -> None:
             opening.deadline = math.inf
+
+        async with connecting as socket, trio.open_nursery() as nursery:
             nursery.start_soon(_keep_alive, socket)
-            tell()  # whatever happened before is read now
-            while True:
-                if (await _message(socket)).method == "logsNotification":
-                    tell()
+            yield socket, opened
+            nursery.cancel_scope.cancel()
     if opening.cancelled_caught:
         raise Broken("the endpoint does not answer")
+
+
+async def _subscribed(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
+    """One subscription, to its end. Raises as ``subscribing`` does."""
+    async with subscribing(url) as (socket, opened):
+        await _begin(socket, program)
+        opened()
+        tell()  # whatever happened before is read now
+        while True:
+            if (await message_of(socket)).method == "logsNotification":
+                tell()
 
 
 async def _begin(socket: trio_websocket.WebSocketConnection, program: Pubkey) -> None:
@@ -108,15 +144,16 @@ async def _begin(socket: trio_websocket.WebSocketConnection, program: Pubkey) ->
         "params": [{"mentions": [str(program)]}, {"commitment": "confirmed"}],
     }
     await socket.send_message(msgspec.json.encode(asked).decode())
-    answer = await _message(socket)
+    answer = await message_of(socket)
     if answer.id != 1 or type(answer.result) is not int:
         raise Broken("the endpoint does not subscribe")
 
 
-async def _message(socket: trio_websocket.WebSocketConnection) -> _Answer:
+async def message_of(socket: trio_websocket.WebSocketConnection) -> Message:
+    """The next message. Raises Broken, and what the library does."""
     untrusted = await socket.get_message()
     try:
-        return msgspec.json.decode(untrusted, type=_Answer)
+        return msgspec.json.decode(untrusted, type=Message)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Broken("the endpoint sends what is no JSON-RPC") from None
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
+import trio_websocket
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
 from hausd.chain.subscriptions import tell_of, websocket_url
+from hausd.chain.watching import MAX_WATCHED, AccountWatch
 from tests.support.chain import SOL, Running, running_chain
 
 
@@ -45,31 +50,158 @@ async def test_a_transaction_is_told_when_it_happens(tmp_path: Path) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_broken_subscription_begins_anew_and_says_so(
-    tmp_path: Path, mock_clock: MockClock
-) -> None:
-    mock_clock.rate = 10
-    breaks: list[trio.SocketStream] = []
+@asynccontextmanager
+async def breakable(port: int) -> AsyncIterator[tuple[str, list[trio.SocketStream]]]:
+    """A way to a chain's WebSocket: its URL, and the connections that came over it."""
+    came: list[trio.SocketStream] = []
 
-    async def passes(upstream_port: int, stream: trio.SocketStream) -> None:
-        breaks.append(stream)
-        upstream = await trio.open_tcp_stream("127.0.0.1", upstream_port)
+    async def passes(stream: trio.SocketStream) -> None:
+        came.append(stream)
+        upstream = await trio.open_tcp_stream("127.0.0.1", port)
         async with upstream, trio.open_nursery() as pipes:
             pipes.start_soon(_pipe, stream, upstream, pipes.cancel_scope)
             pipes.start_soon(_pipe, upstream, stream, pipes.cancel_scope)
 
-    async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
-        payer = await chain.rich()
+    async with trio.open_nursery() as nursery:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, partial(passes, chain.port), listeners)
-        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(trio.serve_listeners, passes, listeners)
+        yield f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/", came
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_broken_subscription_begins_anew_and_says_so(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    mock_clock.rate = 10
+    async with (
+        running_chain(tmp_path / "chain") as chain,
+        breakable(chain.port) as (url, came),
+        trio.open_nursery() as nursery,
+    ):
+        payer = await chain.rich()
         told = Told()
-        nursery.start_soon(tell_of, f"ws://127.0.0.1:{port}/", payer.pubkey(), told)
+        nursery.start_soon(tell_of, url, payer.pubkey(), told)
         await told.reaches(1)
-        await breaks[-1].aclose()
+        await came[-1].aclose()
         await told.reaches(2)
         await _pay(chain, payer)
         await told.reaches(3)
+        nursery.cancel_scope.cancel()
+
+
+class ToldOf:
+    """Which accounts a watch told of."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Pubkey] = Counter()
+
+    def __call__(self, account: Pubkey) -> None:
+        self.counts[account] += 1
+
+    async def reaches(self, account: Pubkey, count: int) -> None:
+        with trio.fail_after(200):
+            while self.counts[account] < count:
+                await trio.sleep(0.05)
+
+
+async def test_watched_accounts_are_told_of_when_they_change_and_no_others(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
+        mine, later, others = [await chain.rich() for _ in range(3)]
+        told = ToldOf()
+        watch = AccountWatch(chain.ws_url, told)
+        nursery.start_soon(watch.run)
+        watch.watch([mine.pubkey()])
+        await told.reaches(mine.pubkey(), 1)  # what was before is to be read now
+        await _pay(chain, others)
+        await _pay(chain, mine)
+        await told.reaches(mine.pubkey(), 2)
+        watch.watch([later.pubkey()])
+        await told.reaches(later.pubkey(), 1)
+        await _pay(chain, mine)
+        await _pay(chain, later)
+        await told.reaches(later.pubkey(), 2)
+        assert told.counts == {mine.pubkey(): 2, later.pubkey(): 2}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_watch_goes_on_after_a_break_with_what_is_watched_then(
+    tmp_path: Path, mock_clock: MockClock
+) -> None:
+    mock_clock.rate = 10
+    async with (
+        running_chain(tmp_path / "chain") as chain,
+        breakable(chain.port) as (url, came),
+        trio.open_nursery() as nursery,
+    ):
+        mine = await chain.rich()
+        told = ToldOf()
+        watch = AccountWatch(url, told)
+        nursery.start_soon(watch.run)
+        assert not came, "nobody is asked while nothing is watched"
+        watch.watch([mine.pubkey()])
+        await told.reaches(mine.pubkey(), 1)
+        await came[-1].aclose()
+        await told.reaches(mine.pubkey(), 2)
+        await _pay(chain, mine)
+        await told.reaches(mine.pubkey(), 3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_no_more_accounts_are_watched_than_an_endpoint_bears(tmp_path: Path) -> None:
+    async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
+        accounts = [Keypair().pubkey() for _ in range(2 * MAX_WATCHED)]
+        told = ToldOf()
+        watch = AccountWatch(chain.ws_url, told)
+        nursery.start_soon(watch.run)
+        watch.watch(accounts)
+        for account in accounts[:MAX_WATCHED]:
+            await told.reaches(account, 1)
+        assert len(told.counts) == MAX_WATCHED
+        nursery.cancel_scope.cancel()
+
+
+_NOTICE = '{"method":"accountNotification","params":{"subscription":%s,"result":{}}}'
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "",
+        "[]",
+        '{"params":{"subscription":"x"}}',
+        _NOTICE % 7,
+        _NOTICE % -1,
+        '{"id":77,"result":7}',
+        '{"id":2,"result":true}',
+        '{"id":1,"result":7}\n{"id":2,"result":7}',
+    ],
+)
+async def test_a_server_that_says_anything_tells_of_nothing_that_is_not_watched(
+    says: str, mock_clock: MockClock
+) -> None:
+    mock_clock.rate = 50
+    accounts = [Keypair().pubkey() for _ in range(2)]
+    told, connections = ToldOf(), 0
+
+    async def serve(request: trio_websocket.WebSocketRequest) -> None:
+        nonlocal connections
+        connections += 1
+        async with await request.accept() as socket:
+            for _ in accounts:
+                await socket.get_message()
+            for line in says.splitlines():
+                await socket.send_message(line)
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(trio_websocket.serve_websocket, serve, "127.0.0.1", 0, None)
+        watch = AccountWatch(f"ws://127.0.0.1:{server.port}/", told)
+        nursery.start_soon(watch.run)
+        watch.watch(accounts)
+        with trio.fail_after(500):
+            while connections < 3:
+                await trio.sleep(0.1)
+        assert set(told.counts) <= set(accounts)
         nursery.cancel_scope.cancel()
 
 
