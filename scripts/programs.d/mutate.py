@@ -1,6 +1,8 @@
 """Takes each check out of the programs, one by one, and says which no test misses.
 
-    scripts/programs mutate [--jobs N] [--only TEXT] [FOLDER…]    folders of programs/
+    scripts/programs mutate [--jobs N] [--only TEXT] [--resume FILE] [FOLDER…]
+
+with folders of programs/, or all of them.
 
 A check is a call of ``require…`` and the like, an ``if`` that refuses, a part of an ``&&`` (or, in
 a refusal, of an ``||``), a guard, or arithmetic that is checked. All are put behind one switch, in
@@ -12,6 +14,7 @@ reason; any other that no test misses wants a test, or wants to go.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -25,15 +28,17 @@ from queue import Queue
 from checks import SWITCH, Check, instrumented
 
 ROOT = Path(__file__).resolve().parents[2]
-REDUNDANT = Path(__file__).with_name("redundant.toml")
+LISTED = Path(__file__).with_name("redundant.toml")
 NAMES = ("live_tipping", "ticket_factory", "event_factory")
 FOLDERS = (*NAMES, "common")
+_SOURCES = (".rs", ".py")
 MAGIC = b"hausd's mutant: "
 NONE = 0xFFFF
-_POTS = ("pots_rules", "pots_states", "pots_attacks", "pots_life")
+MOST_FIRST = 12
+NOTICED, REDUNDANT, MISSED = "noticed", "redundant", "MISSED"
+_POTS = ("pots_limits", "pots_rules", "pots_states", "pots_attacks", "pots_life")
 _TOKENS = ("tokens_mints", "tokens_recipients", "tokens_life")
 _EVENTS = ("event_factory_refusals", "endings", "payees", "life")
-_TOKENS = ("tokens_life", "tokens_mints", "tokens_recipients")
 TESTS = {
     "common": (*_POTS, *_EVENTS, *_TOKENS, "pots_model"),
     "live_tipping": (*_POTS, *_TOKENS, "endings", "payees", "life", "pots_model"),
@@ -67,10 +72,13 @@ def copied(copy: Path) -> None:
     shutil.copytree(ROOT / "tests/support/artifacts", copy / "tests/support/artifacts")
 
 
-def built(copy: Path, target: Path) -> None:
+def built(copy: Path) -> None:
     """v0 alone: what is tried is the checks, not the two encodings."""
     wanted = {"PROGRAMS_VERSIONS": "v0", "PROGRAMS_NAMES": " ".join(NAMES)}
-    environment = os.environ | wanted | {"PROGRAMS_TARGET_DIR": str(target)}
+    # core and the libraries are those of the ordinary build
+    sources = ROOT / "programs"
+    shared = {"PROGRAMS_TARGET_DIR": str(sources / "target"), "PROGRAMS_REMAPPED": str(sources)}
+    environment = os.environ | wanted | shared
     command = [copy / "scripts" / "programs", "build"]
     run = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
     if run.returncode:
@@ -106,18 +114,19 @@ class Trier:
             text=True,
         )
 
-    def noticed(self, number: int, tests: list[str], first: str = "") -> bool:
-        """Whether a test fails with that check off; all that are named ``first`` come first."""
+    def noticed(self, number: int, tests: list[str], first: list[str]) -> str:
+        """The test that fails with that check off, or nothing; ``first``: what is tried first."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         switched(self._copy, number, self._folder)
         options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
         trials = [[*options, *(f"tests/programs/test_{name}.py" for name in tests)]]
         if first:
-            trials.insert(0, [*options, "tests/programs", "-k", f"{first} and not TestLife"])
+            trials.insert(0, [*options, *first])
         self._process.stdin.write(json.dumps(trials) + "\n")
         self._process.stdin.flush()
-        return self._process.stdout.readline() != "passed\n"
+        said = self._process.stdout.readline().strip()
+        return "" if said == "passed" else said
 
     def close(self) -> None:
         assert self._process.stdin is not None
@@ -125,13 +134,54 @@ class Trier:
         self._process.wait()
 
 
+class Tried:
+    """What was found before, a JSON line each, as long as it holds: what a test noticed, for the
+    same sources; what none did, for the same tests as well."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._tests = hashed(ROOT / "tests/programs", ROOT / "tests/support")
+        self._sources = {
+            folder: hashed(*(ROOT / "programs" / each / "src" for each in {folder, "common"}))
+            for folder in FOLDERS
+        }
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self._words = {tuple(found[:-1]): found[-1] for found in map(json.loads, lines)}
+
+    def word(self, check: Check) -> str | None:
+        key = (str(check), self._sources[check.folder])
+        return self._words.get((*key, "")) or self._words.get((*key, self._tests))
+
+    def note(self, check: Check, word: str) -> None:
+        if self._path is None:
+            return
+        tests = "" if word == NOTICED else self._tests
+        line = json.dumps([str(check), self._sources[check.folder], tests, word])
+        with self._path.open("a") as file:
+            file.write(line + "\n")
+
+
+def hashed(*folders: Path) -> str:
+    """The sources in these folders, in 16 digits."""
+    hasher = hashlib.sha256()
+    paths = [path for folder in folders for path in folder.rglob("*.*") if path.suffix in _SOURCES]
+    for path in sorted(paths):
+        hasher.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return hasher.hexdigest()[:16]
+
+
 def tests_of(folder: str, *, quick: bool) -> list[str]:
     return [name for name in TESTS[folder] if not (quick and name in _LONG)]
 
 
+def now_first(tests: list[str], noticed: str) -> None:
+    """What noticed one check is likely to notice the next."""
+    tests[:] = [noticed, *(each for each in tests if each != noticed)][:MOST_FIRST]
+
+
 def known() -> dict[tuple[str, str, str], str]:
     """Checks that others stand behind: by file, function and words, the reason."""
-    listed = tomllib.loads(REDUNDANT.read_text()).get("check", [])
+    listed = tomllib.loads(LISTED.read_text()).get("check", [])
     return {(each["file"], each["function"], each["words"]): each["reason"] for each in listed}
 
 
@@ -141,20 +191,22 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many are tried at once")
     parser.add_argument("--only", default="", help="checks whose file or words have this in them")
     parser.add_argument("--quick", action="store_true", help="not all tests: more is missed")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="goes on where a run with this file stopped"
+    )
     options = parser.parse_args()
-    redundant = known()
+    redundant, tried = known(), Tried(options.resume)
     # always at the same place, so that cargo finds again what it has built
-    target = ROOT / "programs" / "target" / "mutants"
-    copy = target / "copy"
+    copy = ROOT / "programs" / "target" / "mutants" / "copy"
     copied(copy)
     checks = prepared(copy)
-    built(copy, target)
+    built(copy)
     triers = Queue[Trier]()
     for each in range(options.jobs):
         triers.put(Trier(copy, each))
     trier = triers.get()
-    if trier.noticed(NONE, tests_of("common", quick=options.quick)):
-        print("the tests fail before a check is off")
+    if failing := trier.noticed(NONE, tests_of("common", quick=options.quick), []):
+        print(f"the tests fail before a check is off: {failing}")
         return 2
     triers.put(trier)
     numbers = [
@@ -165,15 +217,24 @@ def main() -> int:
     ]
     print(f"{len(numbers)} checks", flush=True)
 
+    first: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
+
     def told(number: int) -> bool:
-        check, trier = checks[number], triers.get()
-        tests = tests_of(check.folder, quick=options.quick)
-        seen = trier.noticed(number, tests, check.file.stem)
-        triers.put(trier)
-        reason = redundant.get(check.key)
-        word = "noticed" if seen else "redundant" if reason else "MISSED"
+        check = checks[number]
+        word = tried.word(check)
+        if word is None:
+            trier = triers.get()
+            tests = tests_of(check.folder, quick=options.quick)
+            seen = trier.noticed(number, tests, first[check.folder])
+            triers.put(trier)
+            word = NOTICED if seen else MISSED
+            if "::" in seen:
+                now_first(first[check.folder], seen)
+            tried.note(check, word)
+        if word == MISSED and check.key in redundant:
+            word = REDUNDANT
         print(f"{word:10} {check}", flush=True)
-        return not seen and not reason
+        return word == MISSED
 
     with ThreadPoolExecutor(options.jobs) as pool:
         missed = sum(pool.map(told, numbers))
