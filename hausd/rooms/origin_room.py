@@ -6,8 +6,8 @@ Workers' messages, publishers and closing all end up here.
 from __future__ import annotations
 
 import errno
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Literal
 
 import structlog
@@ -21,7 +21,7 @@ from hausd.core.gating import WHOLE, EpochId
 from hausd.core.ids import SessionId
 from hausd.core.live import RoomState, Variant
 from hausd.core.manifest import SegmentRecord, encode_record
-from hausd.core.publishing import FeedOver, Publisher
+from hausd.core.publishing import Publisher
 from hausd.rooms.announcer import Announcer, PlaylistTerms
 from hausd.rooms.archive import rank
 from hausd.rooms.depicting import Depicting
@@ -36,6 +36,7 @@ from hausd.rooms.origin import Origin, UntrustedWorker
 from hausd.rooms.outlet import Outlet
 from hausd.rooms.records import RoomRecord
 from hausd.rooms.room import Room, RoomParts
+from hausd.rooms.stays import Stays
 from hausd.rooms.stint import Stint
 from hausd.rooms.succession import Succession
 from hausd.wire.ipns import IpnsRecord
@@ -71,7 +72,6 @@ class OriginRoom(Room):
         settings = parts.settings
         self.stats: WorkerStats | None = None
         self.sandbox: Sandboxed | None = None
-        self.stint: Stint | None = None
         self.latency_ms: float | None = None
         self.bitrate_in = 0
         terms = PlaylistTerms(settings.live_target_s, round(settings.live_window_s * 1000))
@@ -110,12 +110,20 @@ class OriginRoom(Room):
             lambda: self.origin.sealing,
         )
         self.cards = CardNumbers(record, self._save)
-        self._succession = Succession(self.notice)
-        self._nursery: trio.Nursery | None = None
-        self._arrival = trio.Event()
+        self._stays = Stays(
+            self.id,
+            parts.clock,
+            Succession(self.notice),
+            self._stint_of,
+            takes=self._takes_streams,
+            is_over=self._over.is_set,
+            is_due=self._is_session_due,
+            begin=self._begin_session,
+            empty=self._is_empty,
+        )
 
     def _begin(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+        self._stays.open(nursery)
         if self.images:
             self._depicting.show()
         nursery.start_soon(self._measure)
@@ -128,9 +136,7 @@ class OriginRoom(Room):
     async def stop(self) -> None:
         """Brings what was received to an end: parts made, segments closed, head signed."""
         self._stopping = True
-        if self.stint is not None:
-            self.stint.end("the node is stopping")
-            await self.stint.done.wait()
+        await self._stays.end("the node is stopping")
         self.origin.end_run()
         self._depicting.keep()
         await self.recorder.drained()
@@ -138,9 +144,7 @@ class OriginRoom(Room):
 
     async def close(self) -> None:
         """Ends the room for good. Raises OSError where that can't be written down now."""
-        if self.stint is not None:
-            self.stint.end("the room was closed")
-            await self.stint.done.wait()
+        await self._stays.end("the room was closed")
         self.origin.end_run()
         await self._prepare_end()
         self._end(RoomState.CLOSED)
@@ -195,92 +199,46 @@ class OriginRoom(Room):
 
     # -- publishing --
 
-    @asynccontextmanager
-    async def publish(self, publisher: Publisher) -> AsyncIterator[Stint]:
+    def publish(self, publisher: Publisher) -> AbstractAsyncContextManager[Stint]:
         """A publisher's stay; one that is there already is ended. Raises FeedOver where another
         stays (``Succession``), or the room takes no stream."""
-        await self._succession.decide(publisher, lambda: self.stint)
-        if self._nursery is None or self._stopping or self.record.state is RoomState.CLOSED:
-            raise FeedOver("the room takes no stream now")
-        stint = Stint(
+        return self._stays.publish(publisher)
+
+    @property
+    def stint(self) -> Stint | None:
+        """The newest publisher's stay."""
+        return self._stays.stint
+
+    def _stint_of(self, publisher: Publisher, now_ms: int) -> Stint:
+        return Stint(
             publisher,
-            self._parts.clock.now_ms(),
+            now_ms,
             self._parts.workers,
             configure=self._worker_config,
             on_message=self._on_message,
             on_crash=self._on_crash,
         )
-        before, self.stint = self.stint, stint
-        after = None
-        if before is not None and not before.done.is_set():
-            before.end(
-                f"another encoder, at {publisher.address}, began to publish with the same key"
-            )
-            after = before.done
-        self._arrival.set()
-        self._arrival = trio.Event()
+
+    def _takes_streams(self) -> bool:
+        return not self._stopping and self.record.state is not RoomState.CLOSED
+
+    def _is_session_due(self) -> bool:
         fresh = self.origin.timeline is None or self.record.state not in _GOES_ON
-        if fresh or self.epochs.stale:
-            try:
-                if after is not None:
-                    await after.wait()
-                self.origin.end_run()
-                await self._begin_session()
-            except BaseException:  # the encoder may be gone by now
-                self._give_up(stint, before)
-                raise
-        log.info(
-            "publisher-came",
-            room=self.id,
-            address=publisher.address,
-            by=publisher.protocol,
-            encoder=publisher.encoder,
-        )
-        self._nursery.start_soon(self._run_stint, stint, after)
-        try:
-            yield stint
-        finally:
-            stint.until_ms = self._parts.clock.now_ms()
-            stint.close_because("the encoder disconnected")
-            stint.leave()
-            log.info("publisher-left", room=self.id, because=stint.closed_because)
+        return fresh or self.epochs.stale
 
-    def _give_up(self, stint: Stint, before: Stint | None) -> None:
-        """A stay that did not begin: who waits for its end, and for the room's, goes on."""
-        if self.stint is stint:
-            self.stint = before
-        if before is not None and not before.done.is_set() and not self._over.is_set():
-            assert self._nursery is not None  # the room runs
-            self._nursery.start_soon(self._done_after, stint, before)
-            return
-        stint.done.set()
-        if self._nursery is not None and not self._stopping and not self._over.is_set():
-            self._nursery.start_soon(self._stay_ended, before)
-
-    async def _done_after(self, stint: Stint, before: Stint) -> None:
-        """Who waits for a stay that did not begin waits for the one before, whose worker goes on
-        to the end of what it has."""
-        await before.done.wait()
-        stint.done.set()
-
-    async def _run_stint(self, stint: Stint, after: trio.Event | None) -> None:
-        await stint.run(after)
-        await self._stay_ended(stint)
-
-    async def _stay_ended(self, stint: Stint | None) -> None:
-        if self.stint is stint:
-            self.origin.end_run()
-            self.stats = None
-            self._gops.over()
-            self.bitrate_in = 0
-            if self.record.state is RoomState.LIVE:
-                self._set_state(RoomState.WAITING)
-                self._save()
-            if self.record.state is RoomState.WAITING and not self._stopping:
-                await self._end_unless_back()
+    async def _is_empty(self) -> None:
+        self.origin.end_run()
+        self.stats = None
+        self._gops.over()
+        self.bitrate_in = 0
+        if self.record.state is RoomState.LIVE:
+            self._set_state(RoomState.WAITING)
+            self._save()
+        if self.record.state is RoomState.WAITING and not self._stopping:
+            await self._end_unless_back()
 
     async def _end_unless_back(self) -> None:
-        arrival = self._arrival
+        arrival = self._stays.arrival
         with trio.move_on_after(self._parts.settings.reconnect_s):
             await arrival.wait()
             return
@@ -307,6 +265,7 @@ class OriginRoom(Room):
         return WorkerConfig(**values)
 
     async def _begin_session(self) -> None:
+        self.origin.end_run()
         record = self.record
         record.next_msn += _SPARE_MSN
         record.next_run += _SPARE_RUNS

@@ -18,7 +18,7 @@ import trio
 
 _WORDS = {
     "_run_handler": "ingest: reads RTMP, parses, sends to the worker",
-    "Room._run_stint": "room: reads the worker's parts, names, lists and signs them",
+    "Stays._run": "room: reads the worker's parts, names, lists and signs them",
     "Recorder.run": "recorder: plans writes, waits for the disk's thread",
     "FastLane.run": "http: requests that came",
     "FastLane._later": "http: blocking reloads and hinted parts",
