@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from support.http import Answered, Running, running
 from support.eventchain import EVENT
+from support.http import Answered, Running, running
 
 from hausd.core.release import SignedIn
 from hausd.http.api import ApiPorts, create_api
