@@ -25,6 +25,7 @@ from hausd.core.errors import Problem
 from hausd.core.ids import parse_room_id
 from hausd.core.shapes import ErrorBody, ErrorShape, RoomShape, Shape, StatusShape
 from hausd.http.limits import plain_address
+from hausd.http.messages import BY_PROXIES
 from hausd.http.ports import Catalog, Playback, RoomView
 from hausd.http.signing import sign_in_routes
 
@@ -197,7 +198,8 @@ def _health(ports: ApiPorts) -> APIRouter:
     @router.get("/metrics", response_class=PlainTextResponse)
     async def metrics(request: Request) -> Response:
         """Prometheus metrics."""
-        if not _may_read_metrics(request.client.host if request.client else "", ports):
+        proxied = not BY_PROXIES.isdisjoint(request.headers.keys())
+        if not _may_read_metrics(request.client.host if request.client else "", ports, proxied):
             return _error(
                 403,
                 "metrics-forbidden",
@@ -210,12 +212,15 @@ def _health(ports: ApiPorts) -> APIRouter:
     return router
 
 
-def _may_read_metrics(peer: str, ports: ApiPorts) -> bool:
+def _may_read_metrics(peer: str, ports: ApiPorts, proxied: bool) -> bool:
+    """``proxied``: a proxy on this machine is not who asks."""
     try:
         address = ipaddress.ip_address(plain_address(peer))
     except ValueError:
         return False
-    return address.is_loopback or any(address in network for network in ports.metrics_from)
+    return (address.is_loopback and not proxied) or any(
+        address in network for network in ports.metrics_from
+    )
 
 
 def _matches(room: RoomView, query: str) -> bool:

@@ -10,15 +10,17 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from hausd.core.ids import RoomId
+from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.release import SignedIn
 from hausd.core.shapes import ErrorShape, Shape
 from hausd.http.playback import cookie_of, token_of
 from hausd.http.ports import Playback
 
 _NEVER = "private, no-store"
+_COOKIE_S = 24 * 3600
+"""What is signed here is good for a day: no browser has to send a room's cookie for longer."""
 
 
 class ChallengeShape(Shape):
@@ -37,7 +39,7 @@ class SignInShape(Shape):
 class RenewShape(Shape):
     """``token``: empty where the cookie has it."""
 
-    room: Annotated[str, Field(max_length=128)]
+    room: Annotated[str, Field(max_length=128), AfterValidator(parse_room_id)]
     token: Annotated[str, Field(max_length=256)] = ""
 
 
@@ -78,20 +80,18 @@ def sign_in_routes(playback: Playback) -> APIRouter:
     @router.post("/sign-in/renew")
     async def renew(request: Request, response: Response, body: RenewShape) -> SignedInShape:
         """A newer token in the place of one that is still good."""
-        room = RoomId(body.room)
-        token = body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
+        room, token = _told(request, body)
         agent = request.headers.get("user-agent", "")
         return _given(request, response, await playback.renew(room, token, _peer(request), agent))
 
     @router.post("/sign-in/out", status_code=204)
     async def sign_out(request: Request, response: Response, body: RenewShape) -> None:
         """The token opens nothing any more, and the cookie is gone."""
-        name = cookie_of(RoomId(body.room))
-        token = body.token or request.cookies.get(name, "")
-        playback.leave(RoomId(body.room), token, _peer(request))
+        room, token = _told(request, body)
+        playback.leave(room, token, _peer(request))
         response.headers["cache-control"] = _NEVER
         secure = request.scope["scheme"] == "https"
-        response.delete_cookie(name, secure=secure, httponly=True, samesite="strict")
+        response.delete_cookie(cookie_of(room), secure=secure, httponly=True, samesite="strict")
 
     return router
 
@@ -100,7 +100,12 @@ def _given(request: Request, response: Response, signed: SignedIn) -> SignedInSh
     secure = request.scope["scheme"] == "https"
     response.headers["cache-control"] = _NEVER
     response.set_cookie(
-        cookie_of(signed.room), signed.token, secure=secure, httponly=True, samesite="strict"
+        cookie_of(signed.room),
+        signed.token,
+        max_age=_COOKIE_S,
+        secure=secure,
+        httponly=True,
+        samesite="strict",
     )
     base = f"http{'s' if secure else ''}://{_host(request)}"
     below = f"{quote(signed.room)}/t/{signed.token}/index.m3u8"
@@ -112,6 +117,11 @@ def _given(request: Request, response: Response, signed: SignedIn) -> SignedInSh
         live_url=f"{base}/live/{below}",
         archive_url=f"{base}/archive/{below}",
     )
+
+
+def _told(request: Request, body: RenewShape) -> tuple[RoomId, str]:
+    room = RoomId(body.room)
+    return room, body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
 
 
 def _peer(request: Request) -> str:

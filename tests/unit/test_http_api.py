@@ -223,6 +223,8 @@ async def test_metrics_are_for_loopback_and_configured_networks() -> None:
         assert answer.fields["content-type"].startswith("text/plain; version=")
         assert b"hausd_http_answered_total" in answer.body
         error(await node.get("/metrics", *forwarded), 403, "metrics-forbidden")
+    async with api() as node:  # of a proxy that nobody told it about
+        error(await node.get("/metrics", "X-Real-IP: 203.0.113.7"), 403, "metrics-forbidden")
     networks = (ipaddress.ip_network("203.0.113.0/24"),)
     ports = ApiPorts(StubCatalog(), status, lambda: "", metrics_from=networks)
     app = create_api(ports, "1")
