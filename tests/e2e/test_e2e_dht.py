@@ -42,7 +42,7 @@ def plays(one: Node, room: str) -> bool:
 
 
 def published(one: Node, room: str) -> Any:
-    return one.ctl("rooms", "show", room)["published"]
+    return one.shown(room)["published"]
 
 
 def id_of(one: Node) -> str:
@@ -70,20 +70,18 @@ def test_a_room_is_found_by_its_id_and_followed_without_an_address(
                 until(lambda: plays(viewer, id_))
                 assert id_of(origin) in [peer["id"] for peer in viewer.ctl("peers", "list")]
                 until(lambda: published(viewer, id_)["peers"] >= 1)
-            until(lambda: origin.ctl("rooms", "show", id_)["state"] == "ended")
-            until(lambda: viewer.ctl("rooms", "show", id_)["state"] == "ended")
+            until(lambda: origin.shown(id_)["state"] == "ended")
+            until(lambda: viewer.shown(id_)["state"] == "ended")
             told = until(lambda: _named(origin, id_))
             assert told["name_path"] == f"/ipfs/{told['directory']}"
             exported = origin.ctl("rooms", "export", id_)
             assert exported["cid"] == told["directory"]
         third.ctl("rooms", "follow", id_)
         assert id_of(viewer) in [peer["id"] for peer in third.ctl("peers", "list")]
-        until(lambda: third.ctl("rooms", "show", id_)["recording"]["segments"] > 0)
+        until(lambda: third.shown(id_)["recording"]["segments"] > 0)
         with node(tmp_path / "origin", *SETS) as origin:
-            assert (
-                origin.ctl("rooms", "show", id_)["published"]["name_sequence"]
-                == (told["name_sequence"])
-            ), "it is kept across a restart"
+            kept = published(origin, id_)["name_sequence"]
+            assert kept == told["name_sequence"], "it is kept across a restart"
 
 
 def _named(one: Node, room: str) -> Any:
@@ -123,7 +121,7 @@ def test_a_room_that_nobody_has_is_followed_all_the_same_and_that_is_said(tmp_pa
         assert [notice["code"] for notice in shown["notices"]] == ["nobody-found"]
         with node(tmp_path / "gone", *SETS) as gone:
             gone.ctl("peers", "connect", other.words["peer"])
-            until(lambda: one.ctl("rooms", "show", id_)["network"]["neighbours"], 60)
+            until(lambda: one.shown(id_)["network"]["neighbours"], 60)
 
 
 def test_without_the_dht_rooms_go_by_addresses(tmp_path: Path) -> None:
@@ -133,4 +131,4 @@ def test_without_the_dht_rooms_go_by_addresses(tmp_path: Path) -> None:
         one.ctl("peers", "connect", other.words["peer"])
         assert one.ctl("status")["dht_peers"] == 0
         one.ctl("rooms", "follow", room, "--peer", other.words["peer"])
-        until(lambda: one.ctl("rooms", "show", room)["network"]["neighbours"])
+        until(lambda: one.shown(room)["network"]["neighbours"])

@@ -42,7 +42,7 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 def stopped(at: Node, room: str) -> str:
     """Why the recording stopped, empty while it goes on."""
-    because: str = at.ctl("rooms", "show", room)["recording"]["stopped_because"]
+    because: str = at.shown(room)["recording"]["stopped_because"]
     return because
 
 
@@ -77,7 +77,7 @@ def test_a_full_disk_stops_the_recording_and_it_goes_on_when_there_is_room_again
                 assert time.monotonic() < deadline, one.ctl("store", "usage")
                 time.sleep(0.3)
             assert "disk is full" in stopped(one, room["id"])
-            codes = [notice["code"] for notice in one.ctl("rooms", "show", room["id"])["notices"]]
+            codes = [notice["code"] for notice in one.shown(room["id"])["notices"]]
             assert "recording-stopped" in codes
             before = edge(one, room["id"])
             time.sleep(5)

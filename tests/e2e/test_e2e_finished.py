@@ -27,7 +27,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def manifest(one: Node, room: str) -> Any:
-    shown = one.ctl("rooms", "show", room)
+    shown = one.shown(room)
     return shown["recording"]["manifest"] if shown["state"] == "ended" else None
 
 
@@ -41,7 +41,7 @@ def test_an_origin_killed_in_the_middle_and_its_follower_export_the_same_cid(
             follower.ctl("rooms", "follow", id_, "--peer", origin.words["peer"])
             with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
                 origin.wait_state(id_, "live")
-                until(lambda: follower.ctl("rooms", "show", id_)["recording"]["segments"] >= 2)
+                until(lambda: follower.shown(id_)["recording"]["segments"] >= 2)
                 time.sleep(2.0)  # real time: into the next segment
                 origin.kill()
         with node(tmp_path / "origin", *ORIGIN) as origin:

@@ -60,7 +60,7 @@ def archived(one: Node, room: str) -> list[str]:
 
 
 def recording(one: Node, room: str) -> dict[str, Any]:
-    shown: dict[str, Any] = one.ctl("rooms", "show", room)
+    shown: dict[str, Any] = one.shown(room)
     return shown["recording"] or {}
 
 

@@ -145,7 +145,7 @@ def show_busy(one: Node, room: str) -> dict[str, Any]:
     """What ``hausctl`` says of the room's worker once that encodes."""
     end = time.monotonic() + 20
     while True:
-        worker: dict[str, Any] | None = one.ctl("rooms", "show", room)["worker"]
+        worker: dict[str, Any] | None = one.shown(room)["worker"]
         if worker is not None and worker["encoding"]:
             return worker
         assert time.monotonic() < end, worker

@@ -128,7 +128,7 @@ def test_a_viewer_among_liars_misses_nothing_and_nothing_grows(film: Path, tmp_p
             time.sleep(3)  # what the attack left open is closed by then, or counts as kept
             after = process.memory_info().rss, process.num_fds(), process.num_threads()
             assert missed(viewer) == 0
-            assert viewer.ctl("rooms", "show", id_)["state"] == "live"
+            assert viewer.shown(id_)["state"] == "live"
             assert after[0] - before[0] < 80_000_000
             assert after[1] - before[1] < 10
             assert after[2] - before[2] < 8
@@ -147,7 +147,7 @@ def record_of(one: Node, room: str) -> RoomRecord:
 
 
 def codes(one: Node, room: str) -> list[str]:
-    return [notice["code"] for notice in one.ctl("rooms", "show", room)["notices"]]
+    return [notice["code"] for notice in one.shown(room)["notices"]]
 
 
 async def say(room: RoomId, victim: Multiaddr, message: bytes, until_s: float) -> None:
@@ -186,7 +186,7 @@ def test_two_heads_for_one_place_are_kept_and_told_and_mislead_nobody(
                 assert pair == (signed.encoded, forged.encoded)
                 assert viewer.figure("hausd_room_contradictions_total") == 1
                 assert codes(behind, id_) == [], "it is not passed on"
-                assert viewer.ctl("rooms", "show", id_)["state"] == "live"
+                assert viewer.shown(id_)["state"] == "live"
                 assert missed(viewer) == 0
             with node(tmp_path / "viewer", *SETS) as viewer:
                 assert record_of(viewer, id_).evidence == [pair], "it is kept"

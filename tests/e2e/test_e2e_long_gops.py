@@ -45,7 +45,7 @@ def target_of(text: str) -> int:
 
 
 def notices(one: Node, room: dict[str, Any]) -> list[str]:
-    return [notice["code"] for notice in one.ctl("rooms", "show", room["id"])["notices"]]
+    return [notice["code"] for notice in one.shown(room["id"])["notices"]]
 
 
 def test_the_next_session_is_cut_at_the_sources_keyframes_until_it_mends(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_the_next_session_is_cut_at_the_sources_keyframes_until_it_mends(tmp_pat
         first = streams(one, room, seldom)
         assert target_of(first) == 2
         assert "#EXT-X-INDEPENDENT-SEGMENTS" not in first, "cut where there is no keyframe"
-        shown = one.ctl("rooms", "show", room["id"])["notices"]
+        shown = one.shown(room["id"])["notices"]
         assert [notice["code"] for notice in shown] == ["long-gop"]
         assert "keyframe only every 5 s" in shown[0]["text"]
         assert "keyframe interval to 2 s (OBS: Settings > Output" in shown[0]["text"]

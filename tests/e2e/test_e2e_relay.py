@@ -85,7 +85,7 @@ def test_a_stream_goes_from_node_to_node_and_is_the_same_everywhere(
             assert sent_bytes(origin) - before < 1.5 * alone, "the third costs the first nothing"
             assert [peer["direction"] for peer in viewer.ctl("peers", "list")] == ["out"]
             until(lambda: _shows_the_same(origin, viewer, id_))
-            hops = [one.ctl("rooms", "show", id_)["network"]["hops"] for one in (relay, viewer)]
+            hops = [one.shown(id_)["network"]["hops"] for one in (relay, viewer)]
             assert hops == [1, 2]
             public = relay.get(f"/api/v1/rooms/{id_}").json()
             assert "network" not in public, "viewers need not know who relays for whom"
@@ -99,8 +99,8 @@ def test_a_stream_goes_from_node_to_node_and_is_the_same_everywhere(
             until(lambda one=one: archived(one, id_) == whole)
             until(
                 lambda one=one: (
-                    one.ctl("rooms", "show", id_)["recording"]["manifest"]
-                    == origin.ctl("rooms", "show", id_)["recording"]["manifest"]
+                    one.shown(id_)["recording"]["manifest"]
+                    == origin.shown(id_)["recording"]["manifest"]
                 )
             )
 
@@ -154,7 +154,7 @@ def test_an_origin_that_vanishes_and_returns_is_followed_on(film: Path, tmp_path
                 until(lambda: plays(relay, id_))
                 time.sleep(3)
                 origin.kill()
-        until(lambda: relay.ctl("rooms", "show", id_)["state"] == "waiting")
+        until(lambda: relay.shown(id_)["state"] == "waiting")
         with node(tmp_path / "origin", *SETS) as origin:
             origin.ctl("peers", "connect", relay.words["peer"])
             with publishing(film, f"{origin.rtmp}/{room['stream_key']}"):
@@ -195,4 +195,4 @@ def test_rooms_of_other_nodes_are_found_and_followed_by_name(film: Path, tmp_pat
             assert other.ctl("rooms", "list", "--network", "no such words") == []
             relay.ctl("rooms", "follow", card["id"])
             until(lambda: plays(relay, card["id"]))
-            until(lambda: relay.ctl("rooms", "show", card["id"])["title"] == card["title"], 40)
+            until(lambda: relay.shown(card["id"])["title"] == card["title"], 40)

@@ -72,9 +72,9 @@ def test_who_opens_a_rooms_url_at_his_own_node_watches_it_from_there(
             assert "token" not in public.text, "the token is for this node's own people"
             assert "why" not in public.json()
             viewer.ctl("rooms", "follow", id_)
-            assert viewer.ctl("rooms", "show", id_)["why"] == "followed"
+            assert viewer.shown(id_)["why"] == "followed"
             viewer.ctl("rooms", "unfollow", id_)
-            assert viewer.ctl("rooms", "show", id_)["why"] == "watched", "somebody watches"
+            assert viewer.shown(id_)["why"] == "watched", "somebody watches"
 
 
 def test_the_nodes_own_page_may_join_and_a_room_that_nobody_has_is_said_to_be_so(
@@ -155,7 +155,7 @@ def test_of_a_room_the_newest_is_pinned_until_a_date(film: Path, tmp_path: Path)
         (own,) = [pin for pin in one.ctl("pins", "list") if pin["target"] == id_]
         assert (own["last_s"], own["until"]) == (None, None)
         with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
-            until(lambda: one.ctl("rooms", "show", id_)["recording"]["segments"] >= 3, 30)
+            until(lambda: one.shown(id_)["recording"]["segments"] >= 3, 30)
         whole = one.ctl("pins", "add", id_)["bytes"]
         made = one.ctl("pins", "add", id_[:30], "--last", "4s", "--until", "+30d")
         assert made["last_s"] == 4
@@ -166,7 +166,7 @@ def test_of_a_room_the_newest_is_pinned_until_a_date(film: Path, tmp_path: Path)
         assert (shown["last_s"], shown["until"]) == (4, made["until"])
         one.ctl("rooms", "close", id_)
         assert one.ctl("store", "gc")["removed_files"] > 0
-        assert 1 <= one.ctl("rooms", "show", id_)["recording"]["segments"] <= 2, "the newest stays"
+        assert 1 <= one.shown(id_)["recording"]["segments"] <= 2, "the newest stays"
         one.ctl("pins", "add", id_, "--last", "4s", "--until", "+2s")
         until(lambda: id_ not in [pin["target"] for pin in one.ctl("pins", "list")])
         past = one.ctl("pins", "add", id_, "--until", "2020-01-01", code=1)["error"]
@@ -210,7 +210,7 @@ def test_a_node_relays_a_room_in_need_unasked_where_its_operator_allows_it(tmp_p
                 (card,) = relay.ctl("rooms", "list", "--network", "in need")
                 assert (card["copies_taken"], card["copies_free"]) == (1, 0)
                 assert card["bitrate"] > 1_000_000
-                assert relay.ctl("rooms", "show", id_)["why"] == "auto"
+                assert relay.shown(id_)["why"] == "auto"
                 assert relay.ctl("rooms", "unfollow", id_, code=1)["error"]["code"] == "relayed"
                 relay.wait_state(id_, "live")
 

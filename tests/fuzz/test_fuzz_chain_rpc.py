@@ -22,6 +22,7 @@ from solders.system_program import ID as SYSTEM
 from solders.system_program import TransferParams, transfer
 from solders.transaction import Transaction, VersionedTransaction
 from support.chain import SOL, HandClock, Running, running_chain
+from support.tls import TLS
 from trio_websocket import open_websocket_url
 
 from hausd.chain.embedded.disk import Disk
@@ -130,7 +131,7 @@ def test_whatever_is_asked_is_answered(bodies: list[bytes], batched: int) -> Non
         with tempfile.TemporaryDirectory() as folder:
             async with (
                 running_chain(Path(folder) / "chain.sqlite") as one,
-                httpx.AsyncClient() as http,
+                httpx.AsyncClient(verify=TLS) as http,
                 open_websocket_url(one.ws_url) as socket,
             ):
                 await one.client.request_airdrop(PAYER.pubkey(), SOL)

@@ -170,9 +170,7 @@ async def test_helia_fetches_the_room_from_our_gateway(recorded: tuple[Node, str
 
 
 @pytest.mark.interop
-def test_kubo_fetches_the_room_from_our_gateway(
-    recorded: tuple[Node, str], tmp_path: Path
-) -> None:
+def test_kubo_fetches_the_room_from_our_gateway(recorded: tuple[Node, str], tmp_path: Path) -> None:
     program = kubo_program()
     if not program.exists():
         pytest.skip("needs Kubo: run scripts/interop-tools")

@@ -45,7 +45,7 @@ def until(holds: Any, seconds: float = 40.0) -> Any:
 
 
 def published(one: Node, room: str) -> Any:
-    return one.ctl("rooms", "show", room)["published"]
+    return one.shown(room)["published"]
 
 
 def id_of(one: Node) -> str:
@@ -82,7 +82,7 @@ def test_kubo_finds_who_has_a_room_and_where_its_name_points(
         (card,) = viewer.ctl("rooms", "list", "--network", id_)
         assert card["title"] == "Found from afar"
         viewer.ctl("rooms", "follow", id_)
-        until(lambda: viewer.ctl("rooms", "show", id_)["recording"]["segments"])
+        until(lambda: viewer.shown(id_)["recording"]["segments"])
         until(lambda: published(viewer, id_)["peers"])
         both = {id_of(origin), id_of(viewer)}
         until(lambda: both <= set(kubo.words("routing", "findprovs", str(room_cid(RoomId(id_))))))

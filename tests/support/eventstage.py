@@ -18,6 +18,8 @@ from solders.transaction import Transaction
 
 from tests.support.node import Node, node, until
 
+from .tls import TLS
+
 ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 SOL = 10**9
 
@@ -29,7 +31,9 @@ class Stage:
 
     def rpc(self, method: str, *parameters: object) -> Any:
         asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
-        answer = httpx.post(self.node.words["chain"], json=asked, trust_env=False).json()
+        answer = httpx.post(
+            self.node.words["chain"], json=asked, trust_env=False, verify=TLS
+        ).json()
         assert "result" in answer, answer
         return answer["result"]
 

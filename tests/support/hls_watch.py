@@ -15,6 +15,8 @@ from support.hls_grammar import Finding, MediaPlaylist, Multivariant, Segment, S
 from support.hls_rules import AUDIO_CODECS, check_archive, check_live, check_multivariant
 from support.hls_series import Series, check_alignment, merge_delta
 
+from .tls import TLS
+
 _BANDWIDTH_SLACK = 1.10
 """BANDWIDTH is measured while the stream goes on: what comes later may be a little more."""
 
@@ -99,7 +101,9 @@ class _client:
     def __init__(self, given: httpx.AsyncClient | None) -> None:
         self._given = given
         limits = httpx.Limits(max_connections=64)
-        self._own = httpx.AsyncClient(timeout=40, limits=limits) if given is None else None
+        self._own = (
+            httpx.AsyncClient(timeout=40, limits=limits, verify=TLS) if given is None else None
+        )
 
     async def __aenter__(self) -> httpx.AsyncClient:
         client = self._given or self._own

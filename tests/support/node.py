@@ -18,6 +18,10 @@ from urllib.parse import unquote
 
 import httpx
 
+from hausctl.client import Client
+
+from .tls import TLS
+
 _READY_S = 30.0
 _STOP_S = 30.0
 
@@ -52,6 +56,11 @@ class Node:
         text = done.stdout or done.stderr
         return json.loads(text) if text.strip() else None
 
+    def shown(self, room: str) -> dict[str, Any]:
+        """As ``hausctl rooms show``, without starting a program each time: for who waits for it."""
+        found: dict[str, Any] = Client(self.home).get("rooms", room)
+        return found
+
     def room(self, title: str = "Test") -> dict[str, Any]:
         """A new room."""
         made: dict[str, Any] = self.ctl("rooms", "create", title)
@@ -60,7 +69,7 @@ class Node:
     def get(self, path: str, **more: Any) -> httpx.Response:
         """One GET of a path (or absolute URL) on the node."""
         url = path if path.startswith("http") else self.http + path
-        return httpx.get(url, timeout=30, **more)
+        return httpx.get(url, **{"timeout": 30, "verify": TLS, **more})
 
     def figure(self, name: str, labels: str = "") -> float:
         """A metric: the sum of its rows whose labels have this text."""

@@ -90,7 +90,7 @@ class Place:
             self.on.ctl("peers", "connect", other.address)
 
     def shown(self, room: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.on.ctl("rooms", "show", room)
+        found: dict[str, Any] = self.on.shown(room)
         return found
 
     def segments(self, room: str, rendition: str = "source") -> list[tuple[str, str]]:

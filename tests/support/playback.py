@@ -22,6 +22,8 @@ from support.node import Node
 
 from hausd.media import pattern
 
+from .tls import TLS
+
 _BRIGHT = 9 * 126
 _LAST_BEEP_S = 0.2
 
@@ -65,7 +67,7 @@ def take(
 ) -> dict[str, Taken]:
     """Downloads all that ``live`` or ``archive`` has of a room, rendition by rendition."""
     base = f"{node.http}/{kind}/{room}/index.m3u8"
-    with httpx.Client(timeout=30, headers=headers) as http:
+    with httpx.Client(timeout=30, headers=headers, verify=TLS) as http:
         found, _ = read_multivariant(_get(http, base).text)
         uris = [stream.uri for stream in found.streams]
         uris += [media["URI"] for media in found.media if "URI" in media]

@@ -16,6 +16,8 @@ from solders.transaction import VersionedTransaction
 
 from tests.support.jsonserver import Hangs, Reply, serve_json
 
+from .tls import TLS
+
 Mangle = Callable[[dict[str, Any], dict[str, Any]], Reply | None]
 """Of a request and the genuine answer: what is answered instead; None: the answer, as it may
 have been changed in place. May raise Hangs."""
@@ -67,7 +69,7 @@ class Proxy:
         return self.mangle(asked, told)
 
     async def _ask(self, body: bytes) -> Any:
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60, verify=TLS) as http:
             answer = await http.post(
                 self.upstream, content=body, headers={"content-type": "application/json"}
             )

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 from solders.keypair import Keypair
 
+from .tls import TLS
+
 SOL = 10**9
 
 
@@ -24,7 +26,7 @@ class Wallet:
 def rpc(url: str, method: str, *parameters: object) -> Any:
     """What an endpoint answers."""
     asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}
-    answer = httpx.post(url, json=asked, trust_env=False).json()
+    answer = httpx.post(url, json=asked, trust_env=False, verify=TLS).json()
     assert "result" in answer, answer
     return answer["result"]
 
