@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -130,6 +134,7 @@ def test_a_follower_is_not_led_by_a_chain_that_lies_about_a_manifest(
         until(lambda: shown(follower, event)["state"] == "closed", READ_ANEW_S)
         manifest = until(lambda: shown(origin, event)["recording"]["manifest"])
         until(lambda: shown(follower, event)["recording"]["manifest"] == manifest)
+        to_be_looked_up(whole, follower, proxy)
 
 
 _MANIFEST_AT = 8 + 1 + 1 + 32 + 32
@@ -150,3 +155,46 @@ def another_manifest(asked: dict[str, Any], told: dict[str, Any]) -> None:
 def _unproven(one: Node, room: str, words: str = "") -> Any:
     event = shown(one, room)["event"]
     return event if event and not event["proven"] and words in event["doubt"] else None
+
+
+@contextmanager
+def sending(one: Node, proxy: Proxy, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """``hausctl --json`` that waits for the fate of a transaction which nobody takes."""
+    proxy.asked.clear()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "hausctl", "--home", str(one.home), "--json", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        until(lambda: "sendTransaction" in proxy.asked)
+        yield program
+    finally:
+        program.kill()
+        program.wait()
+
+
+def refusal(program: subprocess.Popen[str]) -> dict[str, str]:
+    told: dict[str, str] = json.loads(program.communicate(timeout=20)[0])["error"]
+    return told
+
+
+def to_be_looked_up(whole: Whole, one: Node, proxy: Proxy) -> None:
+    """What is broken off while it is sent is to be looked up before paying again: by Ctrl-C, and
+    by the node's end (it is killed)."""
+    proxy.drops = 10**6
+    by = ("--keypair", whole.artist.file)
+    with sending(one, proxy, "events", "create", "Sunrise", "--ends", "+2h", *by) as program:
+        program.send_signal(signal.SIGINT)
+        told = refusal(program)
+    assert told["code"] == "unknown"
+    assert "may yet come to be" in told["hint"]
+    (room,) = [each for each in ask(one, "rooms") if each["title"] == "Sunrise"]
+    assert room["state"] == "created"
+    with sending(one, proxy, "keys", "mint", "10", *by) as program:
+        one.kill()
+        told = refusal(program)
+    assert told["code"] == "unknown"
+    assert re.search(r"transaction [1-9A-HJ-NP-Za-km-z]{80,88} ", told["message"])
+    assert "before you pay again" in told["hint"]
