@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from hausd.core.shapes import CardShape, ExportShape, RoomShape
 
 app = typer.Typer(rich_markup_mode=None)
-previewing.add_to(app)
 
 _FORMS: dict[str, Literal["car", "mp4"]] = {".car": "car", ".mp4": "mp4"}
 _COLOURS = {"live": "green", "waiting": "yellow", "closed": "dim"}
@@ -215,6 +214,9 @@ def unfollow(ctx: typer.Context, room: RoomName) -> None:
     here = Here.of(ctx)
     value = here.client.post("rooms", here.room_id(room), "unfollow")
     here.answer(value, f"{room} is followed no more.")
+
+
+previewing.add_to(app)
 
 
 @app.command()
