@@ -8,11 +8,12 @@ import pytest
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 
+from hausd.core.ids import SessionId
 from hausd.core.programs.accounts import EventStatus
 from hausd.core.programs.addresses import COMPUTE_BUDGET, EMBEDDED, TOKEN_2022
 from hausd.core.programs.instructions import NewEvent
 from tests.programs.test_event_factory_refusals import CODES, OTHER, Fresh, Scene, changed, steps
-from tests.support.programs import BUILT, NOW, UPGRADEABLE_LOADER
+from tests.support.programs import BUILT, NOW, UPGRADEABLE_LOADER, ProgramChain
 
 pytestmark = pytest.mark.skipif(not BUILT, reason="the programs are not built")
 
@@ -88,3 +89,23 @@ def test_only_a_programs_data_says_who_may_upgrade_it(wrong: str) -> None:
     fresh.chain.put(fresh.data, UPGRADEABLE_LOADER, other)
     made = fresh.initialize(fresh.upgrader)
     assert fresh.chain.why_not(made, by=fresh.upgrader) == CODES["Unauthorized"]
+
+
+@pytest.mark.parametrize("session", [SessionId(4, 9), SessionId(5, 8), SessionId(5, 10)])
+def test_a_later_number_of_another_session_is_no_later_checkpoint(session: SessionId) -> None:
+    scene = Scene()
+    scene.reach(EventStatus.LIVE)
+    show, stream = scene.show, scene.show.stream
+    who, event = stream.pubkey(), show.address
+    scene.chain.send(scene.build.checkpoint(who, event, OTHER, SessionId(5, 9), 7), by=stream)
+    later = scene.build.checkpoint(who, event, OTHER, session, 8)
+    assert scene.chain.why_not(later, by=stream) == CODES["CheckpointBehind"]
+
+
+def test_an_event_is_made_of_just_what_is_told() -> None:
+    chain = ProgramChain()
+    artist = chain.person()
+    new = NewEvent("Just", NOW + 60, NOW + 7_200, 0, artist.pubkey(), OTHER)
+    create = chain.build.create_event(artist.pubkey(), b"j" * 16, new)
+    more = Instruction(create.program_id, bytes(create.data) + b"\0", create.accounts)
+    assert chain.why_not(more, by=artist) == CODES["BadData"]
