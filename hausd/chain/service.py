@@ -73,6 +73,7 @@ from hausd.core.shapes import CheckShape
 
 MAX_SIZES = 16
 MAX_TIPS = 100
+CHECK_S = 5.0
 _AGAIN_S = 5.0
 _DELIVER_S = 180.0
 """Longer than a blockhash is good (150 blocks of 0.4 s)."""
@@ -182,17 +183,19 @@ class ChainService:
         ]
 
     async def checks(self) -> list[CheckShape]:
-        """Whether the chain answers, and each endpoint's trouble."""
-        try:
-            shape = await self.chain()
-        except Problem as problem:
-            return [
-                CheckShape(name="chain", state="fail", found=problem.message, mend=problem.hint)
-            ]
-        found = [f"slot {shape.slot:,} by {len(shape.endpoints)} endpoints"]
-        found += [f"{each.name}: {each.trouble}" for each in shape.endpoints if each.trouble]
-        state: Literal["ok", "warn"] = "warn" if len(found) > 1 else "ok"
-        mend = "look at chain.rpc_url and chain.more_rpc_urls" if state == "warn" else ""
+        """Whether the chain answers within CHECK_S, and each endpoint's trouble."""
+        state: Literal["ok", "warn", "fail"] = "fail"
+        found, mend = ["it does not answer"], "look at chain.rpc_url and chain.more_rpc_urls"
+        with trio.move_on_after(CHECK_S):
+            try:
+                shape = await self.chain()
+                state, found = "ok", [f"slot {shape.slot:,} by {len(shape.endpoints)} endpoints"]
+            except Problem as problem:
+                found, mend = [problem.message], problem.hint
+        troubles = [f"{each.name}: {each.trouble}" for each in self.endpoints() if each.trouble]
+        found += [each for each in troubles if each not in found[0]]
+        state = "warn" if state == "ok" and troubles else state
+        mend = "" if state == "ok" else mend
         return [CheckShape(name="chain", state=state, found="; ".join(found), mend=mend)]
 
     # -- transactions --

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,18 @@ from typing import Any
 import httpx
 import m3u8
 import pytest
+import trio
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from support.delegations import delegation_of
+from support.keyholding import key_node
 from support.node import Node, node, until
 from support.publish import publishing
+
+from hausd.core.ids import RoomId
+from hausd.core.peers import PeerAddress, parse_multiaddr
+from hausd.core.release import Refusal
+from hausd.wire.keys import PROTOCOL, KeyAsker, KeyQuestion, Shown
 
 _ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 pytestmark = [
@@ -34,10 +44,14 @@ def wallet(at: Node, folder: Path, name: str) -> Wallet:
     key, path = Keypair(), folder / f"{name}.json"
     path.write_text(json.dumps(list(bytes(key))))
     path.chmod(0o600)
-    asked: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop"}
-    asked["params"] = [str(key.pubkey()), 10**10]
-    httpx.post(at.words["chain"], json=asked, trust_env=False).raise_for_status()
+    _asked(at.words["chain"], "requestAirdrop", str(key.pubkey()), 10**10)
     return Wallet(str(path), str(key.pubkey()))
+
+
+def _asked(chain: str, method: str, *params: object) -> Any:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    answer = httpx.post(chain, json=asked, trust_env=False)
+    return answer.raise_for_status().json()["result"]
 
 
 def event_at(origin: Node, artist: Wallet) -> dict[str, str]:
@@ -157,7 +171,9 @@ def test_a_key_holder_that_the_artist_names_lets_viewers_in_when_the_origin_is_g
 ) -> None:
     with node(tmp_path / "chain") as rpc:
         chain = f"chain.rpc_url={rpc.words['chain']}"
-        artist, holder = (wallet(rpc, tmp_path, name) for name in ("artist", "holder"))
+        artist, holder, other = (
+            wallet(rpc, tmp_path, name) for name in ("artist", "holder", "other")
+        )
         with (
             node(tmp_path / "helper", chain) as helper,
             node(tmp_path / "viewer", chain) as viewer,
@@ -184,7 +200,38 @@ def test_a_key_holder_that_the_artist_names_lets_viewers_in_when_the_origin_is_g
             until(lambda: len(_archive(viewer, room)) == len(listed), 40)
             until(lambda: viewer.get(listed[-1], headers=OWN_PAGE).status_code == 200)
             assert viewer.get(listed[-1], headers=OWN_PAGE).content == clear
+
+            # the chain is gone too: nobody new is let in, and that is to be seen
+            viewer.ctl("tickets", "buy", room, "--yes", "--keypair", other.file)
+            genesis = _asked(rpc.words["chain"], "getGenesisHash")
+            rpc.kill()
+            refused = trio.run(_newcomer, tmp_path, helper.words["peer"], room, other, genesis)
+            assert refused is Refusal.CHAIN_UNKNOWN
+            assert helper.figure("hausd_keys_outcomes_total", 'outcome="chain-unknown"') >= 1
+            checks = {one["name"]: one["state"] for one in helper.ctl("doctor", code=1)}
+            assert checks["chain"] == "fail"
         assert helper.process.returncode == 0
+
+
+async def _newcomer(
+    folder: Path, peer: str, room: str, who: Wallet, genesis: str
+) -> Refusal | None:
+    """What a key holder says to a node that it has not seen yet, with a delegation of a ticket's
+    owner."""
+    seed = bytes(json.loads(Path(who.file).read_text()))[:32]
+    chain, now_s = bytes(Pubkey.from_string(genesis)), int(time.time())
+    times = {"not_before_s": now_s, "not_after_s": now_s + 3600}
+    async with key_node("late", folder) as late:
+        shown = Shown(*delegation_of(seed, late.seed, chain=chain, room=RoomId(room), **times))
+        holder = await late.host.connect(parse_multiaddr(peer))
+        question = KeyQuestion(RoomId(room), (bytes(16),), bytes(16), shown)
+        async with late.peers.stream(PeerAddress(holder), PROTOCOL) as stream:
+            asker = KeyAsker()
+            await stream.send_all(asker.ask(question))
+            while data := await stream.receive_some():
+                for answer in asker.feed(data):
+                    return answer.outcome[0]
+        raise AssertionError("no answer")
 
 
 def _archive(at: Node, room: str) -> list[str]:
