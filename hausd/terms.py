@@ -72,6 +72,7 @@ def http_limits(config: Config) -> HttpLimits:
         idle_timeout_s=config.http.idle_timeout_s,
         send_timeout_s=config.http.stall_s,
         connections=config.http.max_connections,
+        connections_per_address=config.http.max_connections_per_address,
     )
 
 

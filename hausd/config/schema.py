@@ -85,6 +85,13 @@ class HttpConfig(Section):
     max_connections: int = option(
         4096, "Connections at once; further ones are closed at once.", ge=16, le=1_000_000
     )
+    max_connections_per_address: int = option(
+        256,
+        "Of them from one address, or one IPv6 /64. Viewers behind one router or carrier share "
+        "theirs, six each at most; those of trusted_proxies are not counted.",
+        ge=8,
+        le=1_000_000,
+    )
     header_timeout_s: Seconds = option(
         10.0,
         "A request's head has to be complete after this long.",

@@ -10,9 +10,11 @@ import pytest
 import trio
 from support.http import PLAYLIST, Client, Closed, running
 
+from hausd.config import load
 from hausd.core.live import FileRange
 from hausd.http.limits import Connections, Limits, plain_address
 from hausd.http.messages import Chunks, Response
+from hausd.terms import http_limits
 
 QUICK = Limits(
     head_timeout_s=0.3, idle_timeout_s=0.3, send_timeout_s=0.3, body_timeout_s=0.3, body_bytes=1000
@@ -286,3 +288,8 @@ async def test_one_that_pipelines_without_end_does_not_keep_others_waiting() -> 
                 assert (await other.get("/live/a")).body == PLAYLIST.body[0]
             stop.set()
             nursery.cancel_scope.cancel()
+
+
+def test_an_operator_says_how_many_come_from_one_address() -> None:
+    config = load(Path("/nonexistent"), sets=["http.max_connections_per_address=1000"]).config
+    assert http_limits(config).connections_per_address == 1000
