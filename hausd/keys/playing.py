@@ -143,7 +143,7 @@ class Playing:
                 domain=host,
             )
         except DelegationError as fault:
-            hint = "wallet is the wallet's address in base58"
+            hint = f"wallet is an address in base58; this node was asked for as {host[:80]!r}"
             raise Problem("bad-wallet", str(fault), hint, 422) from None
         return replace(asked, nonce=self._asked_with.nonce(asked.text, address, os.urandom(8))).text
 
