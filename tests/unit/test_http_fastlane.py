@@ -166,6 +166,10 @@ async def test_what_is_got_after_a_wait_has_the_rest_of_its_time() -> None:
         client = await node.connect()
         assert (await client.get("/live/a")).body == b"late"
         assert (await client.get("/live/b")).status == 200  # on the same connection
+        waited = trio.Event()
+        # the other lane, where a request with a body goes
+        await client.send(b"GET /live/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx")
+        assert (await client.read()).body == b"late"
         assert not node.server.tally.failed
 
 
