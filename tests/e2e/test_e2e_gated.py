@@ -20,7 +20,8 @@ pytestmark = [
     pytest.mark.skipif(not _ARTIFACTS.is_dir(), reason="the programs are not built"),
 ]
 OWN_PAGE = {"sec-fetch-site": "same-origin"}
-PASSTHROUGH = ("media.ladder=[]", "media.images=true", "ingest.reconnect_s=1")
+SHORT = "media.segment_seconds=4"
+PASSTHROUGH = ("media.ladder=[]", "media.images=true", "ingest.reconnect_s=1", SHORT)
 
 
 def ticketed_event(at: Node, folder: Path) -> dict[str, str]:
@@ -81,14 +82,14 @@ def test_a_ticketed_event_plays_at_its_node_and_is_ciphertext_everywhere(
                 refused = relay.get(live, headers=OWN_PAGE)
                 assert refused.json()["error"]["code"]
                 assert refused.headers["cache-control"] == "no-store"
-                time.sleep(14)  # real time: a whole archive segment
+                until(lambda: len(_archive(origin, room)) >= 2, 40)
                 clear = _live_bytes(origin, room)
             origin.wait_state(room, "ended")
             until(lambda: relay.get(f"/api/v1/rooms/{room}").json()["state"] == "ended", 30)
             address = f"{origin.http}/archive/{room}/source/index.m3u8"
             headers = ("-headers", "Sec-Fetch-Site: same-origin\r\n")
             played = pictures(address, *headers)
-            assert len(played) > 300
+            assert len(played) > 230
             assert set(played) <= set(pictures(str(looped_h264)))
             listed = _archive(origin, room)
             until(lambda: len(_archive(relay, room)) == len(listed))
@@ -141,27 +142,28 @@ def _exports(at: Node, room: str, folder: Path) -> None:
 def test_a_killed_node_of_a_gated_room_keeps_what_it_showed_and_goes_on_with_other_keys(
     tmp_path: Path, looped_h264: Path
 ) -> None:
-    home, sets = tmp_path / "home", ("media.ladder=[]", "media.images=false")
+    home, sets = tmp_path / "home", ("media.ladder=[]", "media.images=false", SHORT)
     with node(home, *sets) as first:
         room = first.ctl("rooms", "create", "Gated", "--gated")
         live = f"/live/{room['id']}/source/index.m3u8"
         with publishing(looped_h264, f"{first.rtmp}/{room['stream_key']}"):
             until(lambda: first.get(live, headers=OWN_PAGE).status_code == 200)
-            time.sleep(13)  # real time: into the second archive segment
+            until(lambda: _archive(first, room["id"]), 30)
+            time.sleep(2)  # real time: into the next archive segment
             first.kill()
     with node(home, *sets, "ingest.reconnect_s=1") as second:
         assert any("cut short" in one for one in second.ctl("status")["repaired"])
         kept = _archive(second, room["id"])
-        assert len(kept) == 2
+        assert len(kept) >= 2
         with publishing(looped_h264, f"{second.rtmp}/{room['stream_key']}"):
             until(lambda: second.get(live, headers=OWN_PAGE).status_code == 200)
             time.sleep(4)
         second.wait_state(room["id"], "ended")
-        assert _archive(second, room["id"])[:2] == kept
+        assert _archive(second, room["id"])[: len(kept)] == kept
         assert second.ctl("store", "verify")["corrupt"] == 0
         address = f"{second.http}/archive/{room['id']}/source/index.m3u8"
         played = pictures(address, "-headers", "Sec-Fetch-Site: same-origin\r\n")
-        assert len(played) > 30 * (12 + 3)
+        assert len(played) > 30 * (4 + 3)
         assert set(played) <= set(pictures(str(looped_h264)))
         (keys,) = [one for one in second.ctl("keys", "list")["rooms"] if one["room"] == room["id"]]
         assert keys["keys"] == 2

@@ -30,7 +30,10 @@ pytestmark = [
     pytest.mark.skipif(not _ARTIFACTS.is_dir(), reason="the programs are not built"),
 ]
 OWN_PAGE = {"sec-fetch-site": "same-origin"}
-PASSTHROUGH = ("media.ladder=[]", "media.images=false", "ingest.reconnect_s=1")
+PASSTHROUGH = (
+    *("media.ladder=[]", "media.images=false", "ingest.reconnect_s=1"),
+    "media.segment_seconds=4",
+)
 
 
 @dataclass
@@ -141,7 +144,7 @@ def test_keys_outlive_their_origin_and_go_to_whom_the_artist_chooses(
                 with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
                     until(lambda: plays(origin, room))
                     keeper.ctl("rooms", "follow", room)
-                    until(lambda: len(_archive(keeper, room)) >= 2, 60)
+                    until(lambda: len(_archive(keeper, room)) >= 4, 60)  # two epochs of 10 s
                 origin.wait_state(room, "ended")
                 listed = _archive(origin, room)
                 until(lambda: len(_archive(keeper, room)) == len(listed))
