@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -50,6 +52,15 @@ class TryAnother(Exception):
         self.rest_s = rest_s
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A call; ``kind`` is the shape of its answer, as msgspec takes it."""
+
+    method: str
+    parameters: Sequence[object]
+    kind: Any
+
+
 class _NoBatches(Exception):
     """The endpoint takes one call at a time."""
 
@@ -91,22 +102,20 @@ class Endpoint:
         """Asks, and checks the answer's shape. Raises TryAnother and RpcError."""
         return await self._timed(self._call(method, parameters, kind))
 
-    async def batch(
-        self, method: str, calls: Sequence[Sequence[object]], kind: type[T]
-    ) -> list[T | RpcError]:
-        """Asks the same of several parameters, in one exchange where the endpoint takes that.
+    async def batch(self, asks: Sequence[Ask]) -> list[Any]:
+        """Asks several things, in one exchange where the endpoint takes that.
 
-        Answers in the order of the calls. Raises TryAnother.
+        Answers in the order of the calls, RpcError where one is refused. Raises TryAnother.
         """
         if self._batches:
             try:
-                return await self._timed(self._batch(method, calls, kind))
+                return await self._timed(self._batch(asks))
             except _NoBatches:
                 self._batches = False
-        found: list[T | RpcError] = []
-        for parameters in calls:
+        found: list[Any] = []
+        for ask in asks:
             try:
-                found.append(await self.call(method, parameters, kind))
+                found.append(await self.call(ask.method, ask.parameters, ask.kind))
             except RpcError as fault:
                 found.append(fault)
         return found
@@ -122,7 +131,7 @@ class Endpoint:
         return answer
 
     async def _call(self, method: str, parameters: Sequence[object], kind: type[T]) -> T:
-        (asked,) = self._asked(method, [parameters])
+        (asked,) = self._asked([Ask(method, parameters, kind)])
         status, untrusted, rest_s = await self._exchange(msgspec.json.encode(asked))
         if status == 429:
             raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
@@ -138,12 +147,11 @@ class Endpoint:
             raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
         if envelope.id != asked["id"]:
             raise TryAnother("it answers another question", "nonsense")
-        return _result(envelope, method, kind)
+        told: T = _result(envelope, method, kind)
+        return told
 
-    async def _batch(
-        self, method: str, calls: Sequence[Sequence[object]], kind: type[T]
-    ) -> list[T | RpcError]:
-        asked = self._asked(method, calls)
+    async def _batch(self, asks: Sequence[Ask]) -> list[Any]:
+        asked = self._asked(asks)
         status, untrusted, rest_s = await self._exchange(msgspec.json.encode(asked))
         if status == 429:
             raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
@@ -164,14 +172,16 @@ class Endpoint:
         told = {envelope.id: envelope for envelope in envelopes}
         if len(envelopes) != len(asked) or told.keys() != {each["id"] for each in asked}:
             raise TryAnother("it answers other questions", "nonsense")
-        return [_one_of(told[each["id"]], method, kind, rest_s) for each in asked]
-
-    def _asked(self, method: str, calls: Sequence[Sequence[object]]) -> list[dict[str, object]]:
-        first = self._calls + 1
-        self._calls += len(calls)
         return [
-            {"jsonrpc": "2.0", "id": number, "method": method, "params": parameters}
-            for number, parameters in enumerate(calls, first)
+            _one_of(told[each["id"]], ask, rest_s) for ask, each in zip(asks, asked, strict=True)
+        ]
+
+    def _asked(self, asks: Sequence[Ask]) -> list[dict[str, object]]:
+        first = self._calls + 1
+        self._calls += len(asks)
+        return [
+            {"jsonrpc": "2.0", "id": number, "method": ask.method, "params": ask.parameters}
+            for number, ask in enumerate(asks, first)
         ]
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
@@ -203,17 +213,23 @@ def _refusal(error: _ErrorBody, rest_s: float) -> RpcError | TryAnother:
     return RpcError(error.code, words(error.message), error.data)
 
 
-def _result(envelope: _Envelope, method: str, kind: type[T]) -> T:
+@cache
+def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
+    """A shape takes longer to look at than an answer to read."""
+    return msgspec.json.Decoder(kind)
+
+
+def _result(envelope: _Envelope, method: str, kind: Any) -> Any:
     try:
-        return msgspec.json.decode(envelope.result, type=kind)
+        return _decoder_of(kind).decode(envelope.result)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         said = f"its answer to {method} has not the right shape: {fault}"
         raise TryAnother(said, "nonsense") from None
 
 
-def _one_of(envelope: _Envelope, method: str, kind: type[T], rest_s: float) -> T | RpcError:
+def _one_of(envelope: _Envelope, ask: Ask, rest_s: float) -> Any:
     if envelope.error is None:
-        return _result(envelope, method, kind)
+        return _result(envelope, ask.method, ask.kind)
     refusal = _refusal(envelope.error, rest_s)
     if isinstance(refusal, TryAnother):
         raise refusal

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 from solders.signature import Signature
-from solders.transaction import VersionedTransaction
 
 from hausd.chain.answers import (
     LatestBlockhash,
     OtherVersion,
     SignatureInfo,
     SignatureStatus,
+    Simulation,
     TransactionRecord,
     Valued,
 )
@@ -22,6 +24,29 @@ from hausd.chain.calls import RpcError, TryAnother
 
 _UNKNOWN_VERSION = -32015
 """Source: custom_error.rs of Agave's RPC."""
+_HEAD_CHARACTERS = 88
+"""Base64 of 66 bytes: how many signatures there are, and the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a transaction would do now. ``untrusted_error`` is None where it would succeed."""
+
+    untrusted_error: object
+    untrusted_logs: tuple[str, ...]
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a transaction would do, and what to sign it with: what recent ones that wrote the same
+    accounts bid for a unit (micro-lamports), and a blockhash with the last block height at which it
+    is good."""
+
+    rehearsal: Rehearsal
+    bids: list[int]
+    blockhash: Hash
+    last_valid_block_height: int
 
 
 def page_of(limit: int, found: list[SignatureInfo]) -> list[SignatureInfo]:
@@ -63,17 +88,34 @@ def _one_of(
 
 
 def is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord | None:
-    """A transaction's own bytes have to bear the signature, by its payer."""
+    """A transaction's bytes begin with their payer's signature, behind the number of signatures.
+
+    Whether it is genuine is not looked at: what is read is the log, which nobody signs.
+    """
     if found is None:
         return None
     try:
-        read = VersionedTransaction.from_bytes(base64.b64decode(found.transaction[0]))
-        genuine = str(read.signatures[0]) == signature and read.verify_with_results()[0]
-    except (ValueError, IndexError):
-        genuine = False
-    if not genuine:
+        head = base64.b64decode(found.transaction[0][:_HEAD_CHARACTERS])
+        same = head[1:65] == bytes(Signature.from_string(signature))
+    except ValueError:
+        same = False
+    if not same:
         raise TryAnother("it gives another transaction than was asked for", "lying")
     return found
+
+
+def rehearsal_of(answer: Valued[Simulation]) -> Rehearsal:
+    value = answer.value
+    return Rehearsal(value.err, tuple(value.logs or ()), value.units_consumed or 0)
+
+
+def outlook_of(answers: Sequence[Any]) -> Outlook:
+    for one in answers:
+        if isinstance(one, RpcError):
+            raise one
+    rehearsed, fees, latest = answers
+    bids = [each.prioritization_fee for each in fees]
+    return Outlook(rehearsal_of(rehearsed), bids, *blockhash_of(latest))
 
 
 def address_of(untrusted: str) -> Pubkey:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from solders.hash import Hash
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -28,14 +27,17 @@ from hausd.chain.answers import (
     TransactionRecord,
     Valued,
 )
-from hausd.chain.calls import TryAnother
+from hausd.chain.calls import Ask, TryAnother
 from hausd.chain.checks import (
+    Outlook,
+    Rehearsal,
     address_of,
     all_of,
     are_of,
-    blockhash_of,
     is_of,
+    outlook_of,
     page_of,
+    rehearsal_of,
     same_signature,
 )
 from hausd.chain.pool import Pool
@@ -81,15 +83,6 @@ class Seen:
 
     slot: int
     accounts: tuple[Account | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rehearsal:
-    """What a transaction would do now. ``untrusted_error`` is None where it would succeed."""
-
-    untrusted_error: object
-    untrusted_logs: tuple[str, ...]
-    units: int
 
 
 class ChainClient:
@@ -191,35 +184,33 @@ class ChainClient:
     async def slot(self, commitment: Commitment = "confirmed") -> int:
         return await self.pool.call("getSlot", [{"commitment": commitment}], Slot)
 
-    async def blockhash(self) -> tuple[Hash, int]:
-        """A blockhash to sign with, and the last block height at which it is good."""
-        options = self._options("confirmed")
-        return await self._valued(
-            "getLatestBlockhash", [options], Valued[LatestBlockhash], blockhash_of
-        )
-
     async def rent(self, size: int) -> int:
         """Lamports that an account of so many bytes has to keep."""
         return await self.pool.call("getMinimumBalanceForRentExemption", [size], U64)
-
-    async def priority_fees(self, writable: Sequence[Pubkey]) -> list[int]:
-        """What recent transactions that wrote these accounts bid for a unit, micro-lamports."""
-        names = [str(address) for address in writable[:MAX_ACCOUNTS_AT_ONCE]]
-        answer = await self.pool.call("getRecentPrioritizationFees", [names], list[PriorityFee])
-        return [each.prioritization_fee for each in answer]
 
     # -- transactions --
 
     async def rehearse(self, transaction: bytes) -> Rehearsal:
         """Runs a transaction without sending it; signatures and blockhash don't matter."""
+        ask = self._rehearsing(transaction)
+        return await self._valued(ask.method, ask.parameters, ask.kind, rehearsal_of)
+
+    async def outlook(self, transaction: bytes, writable: Sequence[Pubkey]) -> Outlook:
+        """Rehearses a transaction and asks what it is to be signed with, in one exchange."""
+        names = [str(address) for address in writable[:MAX_ACCOUNTS_AT_ONCE]]
+        asks = [
+            self._rehearsing(transaction),
+            Ask("getRecentPrioritizationFees", [names], list[PriorityFee]),
+            Ask("getLatestBlockhash", [self._options("confirmed")], Valued[LatestBlockhash]),
+        ]
+        return await self.pool.batch(asks, outlook_of, self.least_slot)
+
+    def _rehearsing(self, transaction: bytes) -> Ask:
         text = base64.b64encode(transaction).decode()
         options = self._options(
             "confirmed", encoding="base64", sigVerify=False, replaceRecentBlockhash=True
         )
-        value = await self._valued(
-            "simulateTransaction", [text, options], Valued[Simulation], _value
-        )
-        return Rehearsal(value.err, tuple(value.logs or ()), value.units_consumed or 0)
+        return Ask("simulateTransaction", [text, options], Valued[Simulation])
 
     async def submit(self, transaction: bytes, signature: Signature) -> None:
         """Hands over a signed transaction, the same one as often as wanted, without rehearsal."""
@@ -311,12 +302,8 @@ class ChainClient:
         """Confirmed ones, in order; None where the endpoint does not know it (any more)."""
         found: list[TransactionRecord | OtherVersion | None] = []
         for some in _portions(signatures, MAX_TRANSACTIONS_AT_ONCE):
-            found += await self.pool.batch(
-                "getTransaction",
-                [[one, _TRANSACTION] for one in some],
-                _RECORD,
-                partial(are_of, some),
-            )
+            asks = [Ask("getTransaction", [one, _TRANSACTION], _RECORD) for one in some]
+            found += await self.pool.batch(asks, partial(are_of, some))
         return found
 
     # -- the details --

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import structlog
@@ -16,7 +16,7 @@ import trio
 
 from hausd import __version__
 from hausd.chain.answers import Valued
-from hausd.chain.calls import Endpoint, RpcError, TryAnother
+from hausd.chain.calls import Ask, Endpoint, RpcError, TryAnother
 from hausd.chain.metrics import SLOT_LAG
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
@@ -108,14 +108,11 @@ class Pool:
         return await self._retried(asking, method, check, least_slot)
 
     async def batch(
-        self,
-        method: str,
-        calls: Sequence[Sequence[object]],
-        kind: type[T],
-        check: Callable[[list[T | RpcError]], R],
+        self, asks: Sequence[Ask], check: Callable[[list[Any]], R], least_slot: int = 0
     ) -> R:
-        """Asks the same of several parameters at once; else as ``read``. Raises Unavailable."""
-        return await self._retried(partial(_batch, method, calls, kind), method, check, 0)
+        """Asks several things of one endpoint at once; else as ``read``. What it refuses stands as
+        RpcError among the answers. Raises Unavailable."""
+        return await self._retried(partial(_batch, asks), "", check, least_slot)
 
     async def _retried(
         self,
@@ -205,7 +202,11 @@ class Pool:
         self._greeted[index] = True
 
     def _look_at(self, index: int, method: str, answer: object, least_slot: int) -> None:
-        """Takes notice of the slot that an answer tells. Raises TryAnother."""
+        """Takes notice of the slot that an answer tells, or each of several. Raises TryAnother."""
+        if isinstance(answer, list):
+            for each in answer:
+                self._look_at(index, method, each, least_slot)
+            return
         if isinstance(answer, Valued):
             slot = answer.context.slot
         elif method == "getSlot" and isinstance(answer, int):
@@ -274,10 +275,8 @@ async def _call(method: str, parameters: Sequence[object], kind: type[T], endpoi
     return await endpoint.call(method, parameters, kind)
 
 
-async def _batch(
-    method: str, calls: Sequence[Sequence[object]], kind: type[T], endpoint: Endpoint
-) -> list[T | RpcError]:
-    return await endpoint.batch(method, calls, kind)
+async def _batch(asks: Sequence[Ask], endpoint: Endpoint) -> list[Any]:
+    return await endpoint.batch(asks)
 
 
 def _pause(retry: tenacity.RetryCallState) -> float:

@@ -101,15 +101,14 @@ class Sender:
         """
         signers = message.header.num_required_signatures
         unsigned = VersionedTransaction.populate(message, [Signature.default()] * signers)
-        rehearsal = await self._client.rehearse(bytes(unsigned))
+        found = await self._client.outlook(bytes(unsigned), writable(message))
+        rehearsal = found.rehearsal
         if rehearsal.untrusted_error is not None:
             raise self._fails(rehearsal.untrusted_error, rehearsal.untrusted_logs)
         units = units_limit(rehearsal.units)
-        bids = await self._client.priority_fees(writable(message))
-        budget = Budget(units, unit_price(bids, units, self._max_priority_fee))
-        blockhash, last_valid = await self._client.blockhash()
+        budget = Budget(units, unit_price(found.bids, units, self._max_priority_fee))
         fee = signers * LAMPORTS_PER_SIGNATURE + budget.priority_fee
-        return Plan(blockhash, last_valid, budget, fee)
+        return Plan(found.blockhash, found.last_valid_block_height, budget, fee)
 
     async def deliver(
         self,

@@ -324,6 +324,13 @@ async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
         )  # as a node that fell back, and does not look at minContextSlot
         here.proxies[0].mangle = stale
         assert await here.given() == SOL
+        here.proxies[0].mangle = lambda asked, told: None
+        here.proxies[1].mangle = result(
+            lambda told: told | {"context": {"slot": 1}}, "getLatestBlockhash"
+        )
+        here.proxies[0].asked.clear()
+        await here.signed()
+        assert "getLatestBlockhash" in here.proxies[0].asked
 
 
 async def test_a_slow_endpoint_is_passed_by(fast: MockClock, tmp_path: Path) -> None:
