@@ -191,6 +191,33 @@ def test_a_wallet_signs_in_on_the_page_and_the_show_plays_until_the_ticket_is_go
         seen.require_quiet()
 
 
+def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with (
+        node(tmp_path / "origin", *SETS) as origin,
+        watching(allowed=("Failed to load resource",)) as seen,
+    ):
+        page = seen.page
+        artist, file = wallet(origin, tmp_path, "artist")
+        options = ("--ticket-price", "0.25", "--ends", "+2h", "--preview", "1h")
+        event = origin.ctl("events", "create", "Sundown", *options, "--keypair", file)
+        give_wallet(page, artist)
+        page.set_extra_http_headers(AWAY)
+        with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+            page.goto(f"{origin.http}/?room={event['id']}")
+            seen.plays()
+            seen.until(lambda: page.locator("#preview").is_visible())
+            page.click("#enter")
+            assert seen.text("entry-title") == "Watch the whole show"
+            seen.plays()
+            signs_in(seen)
+            assert not page.locator("#preview").is_visible()
+            assert not page.locator("#entry").is_visible()
+            seen.plays()
+        seen.require_quiet()
+
+
 def signature(at: Node, file: str, text: str) -> str:
     """What hausctl signs of the text that the page shows."""
     command = [sys.executable, "-m", "hausctl", "--home", str(at.home), "tickets", "sign-in", "-"]
