@@ -53,6 +53,10 @@ const known = ({register}) => register(wallet);
 addEventListener('wallet-standard:app-ready', ({detail}) => known(detail));
 dispatchEvent(new CustomEvent('wallet-standard:register-wallet', {detail: known}));
 """
+LATER = """
+(now => { Date.now = () => now() + 6 * 60e3; })(Date.now);
+document.dispatchEvent(new Event('visibilitychange'));
+"""
 
 
 def wallet(at: Node, folder: Path, name: str) -> tuple[Keypair, str]:
@@ -215,6 +219,10 @@ def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
             assert not page.locator("#preview").is_visible()
             assert not page.locator("#entry").is_visible()
             seen.plays()
+            # a device that slept for a while renews its token when it wakes
+            with page.expect_response("**/sign-in/renew") as renewed:
+                page.evaluate(LATER)
+            assert renewed.value.status == 200
         seen.require_quiet()
 
 
