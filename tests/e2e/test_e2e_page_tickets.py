@@ -53,6 +53,10 @@ const known = ({register}) => register(wallet);
 addEventListener('wallet-standard:app-ready', ({detail}) => known(detail));
 dispatchEvent(new CustomEvent('wallet-standard:register-wallet', {detail: known}));
 """
+LATER = """
+(now => { Date.now = () => now() + 6 * 60e3; })(Date.now);
+document.dispatchEvent(new Event('visibilitychange'));
+"""
 
 
 def wallet(at: Node, folder: Path, name: str) -> tuple[Keypair, str]:
@@ -188,6 +192,37 @@ def test_a_wallet_signs_in_on_the_page_and_the_show_plays_until_the_ticket_is_go
             origin.ctl("keys", "ban", room, address)
             seen.until(lambda: seen.text("entry-title") == "Your ticket is gone")
             assert not page.locator("video").is_visible()
+        seen.require_quiet()
+
+
+def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
+    tmp_path: Path, looped_h264: Path
+) -> None:
+    with (
+        node(tmp_path / "origin", *SETS) as origin,
+        watching(allowed=("Failed to load resource",)) as seen,
+    ):
+        page = seen.page
+        artist, file = wallet(origin, tmp_path, "artist")
+        options = ("--ticket-price", "0.25", "--ends", "+2h", "--preview", "1h")
+        event = origin.ctl("events", "create", "Sundown", *options, "--keypair", file)
+        give_wallet(page, artist)
+        page.set_extra_http_headers(AWAY)
+        with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+            page.goto(f"{origin.http}/?room={event['id']}")
+            seen.plays()
+            seen.until(lambda: page.locator("#preview").is_visible())
+            page.click("#enter")
+            assert seen.text("entry-title") == "Watch the whole show"
+            seen.plays()
+            signs_in(seen)
+            assert not page.locator("#preview").is_visible()
+            assert not page.locator("#entry").is_visible()
+            seen.plays()
+            # a device that slept for a while renews its token when it wakes
+            with page.expect_response("**/sign-in/renew") as renewed:
+                page.evaluate(LATER)
+            assert renewed.value.status == 200
         seen.require_quiet()
 
 

@@ -12,7 +12,6 @@ const RENEW_AGAIN_MS = 30 * 1000;
 const MOST_WALLETS = 12;
 const OVER = ["ended", "finalized", "cancelled"]; // events that sell no tickets any more
 const OF_TICKETS = ["no-ticket", "refunded", "banned", "chain-unknown"];
-
 const OF_PREVIEWS = ["no-ticket", "sign-in-needed", "no-delegation"];
 
 const short = (address) => `${address.slice(0, 4)}…${address.slice(-4)}`;
@@ -33,6 +32,7 @@ export class Entry {
     this.hint = `hausd-signed-in-${room}`; // whether there may be a cookie: nothing secret
     parts.textForm.addEventListener("submit", (event) => this.showText(event));
     parts.signatureForm.addEventListener("submit", (event) => this.takeSignature(event));
+    parts.enter.addEventListener("click", () => this.open(this.parts.panel.hidden));
     parts.signOut.addEventListener("click", () => this.signOut());
     parts.copyText.append(copyButton(() => parts.text.value, "the text to sign", parts.text));
     watchWallets((wallets) => this.showWallets(wallets));
@@ -78,10 +78,22 @@ export class Entry {
     return Boolean(refusal);
   }
 
+  // Who watches a preview has not been refused anything, and may have a ticket.
+  open(on) {
+    const { panel, title, enter } = this.parts;
+    enter.setAttribute("aria-expanded", String(on));
+    panel.hidden = !on;
+    if (!on) return;
+    this.show(REFUSALS.preview, REFUSALS.preview.says);
+    title.focus();
+  }
+
   showRefusal() {
-    const { panel, title, says, wallets, byHand, use, buying } = this.parts;
-    panel.hidden = !this.refusal;
-    if (!this.refusal) return;
+    if (!this.refusal) {
+      if (this.shown !== REFUSALS.preview) this.parts.panel.hidden = true;
+      return;
+    }
+    this.parts.panel.hidden = false;
     const { code } = this.refusal;
     const lost = this.signed && code === "no-ticket";
     // Who has signed in has done what there is to do: the node asks for the keys.
@@ -89,12 +101,20 @@ export class Entry {
     const known = REFUSALS[lost ? "lost" : asks ? "try-later" : code];
     const { free } = this.shape;
     const nobody = code === "sign-in-needed" && !this.refusal.hint.includes("/sign-in");
-    say(title, known.title);
     // Of a preview the node says more than this page could: how long it was, what is free.
-    say(says, nobody ? this.refusal.message
-      : (free && OF_PREVIEWS.includes(code) && !lost) || !known.says ? sentence(this.refusal.words)
-        : known.says);
-    const acts = new Set(nobody ? [] : known.act);
+    const told = (free && OF_PREVIEWS.includes(code) && !lost) || !known.says;
+    this.show(
+      nobody ? { ...known, act: [] } : known,
+      nobody ? this.refusal.message : told ? sentence(this.refusal.words) : known.says,
+    );
+  }
+
+  show(known, words) {
+    const { title, says, wallets, byHand, use, buying } = this.parts;
+    this.shown = known;
+    say(title, known.title);
+    say(says, words);
+    const acts = new Set(known.act);
     wallets.hidden = !acts.has("wallet");
     byHand.hidden = !acts.has("wallet");
     use.hidden = !acts.has("use") || !isHere;
@@ -116,8 +136,13 @@ export class Entry {
 
   // That what is live is free, for who has not signed in.
   showPreview() {
-    const { preview } = this.parts;
-    preview.hidden = !this.shape?.free?.now.length || Boolean(this.signed) || Boolean(this.refusal);
+    const { free, withheld } = this.shape ?? {};
+    // The owner of a node that has the keys watches all of it.
+    const owns = isHere && free?.rendition && !withheld;
+    const shown = Boolean(free?.now.length && !owns && !this.signed && !this.refusal);
+    this.parts.preview.hidden = !shown;
+    this.parts.enter.hidden = !shown;
+    if (!shown && this.shown === REFUSALS.preview && !this.refusal) this.parts.panel.hidden = true;
   }
 
   // -- signing in --

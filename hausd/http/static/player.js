@@ -146,7 +146,9 @@ export class Player {
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.showQualities());
     hls.on(Hls.Events.ERROR, (_, fault) => {
       if (!fault.fatal) return;
-      const place = fault.frag && !fault.details.startsWith("level") ? fault.networkDetails?.responseURL : "";
+      // Of what is live the playlist says whether it may be had; of a recording, each segment does.
+      const segment = this.mode === "start" && fault.frag && !fault.details.startsWith("level");
+      const place = segment ? fault.networkDetails?.responseURL : "";
       if (this.entry.refuse(refusalIn(fault), place)) return;
       if (fault.type === Hls.ErrorTypes.MEDIA_ERROR && this.faults < 2) {
         this.faults += 1;

@@ -56,6 +56,11 @@ export const REFUSALS = {
     says: "It was given back or passed on, or the artist has banned your wallet: the show ends here.",
     act: ["buy", "wallet"],
   },
+  preview: { // nothing was refused yet
+    title: "Watch the whole show",
+    says: "This is the free preview. Sign in with the wallet that has your ticket.",
+    act: ["wallet", "use", "buy"],
+  },
   "try-later": { title: "One moment", says: "The room’s keys are on their way.", act: [] },
 };
 for (const code of ["wrong-event", "not-yet", "other-node", "bad-delegation"]) {

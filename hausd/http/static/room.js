@@ -129,7 +129,10 @@ export async function openRoom(asked, every) {
 
   const entry = entryOf(asked, {
     changed: async () => {
+      const before = entry.refusal;
       await retry();
+      // A preview was playing: now there may be more of it, or less.
+      if (entry.shape.free && !before && !entry.refusal && mode !== null) player.watch(mode);
       // What was pressed last is not there any more: the keyboard goes on where it matters.
       (entry.refusal ? byId("entry-title") : byId("video")).focus({ preventScroll: !entry.refusal });
     },
@@ -169,6 +172,9 @@ export async function openRoom(asked, every) {
     const room = await roomHere(asked, url);
     byId("join").hidden = true;
     await entry.roomIs(room);
+    const onAir = room.state === "live" || room.state === "waiting";
+    const recorded = (room.recording?.segments ?? 0) > 0;
+    if (mode === null && !onAir && recorded) player.mode = "start";
     // Who may not watch hears that before the show begins, and sees at once when they may.
     if (!shown || entry.refusal) await retry();
     stage.hidden = false;
@@ -177,8 +183,6 @@ export async function openRoom(asked, every) {
     byId("title").textContent = title;
     byId("facts").textContent = facts(room);
     setBadge(byId("badge"), room.state);
-    const onAir = room.state === "live" || room.state === "waiting";
-    const recorded = (room.recording?.segments ?? 0) > 0;
     byId("watch-live").disabled = !onAir;
     byId("watch-start").disabled = !recorded;
     const links = `${room.id} ${room.ingest_url} ${room.gated} ${entry.signed?.token}`;
