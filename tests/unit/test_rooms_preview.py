@@ -9,6 +9,7 @@ import pytest
 import trio
 from support.content import KEY, OTHER_KEY, SESSION, VIDEO, content, epoch
 from support.eventchain import EventChain
+from support.memorystore import MemoryStore
 from support.stage import Peer, Show, Stage, same_archive
 from test_rooms_gated import NAMES, blocks_of, clear_of, gated, on_chain, opened, recorded
 
@@ -72,7 +73,9 @@ async def test_the_beginning_plays_for_everybody_and_what_follows_for_who_has_th
             assert await opened(newest(theirs, "source")) in [data for _, data in show.said]
             assert stranger.home.keyring.asked == 0  # nobody is troubled for what is free
             origin.room(room).epochs.renew()  # type: ignore[attr-defined] # a refund changes nothing of it
-            await show.play(84)  # three minutes in all
+            await show.play(35)
+            assert len(ours(origin, room).free.listed()) == 1
+            await show.play(49)  # three minutes in all
             assert not origin.room(room).free_now()
             withheld = theirs.withheld()
             assert withheld is not None
@@ -243,6 +246,32 @@ async def test_a_recording_that_was_made_free_needs_no_key_holder(
         assert all(await told(fresh, room))
         origin = await stage.node("origin")
         assert ours(origin, room).is_free
+
+
+async def test_a_list_of_free_keys_that_nobody_has_yet_is_asked_for_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(37) as stage:
+        origin, late = await stage.node("origin"), await stage.node("late")
+        stage.swarm.link(origin.node, late.node)
+        room = await gated(origin)
+        await ours(origin, room).choose_free(30, None, None)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(20)
+        await trio.sleep(60)
+        # the head is there, and the list it links to is nowhere
+        root = ours(origin, room).announcer.free_list
+        assert root is not None
+        store, leaves = origin.home.store, ours(origin, room).leaves
+        assert isinstance(store, MemoryStore)
+        kept = store.small.pop(root)
+        leaves._held.pop(root, None)
+        await late.rooms.follow(room)
+        await trio.sleep(20)
+        assert not late.room(room).free.listed()
+        store.small[root] = kept
+        await trio.sleep(200)
+        assert late.room(room).free.listed() == ours(origin, room).free.listed()
 
 
 async def test_keys_that_are_not_right_open_nothing(
