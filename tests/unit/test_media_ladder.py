@@ -307,11 +307,13 @@ def test_after_dropping_it_goes_on_at_a_keyframe(
     small: tuple[SourceVideo, list[CodedVideo]],
 ) -> None:
     source, units = small
-    held = threading.Event()
+    begun, held = threading.Event(), threading.Event()
     taken = Taken()
 
     def slow(said: EncodedTrack | EncodedFrame) -> None:
-        held.wait()
+        if isinstance(said, EncodedFrame):
+            begun.set()
+            held.wait()
         taken(said)
 
     with Ladder(source, RUNGS[1:], slow) as ladder:
@@ -319,11 +321,12 @@ def test_after_dropping_it_goes_on_at_a_keyframe(
         for _ in range(3):
             for unit in units:
                 ladder.push(changed(unit, pts=unit.pts + later, dts=unit.dts + later))
+            assert begun.wait(30)  # so that what is dropped lies between what is not
             later += 4 * 90_000
         held.set()
-        while ladder.stats().behind_ms > 100:
-            time.sleep(0.01)
         for unit in units:
+            while ladder.stats().behind_ms > 100:
+                time.sleep(0.01)
             ladder.push(changed(unit, pts=unit.pts + later, dts=unit.dts + later))
         assert ladder.flush(30)
         dropped = ladder.stats().frames_dropped
