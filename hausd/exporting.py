@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import groupby
 from pathlib import Path
 
 import trio
@@ -14,12 +13,10 @@ from hausd.core.cid import CID
 from hausd.core.errors import Problem
 from hausd.core.live import ArchivePlaylist, RoomState
 from hausd.core.manifest import ManifestError, SegmentRecord
-from hausd.core.media import Kind
 from hausd.core.shapes import ExportShape
 from hausd.core.storage import RecordingStopped
 from hausd.core.unixfs import BlockMissing
-from hausd.media.export import export as export_mp4
-from hausd.media.remux import ExportError, RunMedia
+from hausd.filming import film
 from hausd.rooms import finished
 from hausd.rooms.export import Exported
 from hausd.rooms.finished import Finished
@@ -38,8 +35,9 @@ async def export_room(
     """Raises Problem where the room is not finished, or the file can't be written."""
     _check_finished(room)
     if form == "mp4":
-        _check_clear(room)
-        return await _mp4(room, store, _needed(path), progress)
+        path = _needed(path)
+        written = await film(room, _recorded(room), store, path, progress)
+        return ExportShape(room=room.id, format=form, cid="", path=str(path), bytes=written)
     made = await finished_directory(room, store)
     shape = ExportShape(
         room=room.id,
@@ -74,16 +72,6 @@ def _check_finished(room: Room) -> None:
 
 def _sealed(room: Room) -> bool:
     return any(one.seal is not None for playlist in _recorded(room) for one in playlist.segments)
-
-
-def _check_clear(room: Room) -> None:
-    if _sealed(room):
-        raise Problem(
-            "gated",
-            "the recording is encrypted: a film of it would play for anybody, without a ticket",
-            hint="--format car gives it as it is; who may watch plays it at a node",
-            status=409,
-        )
 
 
 def _needed(path: Path | None) -> Path:
@@ -160,42 +148,6 @@ async def _car(exported: Exported, store: Store, path: Path, progress: Progress)
     finally:
         draft.unlink(missing_ok=True)
     return written
-
-
-async def _mp4(room: Room, store: Store, path: Path, progress: Progress) -> ExportShape:
-    playlists = _recorded(room)
-    pictures = [one for one in playlists if one.rendition.kind is Kind.VIDEO]
-    sounds = [one for one in playlists if one.rendition.kind is Kind.AUDIO]
-    video = await _runs(pictures[0], store) if pictures else []
-    audio = await _runs(sounds[0], store) if sounds else []
-
-    def tell(done: int, total: int) -> None:
-        progress(done, total, "writing the film")
-
-    try:
-        size = await export_mp4(video, audio, path, tell)
-    except ExportError as fault:
-        raise Problem("export-failed", str(fault), status=409) from fault
-    return ExportShape(room=room.id, format="mp4", cid="", path=str(path), bytes=size)
-
-
-async def _runs(playlist: ArchivePlaylist, store: Store) -> list[RunMedia]:
-    runs: list[RunMedia] = []
-    for number, group in groupby(playlist.segments, lambda segment: segment.run):
-        segments = list(group)
-        # An encoder that was made cheaper within a run has parameter sets in its pictures too.
-        init = await store.block(segments[0].init)
-        places = [store.locate(segment.cid) for segment in segments]
-        if init is None or None in places:
-            raise Problem(
-                "incomplete",
-                f"a part of {playlist.rendition.name} is missing from the store",
-                hint="`hausctl store verify` tells what is wrong",
-                status=409,
-            )
-        kept = tuple(place for place in places if place is not None)
-        runs.append(RunMedia(number, init, kept, f"{playlist.rendition.name}, run {number}"))
-    return runs
 
 
 def _unwritable(path: Path, why: str) -> Problem:

@@ -101,7 +101,7 @@ def test_a_ticketed_event_plays_at_its_node_and_is_ciphertext_everywhere(
                 theirs = relay.get(uri, headers=OWN_PAGE)
                 assert theirs.status_code == 403
                 assert clear[-1][:32] not in theirs.content
-            _exports(origin, room, tmp_path)
+            _exports(origin, relay, room, tmp_path, set(pictures(str(looped_h264))))
         for home in ("origin", "relay"):
             files = on_disk(tmp_path / home)
             assert sum(map(len, files.values())) > sum(map(len, clear[-len(listed) :]))
@@ -130,13 +130,18 @@ def _archive(at: Node, room: str) -> list[str]:
     return [base + str(one.uri) for one in segments]
 
 
-def _exports(at: Node, room: str, folder: Path) -> None:
-    """What is given out is ciphertext, and says so."""
-    made = at.ctl("rooms", "export", room)
-    assert made["sealed"]
-    refused = at.ctl("rooms", "export", room, "--output", str(folder / "film.mp4"), code=1)
-    assert refused["error"]["code"] == "gated"
-    assert not (folder / "film.mp4").exists()
+def _exports(origin: Node, relay: Node, room: str, folder: Path, streamed: set[str]) -> None:
+    """What is given out is ciphertext, and says so; but for a film, where the keys are."""
+    assert origin.ctl("rooms", "export", room)["sealed"]
+    out = folder / "films"
+    out.mkdir()
+    origin.ctl("rooms", "export", room, "--output", str(out / "film.mp4"))
+    filmed = pictures(str(out / "film.mp4"))
+    assert len(filmed) > 230
+    assert set(filmed) <= streamed
+    refused = relay.ctl("rooms", "export", room, "--output", str(out / "theirs.mp4"), code=1)
+    assert refused["error"]["code"] == "no-delegation"
+    assert [path.name for path in out.iterdir()] == ["film.mp4"], "nothing clear is left over"
 
 
 def test_a_killed_node_of_a_gated_room_keeps_what_it_showed_and_goes_on_with_other_keys(
