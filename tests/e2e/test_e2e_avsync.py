@@ -24,7 +24,7 @@ from support.rtmp import read_flv
 
 from hausd.media.demo import Shape, write
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 SECONDS = 11
 SETS = ("media.ladder=[[144,200000],[90,120000]]", "media.images=false", "ingest.reconnect_s=3")

@@ -21,7 +21,7 @@ from hausd.media.demo import Shape, write
 
 # Minutes of real time. What is measured are the media's own time and numbers of frames, so that a
 # busy machine, which shows frames late, does not look like a stream that stalls.
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
 
 SETS = ("media.ladder=[[90,120000]]", "media.segment_seconds=2", "ingest.reconnect_s=6")
 LATENCY_S = 3.0

@@ -9,7 +9,7 @@ from support.node import node
 from support.publish import make
 from support.soak import SETS, growth, soak
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 _SECONDS = 22.0
 _MOST_MB = 20.0

@@ -17,7 +17,7 @@ from support.hls_watch import inspect_archive, watch
 from support.node import node
 from support.publish import make, publishing
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 SECONDS = 14
 STREAMS: dict[str, dict[str, Any]] = {

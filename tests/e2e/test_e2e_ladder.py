@@ -33,7 +33,7 @@ from support.rtmp import read_flv
 from hausd.media.demo import Shape, write
 from hausd.wire.flv import Tag
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 SECONDS = 9
 SETS = (

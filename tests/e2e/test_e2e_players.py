@@ -19,7 +19,7 @@ from support.publish import publishing
 
 from hausd.media.demo import Shape, write
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.alone]
 
 SETS = ("media.ladder=[[144,200000]]", "media.segment_seconds=4", "ingest.reconnect_s=1")
 PLAY_S = 7.0

@@ -27,7 +27,7 @@ from hausd.media.demo import Shape, write
 from hausd.wire.flv import Tag
 
 # Longer than half a minute, longer still on a busy machine.
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.alone]
 
 RUNG = "media.ladder=[[240,300000]]"
 FILM_S = 20
