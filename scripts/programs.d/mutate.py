@@ -122,13 +122,19 @@ class Trier:
             text=True,
         )
 
-    def noticed(self, number: int, tests: list[str], first: list[str]) -> str:
-        """The test that fails with that check off, or nothing; ``first``: what is tried first."""
+    def noticed(self, number: int, tests: list[str], first: list[str], named: str = "") -> str:
+        """The test that fails with that check off, or nothing.
+
+        ``first`` is tried first, then what is ``named`` so.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         switched(self._copy, number, self._folder)
         options = ["-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        trials = [[*options, *(f"tests/programs/test_{name}.py" for name in tests)]]
+        files = [f"tests/programs/test_{name}.py" for name in tests]
+        trials = [[*options, *files]]
+        if named:
+            trials.insert(0, [*options, *files, "-k", f"({named}) and not TestLife"])
         if first:
             trials.insert(0, [*options, *first])
         self._process.stdin.write(json.dumps(trials) + "\n")
@@ -183,6 +189,13 @@ def hashed(*folders: Path) -> str:
 
 def tests_of(folder: str, *, quick: bool) -> list[str]:
     return [name for name in TESTS[folder] if not (quick and name in _LONG)]
+
+
+def named(check: Check) -> str:
+    """Tests go by instructions' names, which are those of files, or of functions."""
+    if check.file.parent.name != "instructions":
+        return ""
+    return f"{check.file.stem} or {check.function}"
 
 
 def now_first(tests: list[str], noticed: str) -> None:
@@ -244,7 +257,7 @@ def main() -> int:
         if word is None:
             trier = triers.get()
             tests = tests_of(check.folder, quick=options.quick)
-            seen = trier.noticed(number, tests, first[check.folder])
+            seen = trier.noticed(number, tests, first[check.folder], named(check))
             triers.put(trier)
             word = NOTICED if seen else MISSED
             if "::" in seen:

@@ -109,3 +109,14 @@ def test_an_event_is_made_of_just_what_is_told() -> None:
     create = chain.build.create_event(artist.pubkey(), b"j" * 16, new)
     more = Instruction(create.program_id, bytes(create.data) + b"\0", create.accounts)
     assert chain.why_not(more, by=artist) == CODES["BadData"]
+
+
+def test_recipient_of_the_rta_is_named_after_the_end_and_before_it_is_delivered() -> None:
+    scene = Scene()
+    artist, build = scene.artist.pubkey(), scene.build
+    name = build.set_rta_recipient(artist, scene.show.address, scene.stranger.pubkey())
+    scene.reach(EventStatus.ENDED)
+    assert scene.chain.why_not(name, by=scene.artist) == CODES["WrongStatus"]
+    scene.show.finalize()
+    scene.chain.send(build.deliver_rta(artist, scene.show.address, artist, artist), by=scene.artist)
+    assert scene.chain.why_not(name, by=scene.artist) == CODES["Unauthorized"]
