@@ -39,7 +39,7 @@ NOTICED, REDUNDANT, MISSED, PASSED = "noticed", "redundant", "MISSED", "passed"
 ALL = "all"
 _POTS = ("pots_limits", "pots_rules", "pots_states", "pots_attacks", "pots_life")
 _TOKENS = ("tokens_mints", "tokens_recipients", "tokens_life")
-_EVENTS = ("event_limits", "event_factory_refusals", "endings", "payees", "life")
+_EVENTS = ("event_limits", "platform_limits", "event_factory_refusals", "endings", "payees", "life")
 TESTS = {
     "common": (*_POTS, *_EVENTS, *_TOKENS, "pots_model"),
     "live_tipping": (*_POTS, *_TOKENS, "endings", "payees", "life", "pots_model"),
