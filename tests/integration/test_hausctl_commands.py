@@ -259,7 +259,8 @@ async def test_the_log_is_shown_and_followed(tmp_path: Path) -> None:
                 ring.append(now, "info", "hausd.x", "later", {})
         assert [json.loads(line)["event"] for line in heard.splitlines()] == ["failed", "later"]
         process.send_signal(signal.SIGINT)
-        assert await process.wait() == 130
+        with trio.fail_after(30):
+            assert await process.wait() == 130
 
 
 async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path) -> None:
