@@ -85,7 +85,7 @@ class _Opening:
     def _append(self, pieces: Sequence[bytes]) -> None:
         if self._file is None:
             self._draft.unlink(missing_ok=True)  # of a node that was killed
-            self._file = open(self._draft, "xb", buffering=0, opener=_ours_only)  # noqa: SIM115
+            self._file = open(self._draft, "xb", buffering=0, opener=_ours_only)  # noqa: SIM115 till aclose
         for piece in pieces:
             self._file.write(piece)
 

@@ -50,6 +50,7 @@ class Outlook:
 
 
 def page_of(limit: int, found: list[SignatureInfo]) -> list[SignatureInfo]:
+    """A page of a history, of at most ``limit``. Raises TryAnother where one is no signature."""
     try:
         for one in found:
             Signature.from_string(one.signature)
@@ -59,6 +60,7 @@ def page_of(limit: int, found: list[SignatureInfo]) -> list[SignatureInfo]:
 
 
 def same_signature(signature: Signature, told: str) -> None:
+    """Raises TryAnother where what was sent is called by another name."""
     if told != str(signature):
         raise TryAnother("it names another signature than it was given", "lying")
 
@@ -66,6 +68,7 @@ def same_signature(signature: Signature, told: str) -> None:
 def all_of(
     count: int, answer: Valued[list[SignatureStatus | None]]
 ) -> list[SignatureStatus | None]:
+    """The statuses of ``count`` signatures, in their order. Raises TryAnother."""
     if len(answer.value) != count:
         raise TryAnother("it answers for another number of signatures", "nonsense")
     return answer.value
@@ -74,6 +77,7 @@ def all_of(
 def are_of(
     signatures: Sequence[str], found: Sequence[TransactionRecord | RpcError | None]
 ) -> list[TransactionRecord | OtherVersion | None]:
+    """What was found of each signature, in their order. Raises TryAnother, RpcError."""
     return [_one_of(signature, one) for signature, one in zip(signatures, found, strict=True)]
 
 
@@ -105,11 +109,14 @@ def is_of(signature: str, found: TransactionRecord | None) -> TransactionRecord 
 
 
 def rehearsal_of(answer: Valued[Simulation]) -> Rehearsal:
+    """What ``simulateTransaction`` tells."""
     value = answer.value
     return Rehearsal(value.err, tuple(value.logs or ()), value.units_consumed or 0)
 
 
 def outlook_of(answers: Sequence[Any]) -> Outlook:
+    """Of a rehearsal, recent fees and a blockhash, which came in one answer. Raises RpcError,
+    TryAnother."""
     for one in answers:
         if isinstance(one, RpcError):
             raise one
@@ -119,6 +126,7 @@ def outlook_of(answers: Sequence[Any]) -> Outlook:
 
 
 def address_of(untrusted: str) -> Pubkey:
+    """Raises TryAnother where it is none."""
     try:
         return Pubkey.from_string(untrusted)
     except ValueError:
@@ -126,6 +134,7 @@ def address_of(untrusted: str) -> Pubkey:
 
 
 def blockhash_of(answer: Valued[LatestBlockhash]) -> tuple[Hash, int]:
+    """A blockhash, and the last block height at which it is good. Raises TryAnother."""
     try:
         blockhash = Hash.from_string(answer.value.blockhash)
     except (ValueError, ParseHashError):

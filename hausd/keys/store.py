@@ -139,6 +139,7 @@ class KeyStore:
         return made
 
     def drop(self, keys: Iterable[tuple[RoomId, EpochId]]) -> None:
+        """Forgets keys for good."""
         self._all("DELETE FROM keys WHERE room = ? AND epoch = ?", list(keys))
 
     def unwrapped(self, kept: KeptKey) -> EpochKey | None:

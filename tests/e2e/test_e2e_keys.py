@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import m3u8
 import pytest
 import trio
-from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from support.delegations import delegation_of
 from support.keyholding import key_node
 from support.node import Node, node, until
 from support.publish import publishing
+from support.wallets import Wallet, wallet
+from support.wallets import rpc as ask
 
 from hausd.core.ids import RoomId
 from hausd.core.peers import PeerAddress, parse_multiaddr
@@ -34,27 +33,6 @@ PASSTHROUGH = (
     *("media.ladder=[]", "media.images=false", "ingest.reconnect_s=1"),
     "media.segment_seconds=4",
 )
-
-
-@dataclass
-class Wallet:
-    file: str
-    address: str
-
-
-def wallet(at: Node, folder: Path, name: str) -> Wallet:
-    """A wallet in a file, with SOL in it."""
-    key, path = Keypair(), folder / f"{name}.json"
-    path.write_text(json.dumps(list(bytes(key))))
-    path.chmod(0o600)
-    _asked(at.words["chain"], "requestAirdrop", str(key.pubkey()), 10**10)
-    return Wallet(str(path), str(key.pubkey()))
-
-
-def _asked(chain: str, method: str, *params: object) -> Any:
-    asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    answer = httpx.post(chain, json=asked, trust_env=False)
-    return answer.raise_for_status().json()["result"]
 
 
 def event_at(origin: Node, artist: Wallet) -> dict[str, str]:
@@ -89,8 +67,10 @@ def test_a_ticket_opens_the_room_at_its_holders_node_until_a_ban(
     tmp_path: Path, looped_h264: Path
 ) -> None:
     with node(tmp_path / "origin", *PASSTHROUGH, "keys.epoch_s=10") as origin:
-        artist = wallet(origin, tmp_path, "artist")
-        holder, other = (wallet(origin, tmp_path, name) for name in ("holder", "other"))
+        artist = wallet(tmp_path / "artist.json", origin.words["chain"])
+        holder, other = (
+            wallet(tmp_path / f"{name}.json", origin.words["chain"]) for name in ("holder", "other")
+        )
         event = event_at(origin, artist)
         room, chain = event["id"], f"chain.rpc_url={origin.words['chain']}"
         with node(tmp_path / "viewer", chain) as viewer, node(tmp_path / "none", chain) as none:
@@ -130,7 +110,9 @@ def test_keys_outlive_their_origin_and_go_to_whom_the_artist_chooses(
 ) -> None:
     with node(tmp_path / "chain") as rpc:
         chain = f"chain.rpc_url={rpc.words['chain']}"
-        artist, holder = (wallet(rpc, tmp_path, name) for name in ("artist", "holder"))
+        artist, holder = (
+            wallet(tmp_path / f"{name}.json", rpc.words["chain"]) for name in ("artist", "holder")
+        )
         with (
             node(tmp_path / "keeper", chain) as keeper,
             node(tmp_path / "viewer", chain) as viewer,
@@ -176,7 +158,8 @@ def test_a_key_holder_that_the_artist_names_lets_viewers_in_when_the_origin_is_g
     with node(tmp_path / "chain") as rpc:
         chain = f"chain.rpc_url={rpc.words['chain']}"
         artist, holder, other = (
-            wallet(rpc, tmp_path, name) for name in ("artist", "holder", "other")
+            wallet(tmp_path / f"{name}.json", rpc.words["chain"])
+            for name in ("artist", "holder", "other")
         )
         with (
             node(tmp_path / "helper", chain) as helper,
@@ -208,7 +191,7 @@ def test_a_key_holder_that_the_artist_names_lets_viewers_in_when_the_origin_is_g
 
             # the chain is gone too: nobody new is let in, and that is to be seen
             viewer.ctl("tickets", "buy", room, "--yes", "--keypair", other.file)
-            genesis = _asked(rpc.words["chain"], "getGenesisHash")
+            genesis = ask(rpc.words["chain"], "getGenesisHash")
             rpc.kill()
             refused = trio.run(_newcomer, tmp_path, helper.words["peer"], room, other, genesis)
             assert refused is Refusal.CHAIN_UNKNOWN

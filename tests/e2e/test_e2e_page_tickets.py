@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +14,7 @@ from solders.keypair import Keypair
 from support.browser import Watching, watching
 from support.node import Node, node, until
 from support.publish import publishing
+from support.wallets import wallet
 
 _ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 pytestmark = [
@@ -59,17 +59,6 @@ document.dispatchEvent(new Event('visibilitychange'));
 """
 
 
-def wallet(at: Node, folder: Path, name: str) -> tuple[Keypair, str]:
-    """A wallet with SOL in it, and its file."""
-    key, path = Keypair(), folder / f"{name}.json"
-    path.write_text(json.dumps(list(bytes(key))))
-    path.chmod(0o600)
-    asked: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop"}
-    asked["params"] = [str(key.pubkey()), 10**10]
-    httpx.post(at.words["chain"], json=asked, trust_env=False).raise_for_status()
-    return key, str(path)
-
-
 def give_wallet(page: Page, key: Keypair) -> None:
     """A browser with a wallet in it, which makes itself known by the Wallet Standard."""
     page.expose_function("signBytes", lambda raw: list(bytes(key.sign_message(bytes(raw)))))
@@ -112,8 +101,9 @@ def test_a_wallet_signs_in_on_the_page_and_the_show_plays_until_the_ticket_is_go
     allowed = ("Failed to load resource",)  # the browser's word for each refusal
     with node(tmp_path / "origin", *SETS) as origin, watching(allowed=allowed) as seen:
         page = seen.page
-        _, artist = wallet(origin, tmp_path, "artist")
-        holder, file = wallet(origin, tmp_path, "holder")
+        artist = wallet(tmp_path / "artist.json", origin.words["chain"]).file
+        held = wallet(tmp_path / "holder.json", origin.words["chain"])
+        holder, file = held.key, held.file
         options = ("--ticket-price", "0.25", "--ends", "+2h", "--keypair", artist)
         event = origin.ctl("events", "create", "Sundown", *options)
         room, url = event["id"], f"{origin.http}/?room={event['id']}"
@@ -210,7 +200,8 @@ def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
         watching(allowed=("Failed to load resource",)) as seen,
     ):
         page = seen.page
-        artist, file = wallet(origin, tmp_path, "artist")
+        made = wallet(tmp_path / "artist.json", origin.words["chain"])
+        artist, file = made.key, made.file
         options = ("--ticket-price", "0.25", "--ends", "+2h", "--preview", "1h")
         event = origin.ctl("events", "create", "Sundown", *options, "--keypair", file)
         give_wallet(page, artist)

@@ -8,8 +8,9 @@ import m3u8
 import pytest
 from support.node import Node, node, until
 from support.publish import publishing
+from support.wallets import wallet
 from test_e2e_gated import OWN_PAGE, pictures
-from test_e2e_sign_in import HERE, wallet
+from test_e2e_sign_in import HERE
 
 _ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 pytestmark = [
@@ -47,7 +48,7 @@ def test_the_beginning_is_free_then_a_quality_and_once_it_is_finalized_all_of_it
     tmp_path: Path, looped_h264: Path
 ) -> None:
     with node(tmp_path / "viewer", *SETS) as viewer:  # the chain is its own
-        _, artist = wallet(viewer, tmp_path, "artist")
+        artist = wallet(tmp_path / "artist.json", viewer.words["chain"]).file
         chain, me = f"chain.rpc_url={viewer.words['chain']}", ("--keypair", artist)
         with node(tmp_path / "origin", chain, *SETS) as origin:
             sale = ("--ticket-price", "0.25", "--ends", "+2h")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import httpx
 import m3u8
@@ -13,6 +12,7 @@ import pytest
 from solders.keypair import Keypair
 from support.node import Node, node, until
 from support.publish import publishing
+from support.wallets import wallet
 
 _ARTIFACTS = Path(__file__).parents[2] / "programs" / "artifacts"
 pytestmark = [
@@ -26,17 +26,6 @@ SETS = (
     'http.trusted_proxies=["127.0.0.1"]',
 )
 HERE, ELSEWHERE = {"x-forwarded-for": "203.0.113.7"}, {"x-forwarded-for": "198.51.100.9"}
-
-
-def wallet(at: Node, folder: Path, name: str) -> tuple[Keypair, str]:
-    """A wallet with SOL in it, and its file."""
-    key, path = Keypair(), folder / f"{name}.json"
-    path.write_text(json.dumps(list(bytes(key))))
-    path.chmod(0o600)
-    asked: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop"}
-    asked["params"] = [str(key.pubkey()), 10**10]
-    httpx.post(at.words["chain"], json=asked, trust_env=False).raise_for_status()
-    return key, str(path)
 
 
 def sign_in(at: Node, room: str, key: Keypair, **headers: str) -> httpx.Response:
@@ -66,8 +55,9 @@ def test_a_ticket_lets_its_holder_watch_from_elsewhere_and_nobody_else(
     tmp_path: Path, looped_h264: Path
 ) -> None:
     with node(tmp_path / "origin", *SETS) as origin:
-        _, artist = wallet(origin, tmp_path, "artist")
-        holder, file = wallet(origin, tmp_path, "holder")
+        artist = wallet(tmp_path / "artist.json", origin.words["chain"]).file
+        held = wallet(tmp_path / "holder.json", origin.words["chain"])
+        holder, file = held.key, held.file
         options = ("--ticket-price", "0.25", "--ends", "+2h", "--keypair", artist)
         event = origin.ctl("events", "create", "Sundown", *options)
         room = event["id"]
@@ -124,8 +114,9 @@ def test_signing_in_at_a_node_without_keys_brings_it_those_of_the_ticket(
     tmp_path: Path, looped_h264: Path
 ) -> None:
     with node(tmp_path / "origin", *SETS) as origin:
-        _, artist = wallet(origin, tmp_path, "artist")
-        holder, file = wallet(origin, tmp_path, "holder")
+        artist = wallet(tmp_path / "artist.json", origin.words["chain"]).file
+        held = wallet(tmp_path / "holder.json", origin.words["chain"])
+        holder, file = held.key, held.file
         options = ("--ticket-price", "0.25", "--ends", "+2h", "--keypair", artist)
         event = origin.ctl("events", "create", "Sundown", *options)
         room, chain = event["id"], f"chain.rpc_url={origin.words['chain']}"

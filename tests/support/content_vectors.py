@@ -10,6 +10,7 @@ import hashlib
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,18 @@ def _announce() -> Vectors:
     end = authority.end(NOW_MS + 900, RoomState.ENDED)
     head = authority.head(Manifest(ROOM).cid, RoomState.ENDED, NOW_MS + 901)
     sealed = Authority(ROOM, SESSION, KEY)
+    gated_track = partial(
+        sealed.track,
+        VIDEO,
+        run=2,
+        init=init,
+        init_size=900,
+        target_s=2,
+        part_target_ms=434,
+        window_ms=60_000,
+        peak_bps=3_100_000,
+        average_bps=2_900_000,
+    )
     made: dict[str, Signed[Statement]] = {
         "track": track,
         "tick 0": first,
@@ -311,30 +324,12 @@ def _announce() -> Vectors:
         "head with pictures": authority.head(
             Manifest(ROOM).cid, RoomState.ENDED, NOW_MS + 902, _pictures_root()[0]
         ),
-        "track of a gated room": sealed.track(
-            VIDEO,
-            run=2,
-            init=init,
-            init_size=900,
-            target_s=2,
-            part_target_ms=434,
-            window_ms=60_000,
-            peak_bps=3_100_000,
-            average_bps=2_900_000,
+        "track of a gated room": gated_track(
             seal=TrackSeal(
                 ObjectSeal(epoch(1), 3), (EpochFrom(200, epoch(1)), EpochFrom(260, epoch(2)))
             ),
         ),
-        "track of a gated room with a preview": sealed.track(
-            VIDEO,
-            run=2,
-            init=init,
-            init_size=900,
-            target_s=2,
-            part_target_ms=434,
-            window_ms=60_000,
-            peak_bps=3_100_000,
-            average_bps=2_900_000,
+        "track of a gated room with a preview": gated_track(
             seal=TrackSeal(
                 ObjectSeal(epoch(1), 3),
                 (EpochFrom(200, epoch(1)), EpochFrom(260, epoch(2))),

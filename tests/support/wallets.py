@@ -22,6 +22,11 @@ class Wallet:
     file: str
     address: str
 
+    @property
+    def key(self) -> Keypair:
+        """What is in the file."""
+        return Keypair.from_json(Path(self.file).read_text())
+
 
 def rpc(url: str, method: str, *parameters: object) -> Any:
     """What an endpoint answers."""
