@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -77,6 +77,7 @@ def _screen(here: Here, interval_s: float) -> None:
     lost = ""
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
+            _follow_size(console)
             frame = _frame(last, console.width, console.height, lost)
             live.update(frame, refresh=True)
             if pressed(interval_s) in ("q", "Q", "\x1b", "\x03"):
@@ -85,6 +86,13 @@ def _screen(here: Here, interval_s: float) -> None:
                 last, lost = _look(here), ""
             except NotRunning as gone:
                 lost = gone.message
+
+
+def _follow_size(console: Console) -> None:
+    """Takes the terminal's size of now: rich prefers COLUMNS and LINES, which stay as they were."""
+    columns, lines = os.get_terminal_size(sys.stdout.fileno())
+    if columns and lines:  # some terminals don't know theirs
+        console.size = ConsoleDimensions(columns, lines)
 
 
 def _no_key(patience_s: float) -> str:

@@ -358,7 +358,8 @@ async def test_top_lives_on_its_own_screen_follows_its_size_and_leaves_it_clean(
             for number in range(30):
                 room = open_room_id(bytes([number]) * 32)
                 node.known[room] = live_room(room, f"Show {number:02}")
-            with on_terminal(tmp_path, "top", "--interval", "0.2", lines=20) as terminal:
+            said = {"COLUMNS": "80", "LINES": "24"}  # as an exported variable does, which is old
+            with on_terminal(tmp_path, "top", "--interval", "0.2", lines=20, **said) as terminal:
                 frame = await terminal.until("and 19 more")
                 assert "\x1b[?1049h" in frame
                 assert "Show 10" in frame

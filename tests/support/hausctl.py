@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 ROOT = Path(__file__).parents[2]
+_OF_THE_SHELL = ("COLUMNS", "LINES")  # readline, once imported, sets them for all children
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,11 @@ class Said:
 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a user who has nothing set."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HAUSD_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HAUSD_") and name not in _OF_THE_SHELL
+    }
     return {**kept, "PYTHONPATH": str(ROOT), "TZ": "UTC", "NO_COLOR": "1", **more}
 
 
@@ -101,7 +106,9 @@ def _take_terminal() -> None:
 
 
 @contextlib.contextmanager
-def on_terminal(home: Path, *arguments: str, columns: int = 120, lines: int = 30) -> Iterator[Any]:
+def on_terminal(
+    home: Path, *arguments: str, columns: int = 120, lines: int = 30, **environ: str
+) -> Iterator[Any]:
     """Runs it on a terminal; ends it on leaving."""
     master, slave = pty.openpty()
     try:
@@ -112,7 +119,7 @@ def on_terminal(home: Path, *arguments: str, columns: int = 120, lines: int = 30
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=environment(TERM="xterm-256color"),
+            env=environment(TERM="xterm-256color", **environ),
             start_new_session=True,
             preexec_fn=_take_terminal,
         )
