@@ -101,11 +101,13 @@ class Ask:
 class Told:
     """An answer to ``Ask``: signed statements as their authority signed them, unverified.
 
-    ``tracks``: the newest of each rendition; ``head``: the newest; ``ticks``: oldest first.
-    ``by`` is who answered.
+    ``tracks``: the newest of each rendition; ``head``: the newest; ``kept``: an older one, where
+    that is the newest whose manifest the answerer has read; ``ticks``: oldest first. ``by`` is who
+    answered.
     """
 
     untrusted_tracks: tuple[bytes, ...] = ()
     untrusted_head: bytes | None = None
     untrusted_ticks: tuple[bytes, ...] = ()
     by: PeerId | None = None
+    untrusted_kept: bytes | None = None

@@ -9,7 +9,7 @@ as the origin's does. What a lane recorded must be what the manifest says.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -23,6 +23,7 @@ from hausd.core.storage import RecordingStopped, SegmentKey
 from hausd.core.unixfs import Getter, UnixFsError
 from hausd.policy.depth import WHOLE, Depth, Span, holds
 from hausd.rooms.fetching import Fetcher
+from hausd.rooms.heads import Heads
 from hausd.rooms.mending import Mending
 from hausd.rooms.metrics import FILLS_FAILED, SEGMENTS_FILLED
 from hausd.wire.announce import Signed
@@ -62,14 +63,15 @@ class Archivist:
     on_complete: Callable[[Signed[Head]], None]
     """All that a head's manifest names is listed."""
     notice: Callable[[str, str], None]
+    on_read: Callable[[Signed[Head]], None]
+    """What a head names is known, and its manifest is here for who asks."""
+    ask_others: Callable[[], Awaitable[None]]
+    """Asks what others know, as nobody has what the newest head names."""
     depth: Callable[[], Depth] = lambda: WHOLE
     """How far back from the newest segment anything is fetched."""
     wanted: Callable[[], bool] = lambda: True
     """Whether anything is."""
-    _head: Signed[Head] | None = None
-    read: Signed[Head] | None = None
-    """The head whose manifest was read last."""
-    _told_by: PeerId | None = None
+    heads: Heads = field(default_factory=Heads)
     _trees: dict[str, tuple[int, CID]] = field(default_factory=dict)
     _stored: dict[SegmentKey, SegmentRecord] = field(default_factory=dict)
     """Closed in the store and not listed yet."""
@@ -93,8 +95,13 @@ class Archivist:
 
     def head(self, head: Signed[Head], told_by: PeerId | None) -> None:
         """A newer verified head."""
-        self._head, self._told_by = head, told_by
+        self.heads.came(head, told_by)
         self._notify()
+
+    def kept_by(self, peer: PeerId | None, head: Signed[Head]) -> None:
+        """A verified head, perhaps not the newest, whose manifest ``peer`` has."""
+        if self.heads.kept_by(peer, head):
+            self._notify()
 
     def stored(self, record: SegmentRecord) -> None:
         """A segment is whole on disk."""
@@ -125,11 +132,6 @@ class Archivist:
             self._advance()
 
     @property
-    def unread(self) -> bool:
-        """Whether there is a head of which nobody knows yet what it names."""
-        return self._head is not None and self.read is None
-
-    @property
     def missing(self) -> int:
         """Segments that the manifest names and that are yet to be fetched."""
         return sum(
@@ -145,21 +147,31 @@ class Archivist:
                 nursery.start_soon(self._fill_on)
             nursery.start_soon(self.mending.run, self._known, self._is_wanted, self._notify)
             while True:
-                head = self._head
-                due = head if head is not self.read and self.wanted() else None
-                if due is not None and await self._read_manifest(due):
-                    self.read = due
-                    self._advance()
-                    await self._sweep()
+                if self.wanted() and await self._read_next():
                     continue
                 with trio.move_on_after(_AGAIN_S):
                     await self._work.wait()
+
+    async def _read_next(self) -> bool:
+        """Reads the head that is due; False where there is nothing to do now."""
+        due = self.heads.due()
+        if due is None:
+            return False
+        if await self._read_manifest(due):
+            self.heads.was_read(due)
+            self.on_read(due)
+            self._advance()
+            await self._sweep()
+            return True
+        if not self.heads.gave_up(due):
+            await self.ask_others()
+        return self.heads.due() not in (None, due)
 
     # -- the manifest --
 
     async def _read_manifest(self, head: Signed[Head]) -> bool:
         """Plans what is new in a manifest; False where it is to be tried again."""
-        manifest, told_by = head.statement.manifest, self._told_by
+        manifest, told_by = head.statement.manifest, self.heads.told_by
         faults: list[Exception] = []
 
         async def get(cid: CID) -> bytes:
@@ -177,7 +189,7 @@ class Archivist:
             if root.room != self.fetcher.room:
                 raise ManifestError("it is another room's")
         except (LeafMissing, ManifestError) as fault:
-            return self._unread(fault)
+            return self._unread(head, fault)
         self._reading = True
         try:
             async with trio.open_nursery() as nursery:
@@ -187,14 +199,14 @@ class Archivist:
         finally:
             self._reading = False
         if faults:
-            return self._unread(faults[0])
+            return self._unread(head, faults[0])
         return all(self._trees.get(name) == tree for name, tree in root.trees.items())
 
-    def _unread(self, fault: Exception) -> bool:
+    def _unread(self, head: Signed[Head], fault: Exception) -> bool:
         """Whether there is no use in trying again."""
         if isinstance(fault, ManifestError):
             self.notice("bad-manifest", f"The origin signed a manifest that is none: {fault}.")
-            self._bad = self._head
+            self._bad = head
             return True
         log.info("manifest-unread", room=self.fetcher.room, because=str(fault))
         return False
@@ -231,7 +243,7 @@ class Archivist:
                     del self._stored[record.key]
                     self.list_segment(record)
         self._notify()
-        head = self.read
+        head = self.heads.read
         if head is None or head is self._completed or head is self._bad:
             return
         if not any(self._plan.values()):
@@ -355,7 +367,7 @@ class Archivist:
             if record.key in self._wrong:
                 await self.fetcher.store.discard([record.key])
                 self._wrong.discard(record.key)
-            await self.fetcher.segment(record, self._told_by)
+            await self.fetcher.segment(record, self.heads.told_by)
         except (LeafMissing, RecordingStopped, ManifestError, UnixFsError, OSError) as fault:
             trouble = _Trouble() if passed else self._troubles.setdefault(record.key, _Trouble())
             pause_s = min(_AGAIN_S * 2**trouble.tries, _AGAIN_MAX_S)
@@ -383,7 +395,8 @@ class Archivist:
 
     def _known(self) -> tuple[CID, PeerId | None] | None:
         """The newest manifest that was read, and who told of it."""
-        return (self.read.statement.manifest, self._told_by) if self.read is not None else None
+        read = self.heads.read
+        return (read.statement.manifest, self.heads.told_by) if read is not None else None
 
     def _is_listed(self, record: SegmentRecord) -> bool:
         return record.segment.number <= self.listed.get(record.rendition.name, -1)

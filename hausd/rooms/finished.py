@@ -34,13 +34,14 @@ class Finished:
 
 
 def newest_head(record: RoomRecord) -> Head | None:
-    """The newest head that is known of a room; None where there is none. Raises Problem."""
-    if not record.head:
-        return None
+    """The newest head whose manifest is here; None where there is none. Raises Problem."""
     origin = record.role is Role.ORIGIN
+    signed = record.head if origin else record.read_head or record.head
+    if not signed:
+        return None
     authority = SigningKey(record.seed).public if origin else authority_of(record)
     try:
-        found = verify(record.head, authority, RoomId(record.id)).statement
+        found = verify(signed, authority, RoomId(record.id)).statement
     except AnnounceError:
         return None
     return found if isinstance(found, Head) else None

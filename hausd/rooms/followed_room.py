@@ -104,6 +104,8 @@ class FollowedRoom(Attended):
             list_late=self.list_late,
             on_complete=self._archive_complete,
             notice=self.notice,
+            on_read=self._manifest_read,
+            ask_others=lambda: self._catching_up.ask(),
             depth=self._depth,
             wanted=lambda: self.archive_wanted,
         )
@@ -118,6 +120,7 @@ class FollowedRoom(Attended):
                 on_tick=self._ticked,
                 on_track=self._track_stated,
                 on_head=self._head_came,
+                on_kept=self._archivist.kept_by,
                 on_change=self._touch,
                 on_lane=self._lane_began,
                 on_missing=lambda: self._catching_up.missing(),
@@ -127,9 +130,7 @@ class FollowedRoom(Attended):
             self.opener,
         )
         self._catching_up = CatchingUp(self.id, network, self._chain, self._follower)
-        kept = self._door.verified(self.record.head) if self.record.head else None
-        if kept is not None:
-            self._follower.take_up(kept)
+        self._follower.take_up(self.record.head, self.record.read_head)
 
     # -- tasks --
 
@@ -180,7 +181,8 @@ class FollowedRoom(Attended):
         await self._save_now()
 
     def tell(self, ask: Ask) -> Told:
-        return self._follower.tell(ask)
+        read = self._archivist.heads.read
+        return self._follower.tell(ask, read if read is not None and read.encoded else None)
 
     async def _watch(self) -> None:
         """Asks when nothing is heard: the end may have been missed, or the way to us cut."""
@@ -313,7 +315,7 @@ class FollowedRoom(Attended):
         if head.holders:
             self._seal_seen()
         # the chain may have named a newer one, which counts once it could be read
-        read = self._archivist.read
+        read = self._archivist.heads.read
         if self.state is RoomState.LIVE or read is None or advances(read.statement, head):
             self._archivist.head(signed, told_by)
         self._picturing.head(head, told_by)
@@ -340,7 +342,7 @@ class FollowedRoom(Attended):
     @property
     def sought(self) -> CID | None:
         head = self.proving.head or self.newest
-        return head.manifest if head is not None and self._archivist.unread else None
+        return head.manifest if head is not None and self._archivist.heads.unread else None
 
     @property
     def missing_segments(self) -> int:
@@ -363,6 +365,12 @@ class FollowedRoom(Attended):
         self.insert_late()
         self._save()
 
+    def _manifest_read(self, signed: Signed[Head]) -> None:
+        """What it names is known here, whatever becomes of the origin and its newest head."""
+        if signed.encoded:
+            self.record.read_head = signed.encoded
+            self._save()
+
     def _archive_complete(self, signed: Signed[Head]) -> None:
         """All that the manifest names is listed here, under the same CIDs: it is ours too."""
         self.record.manifest = str(signed.statement.manifest)
@@ -381,7 +389,7 @@ class FollowedRoom(Attended):
         first, self._opened_s = self._opened_s is None, trio.current_time()
         if first:
             self._archivist.opened()
-        coming = self._archivist.unread or self._archivist.missing > 0
+        coming = self._archivist.heads.unread or self._archivist.missing > 0
         return coming and not self.archive_of.segments
 
     @property

@@ -54,6 +54,7 @@ class Events:
     on_tick: Callable[[Tick | End], None]
     on_track: Callable[[Track], None]
     on_head: Callable[[Signed[Head], PeerId | None], None]
+    on_kept: Callable[[PeerId | None, Signed[Head]], None]
     on_change: Callable[[], None]
     on_lane: Callable[[Lane], None]
     on_missing: Callable[[], None]
@@ -92,10 +93,10 @@ class Follower:
         self._inits: dict[CID, Pull] = {}
         self._lost = False
 
-    def take_up(self, signed: Signed[Statement]) -> None:
-        """A head that was verified, of the time before this node's start."""
-        if isinstance(signed.statement, Head):
-            self._learn(signed, None)
+    def take_up(self, head: bytes, read: bytes) -> None:
+        """The newest head of the time before this node's start, and the one that was read."""
+        self._learn_all((head,), None)
+        self._learn_kept(read, None)
 
     # -- what can be played --
 
@@ -124,6 +125,8 @@ class Follower:
         """An answer; what is not the authority's is left out."""
         if told.untrusted_head is not None:
             self._learn_all((told.untrusted_head,), told.by)
+        if told.untrusted_kept is not None:
+            self._learn_kept(told.untrusted_kept, told.by)
         self._learn_all(told.untrusted_tracks, told.by)
         verified = (self._door.verified(untrusted) for untrusted in told.untrusted_ticks)
         ticks = [tick for one in verified if one is not None and (tick := _tick_of(one))]
@@ -141,8 +144,8 @@ class Follower:
 
     # -- for other nodes --
 
-    def tell(self, ask: Ask) -> Told:
-        """The newest tracks and head, and the ticks that were asked for."""
+    def tell(self, ask: Ask, read: Signed[Head] | None) -> Told:
+        """The newest tracks and head, the head that was ``read``, and the ticks asked for."""
         chain = self._chain
         first = chain.next if not ask.recent else max(0, chain.next - min(ask.recent, KEPT))
         ticks = chain.recent(first, chain.next)
@@ -156,9 +159,15 @@ class Follower:
             tuple(one.encoded for one in self._tracks.values()),
             self.head.encoded if self.head is not None else None,
             tuple(one.encoded for one in ticks),
+            untrusted_kept=read.encoded if read is not None and read != self.head else None,
         )
 
     # -- statements --
+
+    def _learn_kept(self, untrusted: bytes, told_by: PeerId | None) -> None:
+        signed = self._door.verified(untrusted)
+        if signed is not None and isinstance(signed.statement, Head):
+            self._events.on_kept(told_by, Signed(signed.statement, signed.encoded, signed.digest))
 
     def _learn_all(self, untrusted: Iterable[bytes], told_by: PeerId | None) -> None:
         for encoded in untrusted:

@@ -52,12 +52,13 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     session's, where the source needs a longer one than is configured; else 0.
 
     A follower has neither seed nor stream key. ``head`` is the newest Head as its authority signed
-    it, ``listed`` the newest segment of each rendition in the archive, up to which nothing is
-    missing that could be had; ``passed`` the ranges of numbers up to there that could not, or were
-    not wanted then. ``evidence`` has the first pairs of statements that no honest
-    authority signs both. ``followed``: taken part in until it is unfollowed; the file of another
-    one only tells whose the recordings in the store are. ``last_ms``: of the recording, only its
-    newest so much is fetched; 0 for all. ``auto``: it was relayed unasked, and nothing of it stays.
+    it, ``read_head`` the newest whose manifest is here, ``listed`` the newest segment of each
+    rendition in the archive, up to which nothing is missing that could be had; ``passed`` the
+    ranges of numbers up to there that could not, or were not wanted then. ``evidence`` has the
+    first pairs of statements that no honest authority signs both. ``followed``: taken part in until
+    it is unfollowed; the file of another one only tells whose the recordings in the store are.
+    ``last_ms``: of the recording, only its newest so much is fetched; 0 for all. ``auto``: it was
+    relayed unasked, and nothing of it stays.
 
     ``pictures`` is the node of the poster and storyboard that the store has.
 
@@ -93,6 +94,7 @@ class RoomRecord(msgspec.Struct, kw_only=True):
     live_target_s: int = 0
     begun: dict[str, bytes] = msgspec.field(default_factory=dict)
     head: bytes = b""
+    read_head: bytes = b""
     listed: dict[str, int] = msgspec.field(default_factory=dict)
     passed: dict[str, list[tuple[int, int]]] = msgspec.field(default_factory=dict)
     evidence: list[tuple[bytes, bytes]] = msgspec.field(default_factory=list)

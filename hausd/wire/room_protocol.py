@@ -1,10 +1,11 @@
 """``/haus/room/1``: what a room is doing, for who joins late or missed ticks; sans-IO, both sides.
 
 The asker opens the stream and asks, one question at a time. The answer is a row of frames: where
-the live edge is, then signed statements as their authority signed them (newest tracks, the head,
-ticks), then *done*. Nothing is believed because this peer said it: statements are verified by
-``wire.announce``, cards by ``wire.cards``, and the edge is a hint of what to ask next. The bytes
-are in ``schema.cddl``.
+the live edge is, then signed statements as their authority signed them (newest tracks, heads,
+ticks), then *done*. Of heads the newest comes last, before it the one whose manifest the answerer
+has read, where that is another. Nothing is believed because this peer said it: statements are
+verified by ``wire.announce``, cards by ``wire.cards``, and the edge is a hint of what to ask next.
+The bytes are in ``schema.cddl``.
 """
 
 from __future__ import annotations

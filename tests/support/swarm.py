@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -234,7 +234,5 @@ class Node:
                     await trio.sleep_forever()
                 if told is not None:
                     told = there.lie_told(told)
-                    return Told(
-                        told.untrusted_tracks, told.untrusted_head, told.untrusted_ticks, peer
-                    )
+                    return replace(told, by=peer)
         return None

@@ -477,3 +477,30 @@ async def test_ticks_that_nobody_can_tell_are_given_up_and_leave_gaps_of_their_s
         await trio.sleep(60)
         await same_archive(origin, follower, room)
         assert not follower.room(room).notices, "what was recorded was never in doubt"
+
+
+async def test_who_comes_after_an_origin_that_took_its_newest_manifest_along_gets_what_others_have(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(31) as stage:
+        (origin, relay), room = await joined(stage, "relay")
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(25)
+            await trio.sleep(1)
+            had = relay.room(room).archive_of.segments
+            origin.node.lie = lambda cid, data: None  # heads are still heard, no block comes
+            await show.play(10)
+            stage.kill("origin")
+        newest = relay.followed(room).newest
+        for name in ("late", "later"):
+            late = await stage.node(name)
+            stage.swarm.link(relay.node, late.node)
+            await late.rooms.follow(room)
+            await trio.sleep(60)
+            assert late.followed(room).newest == newest, "the one that nobody can read"
+            assert had
+            assert late.room(room).archive_of.segments == had
+            stage.kill(name)
+            stage.kill("relay")
+            await trio.sleep(1)
+            relay = await stage.node("relay")

@@ -135,8 +135,8 @@ class Syncing:
             return answerer.answer(None)
         hops = 0 if room.is_origin else self._hops(question.room)
         told = room.tell(Ask(question.session, question.missing, question.recent))
-        head = (told.untrusted_head,) if told.untrusted_head is not None else ()
-        statements = (*told.untrusted_tracks, *head, *told.untrusted_ticks)
+        heads = [one for one in (told.untrusted_kept, told.untrusted_head) if one is not None]
+        statements = (*told.untrusted_tracks, *heads, *told.untrusted_ticks)
         edge = Edge(room.state, hops=MAX_HOPS if hops is None else hops)
         # who wants to hear of no ticks wants to know what the room is
         card = room.card if not (question.missing or question.recent) else None
@@ -195,4 +195,5 @@ def _sorted(statements: list[bytes], peer: PeerId) -> Told:
                 heads.append(encoded)
             case "tick" | "end":
                 ticks.append(encoded)
-    return Told(tuple(tracks), heads[-1] if heads else None, tuple(ticks), by=peer)
+    newest, kept = ([None, None, *heads])[:-3:-1]
+    return Told(tuple(tracks), newest, tuple(ticks), by=peer, untrusted_kept=kept)
