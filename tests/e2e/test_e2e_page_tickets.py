@@ -57,6 +57,12 @@ LATER = """
 (now => { Date.now = () => now() + 6 * 60e3; })(Date.now);
 document.dispatchEvent(new Event('visibilitychange'));
 """
+TURNS = """
+window.turns = [];
+new MutationObserver(() => turns.push(!document.querySelector('#entry').hidden))
+  .observe(document.querySelector('#entry'), {attributeFilter: ['hidden']});
+"""
+"""Notes each time that the door is shown or taken away."""
 
 
 def give_wallet(page: Page, key: Keypair) -> None:
@@ -202,13 +208,18 @@ def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
         page = seen.page
         made = wallet(tmp_path / "artist.json", origin.words["chain"])
         artist, file = made.key, made.file
-        options = ("--ticket-price", "0.25", "--ends", "+2h", "--preview", "1h")
+        options = ("--ticket-price", "0.25", "--ends", "+2h")
         event = origin.ctl("events", "create", "Sundown", *options, "--keypair", file)
         give_wallet(page, artist)
         page.set_extra_http_headers(AWAY)
         with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+            origin.wait_state(event["id"], "live")
             page.goto(f"{origin.http}/?room={event['id']}")
+            page.wait_for_selector("#entry", state="visible")
+            page.evaluate(TURNS)
+            origin.ctl("rooms", "set", event["id"], "--preview", "1h")
             seen.plays()
+            assert page.evaluate("window.turns") == [False]  # of one sentence and no other
             seen.until(lambda: page.locator("#preview").is_visible())
             page.click("#enter")
             assert seen.text("entry-title") == "Watch the whole show"
