@@ -146,6 +146,11 @@ class OnDemand(Protocol):
 class Playback(Protocol):
     """Who watches gated rooms from elsewhere. Every ``async`` method may raise Problem."""
 
+    @property
+    def node(self) -> str:
+        """What tells this node's cookies from those of others on the same host: a few letters and
+        digits, always the same."""
+
     def owns(self, room: RoomId, untrusted_token: str) -> bool:
         """Whether the token is the one in the room's watch URL, which the node's owner has."""
 

@@ -89,6 +89,7 @@ class Playing:
         # who signed a text before a restart asks for another: the used ones are forgotten then
         self._asked_with = PlaybackKey(os.urandom(32))
         self._me, self._sealing_key = me
+        self.node = hashlib.blake2b(self._me.encode(), digest_size=4).hexdigest()
         self.playbacks = Playbacks(each)
         self.grace_s = grace_s
         self._attempts = Quota(_PER_S, _BURST)

@@ -22,6 +22,8 @@ TOKEN = "tok-en_1"
 class Desk:
     """The part of ``http.ports.Playback`` that is asked here."""
 
+    node = "0a1b2c3d"
+
     def __init__(self) -> None:
         self.left: list[tuple[str, str]] = []
 
@@ -53,7 +55,7 @@ async def post(node: Running, path: str, body: object, *fields: str) -> Answered
 async def test_a_cookie_ends_with_what_the_wallet_signed() -> None:
     others = 'a={"x": 1}; b=c d; '
     async with signing(Desk()) as node:
-        cookie = f"Cookie: {others}{cookie_of(EVENT)}={TOKEN}"
+        cookie = f"Cookie: {others}{cookie_of(EVENT, Desk.node)}={TOKEN}"
         answer = await post(node, "renew", {"room": EVENT}, cookie, "User-Agent: a page")
         assert answer.status == 200
         assert "Max-Age=86400" in answer.fields["set-cookie"]
