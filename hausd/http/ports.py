@@ -173,7 +173,7 @@ class Playback(Protocol):
     async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
         """A newer token in the place of one that still opens the room."""
 
-    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         """Signs out: the token, and all that were made from it, open nothing any more."""
 
 

@@ -89,7 +89,7 @@ def sign_in_routes(playback: Playback) -> APIRouter:
     async def sign_out(request: Request, response: Response, body: RenewShape) -> None:
         """The token opens nothing any more, and the cookie is gone."""
         room, token = _told(request, body, playback.node)
-        playback.leave(room, token, _peer(request))
+        await playback.leave(room, token, _peer(request))
         response.headers["cache-control"] = _NEVER
         secure = request.scope["scheme"] == "https"
         response.delete_cookie(

@@ -50,7 +50,7 @@ class OneToken:
     async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
         raise Problem("unused", "")
 
-    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         raise Problem("unused", "")
 
 

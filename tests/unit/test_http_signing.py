@@ -31,7 +31,7 @@ class Desk:
         assert (untrusted_token, agent) == (TOKEN, "a page")
         return SignedIn(room, "wallet", TOKEN, 1_800_000_000)
 
-    def leave(self, room: str, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: str, untrusted_token: str, address: str) -> None:
         self.left.append((room, untrusted_token))
 
 
