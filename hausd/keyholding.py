@@ -32,6 +32,7 @@ from hausd.core.sealing import SealingKey
 from hausd.events import NodeChain, NodeEvents
 from hausd.keys.asking import KeyAsking
 from hausd.keys.holder import KeyHolder
+from hausd.keys.leases import open_leases
 from hausd.keys.operating import Genesis, KeysOperator
 from hausd.keys.playing import Playing
 from hausd.keys.ports import GatedEvent
@@ -97,6 +98,8 @@ async def open_keys(
         except (sqlite3.Error, OSError) as fault:
             hint = "put keys/ in the home back from a backup, or move it away"
             raise KeysFailed(f"the keys in {home.keys_dir} can't be read: {fault}", hint) from fault
+        now_s = clock.now_ms() / 1000
+        leases = await stack.enter_async_context(open_leases(home.keys_dir, now_s))
         operator = KeysOperator(ring, key, me, _genesis(events.chain) if events.chain else None)
         nodes = NodeKeys(ring, operator, _holders(config, network))
         nursery = await stack.enter_async_context(trio.open_nursery())
@@ -106,6 +109,7 @@ async def open_keys(
             events.tickets,
             _Events(nodes, events),
             clock,
+            leases,
             seed,
             (me, key.public),
             each=config.keys.playbacks,

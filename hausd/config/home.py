@@ -1,8 +1,9 @@
 """A node's home directory: its key, its store, its socket, and the lock that keeps it one node's.
 
 Layout: ``hausd.toml``, ``node.key`` (Ed25519, PKCS #8 PEM, 0600), ``keys/`` (0700, keys of gated
-rooms: ``keys.sqlite``, and what wraps them), ``rooms/`` (0700, each room's file with its stream key
-and seed), ``store/``, ``admin.sock`` (0600), ``hausd.lock`` (the process id of who runs here).
+rooms: ``keys.sqlite``, and what wraps them; ``playbacks.sqlite``, who watches them), ``rooms/``
+(0700, each room's file with its stream key and seed), ``store/``, ``admin.sock`` (0600),
+``hausd.lock`` (the process id of who runs here).
 """
 
 from __future__ import annotations

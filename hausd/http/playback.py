@@ -26,18 +26,19 @@ _HINTS = {
 _NO_PLAYER = (b"vary", b"cookie, origin, sec-fetch-site")
 
 
-def cookie_of(room: RoomId) -> str:
-    """The name of the cookie that holds a room's token."""
-    return f"haus-{room}"
+def cookie_of(room: RoomId, node: str) -> str:
+    """The name of the cookie that holds a room's token. ``node``: ``Playback.node``; a browser
+    sends what nodes at other ports of this host gave it too."""
+    return f"haus-{node}-{room}"
 
 
-def token_of(untrusted_cookies: str, room: RoomId) -> str:
+def token_of(untrusted_cookies: str, room: RoomId, node: str) -> str:
     """A room's token out of a Cookie field, or nothing.
 
     Cookies know no ports: whatever else serves pages under this name puts its own in there, in
     forms that no grammar has. So each is looked at by itself.
     """
-    name = cookie_of(room)
+    name = cookie_of(room, node)
     for pair in untrusted_cookies.split(";"):
         key, mark, value = pair.partition("=")
         if mark and key.strip() == name:
@@ -78,7 +79,7 @@ class Doorkeeper:
             if here and not token and playback.owns(room, told := _told(request)):
                 place = f"/{view}/{room}/t/{told}/index.m3u8".encode()
                 return Response(307, ((b"location", place), *OURS_ONLY.media()))
-            token = token or token_of(request.headers.get("cookie", ""), room)
+            token = token or token_of(request.headers.get("cookie", ""), room, playback.node)
             if token:
                 return self._by_token(playback, request, room, token)
         return refusal(

@@ -146,6 +146,11 @@ class OnDemand(Protocol):
 class Playback(Protocol):
     """Who watches gated rooms from elsewhere. Every ``async`` method may raise Problem."""
 
+    @property
+    def node(self) -> str:
+        """What tells this node's cookies from those of others on the same host: a few letters and
+        digits, always the same."""
+
     def owns(self, room: RoomId, untrusted_token: str) -> bool:
         """Whether the token is the one in the room's watch URL, which the node's owner has."""
 
@@ -168,7 +173,7 @@ class Playback(Protocol):
     async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
         """A newer token in the place of one that still opens the room."""
 
-    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         """Signs out: the token, and all that were made from it, open nothing any more."""
 
 

@@ -75,32 +75,35 @@ def sign_in_routes(playback: Playback) -> APIRouter:
     async def sign_in(request: Request, response: Response, body: SignInShape) -> SignedInShape:
         """A token, and the same as a cookie, for a signed challenge of a wallet with a ticket."""
         signed = await playback.sign_in(body.text, body.signature, _peer(request), _host(request))
-        return _given(request, response, signed)
+        return _given(request, response, signed, playback.node)
 
     @router.post("/sign-in/renew")
     async def renew(request: Request, response: Response, body: RenewShape) -> SignedInShape:
         """A newer token in the place of one that is still good."""
-        room, token = _told(request, body)
+        room, token = _told(request, body, playback.node)
         agent = request.headers.get("user-agent", "")
-        return _given(request, response, await playback.renew(room, token, _peer(request), agent))
+        renewed = await playback.renew(room, token, _peer(request), agent)
+        return _given(request, response, renewed, playback.node)
 
     @router.post("/sign-in/out", status_code=204)
     async def sign_out(request: Request, response: Response, body: RenewShape) -> None:
         """The token opens nothing any more, and the cookie is gone."""
-        room, token = _told(request, body)
-        playback.leave(room, token, _peer(request))
+        room, token = _told(request, body, playback.node)
+        await playback.leave(room, token, _peer(request))
         response.headers["cache-control"] = _NEVER
         secure = request.scope["scheme"] == "https"
-        response.delete_cookie(cookie_of(room), secure=secure, httponly=True, samesite="strict")
+        response.delete_cookie(
+            cookie_of(room, playback.node), secure=secure, httponly=True, samesite="strict"
+        )
 
     return router
 
 
-def _given(request: Request, response: Response, signed: SignedIn) -> SignedInShape:
+def _given(request: Request, response: Response, signed: SignedIn, node: str) -> SignedInShape:
     secure = request.scope["scheme"] == "https"
     response.headers["cache-control"] = _NEVER
     response.set_cookie(
-        cookie_of(signed.room),
+        cookie_of(signed.room, node),
         signed.token,
         max_age=_COOKIE_S,
         secure=secure,
@@ -119,9 +122,9 @@ def _given(request: Request, response: Response, signed: SignedIn) -> SignedInSh
     )
 
 
-def _told(request: Request, body: RenewShape) -> tuple[RoomId, str]:
+def _told(request: Request, body: RenewShape, node: str) -> tuple[RoomId, str]:
     room = RoomId(body.room)
-    return room, body.token or token_of("; ".join(request.headers.getlist("cookie")), room)
+    return room, body.token or token_of("; ".join(request.headers.getlist("cookie")), room, node)
 
 
 def _peer(request: Request) -> str:

@@ -31,10 +31,12 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId, parse_room_id
 from hausd.core.peers import PeerId
 from hausd.core.release import Held, Missing, Refusal, SignedIn, Ticket, Unknown
+from hausd.keys.leases import MAX_LEASES, Leases
 from hausd.keys.metrics import PLAYBACKS, SIGN_INS, TURNED_AWAY
 from hausd.keys.ports import Events, GatedEvent, Tickets
 from hausd.keys.ring import KeyRing
 from hausd.policy.playback import (
+    TOKEN_S,
     Playback,
     PlaybackKey,
     Playbacks,
@@ -53,12 +55,12 @@ SIGNED_IN_S = 24 * 3600
 _PER_S, _BURST = 2.0, 60.0
 """Attempts of one network."""
 _MAX_USED = 16_384
-_MAX_LEFT = 16_384
-"""Who signed out lately. A token that is forgotten here was not used since: it is over soon."""
 _ENOUGH = 32
 """Delegations of a room's guests by which keys are asked for, however many come: the ring is for
 other rooms too, and each is shown only where another's ticket is gone."""
 _LOOK_S, _PAUSE_S, _AGAIN_S = 10.0, 2.0, 1.0
+_KEEP_S = 30.0
+"""Who watches is written down so often: who needs that has watched for TOKEN_S."""
 _ID_BYTES = 8
 _MAX_NOTICED = 1_024
 _NO_NONCE = bytes(16)
@@ -76,6 +78,7 @@ class Playing:
         tickets: Tickets | None,
         events: Events,
         clock: Clock,
+        leases: Leases,
         seed: bytes,
         me: tuple[PeerId, bytes],
         *,
@@ -84,17 +87,19 @@ class Playing:
     ) -> None:
         """``seed``: of the node's key. ``me``: its peer id and its public sealing key."""
         self._ring, self._tickets, self._events, self._clock = ring, tickets, events, clock
+        self._leases = leases
         self._watch = WatchKey(seed)
         self._key = PlaybackKey(hashlib.blake2b(b"hausd/1/playback-key", key=seed).digest())
         # who signed a text before a restart asks for another: the used ones are forgotten then
         self._asked_with = PlaybackKey(os.urandom(32))
         self._me, self._sealing_key = me
+        self.node = hashlib.blake2b(self._me.encode(), digest_size=4).hexdigest()
         self.playbacks = Playbacks(each)
         self.grace_s = grace_s
         self._attempts = Quota(_PER_S, _BURST)
         self._used: OrderedDict[bytes, float] = OrderedDict()
         self._noticed: OrderedDict[bytes, None] = OrderedDict()
-        self._left: OrderedDict[bytes, None] = OrderedDict()
+        self._kept_s = 0.0
 
     # -- http.ports.Playback --
 
@@ -193,15 +198,14 @@ class Playing:
             raise Problem(refusal.value, refusal.words, status=status)
         return self._given(room, said, address)
 
-    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         """Signs out: the token, and all that were made from it, open nothing any more."""
         said, away = self._key.read(room, address, untrusted_token, self._now_s())
         if said is None or away is TurnedAway.ELSEWHERE:
             return
         self.playbacks.leave(room, said.wallet, said.id)
-        self._left[said.id] = None
-        if len(self._left) > _MAX_LEFT:
-            self._left.popitem(last=False)
+        now_s = self._now_s()
+        await self._leases.leave(self._key.lease(room, said.id), now_s + TOKEN_S, now_s)
 
     # -- those inside --
 
@@ -214,12 +218,21 @@ class Playing:
                 else:
                     await self._tickets.changed()
             await self.look_again()
+            if trio.current_time() - self._kept_s >= _KEEP_S:
+                await self.keep()
             await trio.sleep(_PAUSE_S)
+
+    async def keep(self) -> None:
+        """Writes down who watches, so that they go on after a restart of the node."""
+        self._kept_s = trio.current_time()
+        playing = self.playbacks.players(self._kept_s)[-MAX_LEASES:]
+        names, now_s = [self._key.lease(*one) for one in playing], self._now_s()
+        await self._leases.keep(names, now_s + TOKEN_S, now_s)
 
     async def look_again(self) -> None:
         """Who lost the ticket, or was banned, gets nothing more."""
         now_s = trio.current_time()
-        PLAYBACKS.set(self.playbacks.players(now_s))
+        PLAYBACKS.set(len(self.playbacks.players(now_s)))
         async with trio.open_nursery() as nursery:
             for room, wallet in self.playbacks.inside(now_s):
                 event = self._events.event(room)
@@ -247,9 +260,11 @@ class Playing:
             self._notice(room, said)
         if said is not None and away is TurnedAway.EXPIRED and self._now_s() < said.last_s:
             player, now_s = _player(said, address, agent), trio.current_time()
-            if self.playbacks.in_use(room, said.wallet, player, now_s):
+            inside = self.playbacks.in_use(room, said.wallet, player, now_s)
+            if inside or self._leases.had(self._key.lease(room, player), self._now_s()):
                 away = None
-        if said is not None and away is None and said.id in self._left:
+        left = said is not None and self._leases.has_left(self._key.lease(room, said.id))
+        if away is None and left:
             away = TurnedAway.BAD_TOKEN
         return said, away
 

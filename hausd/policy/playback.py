@@ -114,6 +114,11 @@ class PlaybackKey:
         said = (_PURPOSE, b"challenge", fresh, network_of(address).encode(), text.encode())
         return fresh + hmac.digest(self.secret, b"\0".join(said), "sha256")[:8]
 
+    def lease(self, room: RoomId, said: bytes) -> bytes:
+        """16 bytes in the place of a token's id, or of a player's name, on disk."""
+        whole = b"\0".join((_PURPOSE, b"lease", room.encode(), said))
+        return hmac.digest(self.secret, whole, "sha256")[:16]
+
     def _mac(self, room: RoomId, said: bytes) -> bytes:
         whole = b"\0".join((_PURPOSE, b"token", room.encode(), said))
         return hmac.digest(self.secret, whole, "sha256")[:_MAC_BYTES]
@@ -227,11 +232,14 @@ class Playbacks:
             del self._guests[who]
         return list(self._guests)
 
-    def players(self, now_s: float) -> int:
-        """Players that watch now."""
-        return sum(
-            now_s - at_s < IDLE_S for one in self._guests.values() for at_s in one.players.values()
-        )
+    def players(self, now_s: float) -> list[tuple[RoomId, bytes]]:
+        """Players that watch now; those last whose ticket was used last."""
+        return [
+            (room, player)
+            for (room, _), one in self._guests.items()
+            for player, at_s in one.players.items()
+            if now_s - at_s < IDLE_S
+        ]
 
 
 def _decoded(untrusted_token: str) -> bytes:

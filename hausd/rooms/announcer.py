@@ -193,9 +193,17 @@ class Announcer:
         )
 
     def epochs_changed(self, epochs: tuple[EpochFrom, ...]) -> None:
-        """Another epoch will follow: who may watch gets its key meanwhile."""
+        """Another epoch will follow: who may watch gets its key meanwhile. Or other keys are for
+        everybody: who follows hears that before the next segment is recorded."""
         self.epochs = epochs
         self.repeat_tracks()
+        if self.free_list is not None:
+            self._state_head()
+
+    def init_epochs(self) -> set[EpochId]:
+        """The epochs in which the inits of this session's renditions are sealed."""
+        seals = [told.statement.seal for told in self._tracked.values()]
+        return {seal.init.epoch.id for seal in seals if seal is not None}
 
     def repeat_tracks(self) -> None:
         """What is said of how they are sealed has changed."""

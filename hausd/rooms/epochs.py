@@ -14,7 +14,7 @@ import trio
 from hausd.core.errors import Problem
 from hausd.core.events import RoomEvent
 from hausd.core.freeing import FreeKey
-from hausd.core.gating import WHOLE, Epoch, EpochFrom, EpochKey, new_epoch
+from hausd.core.gating import WHOLE, Epoch, EpochFrom, EpochId, EpochKey, new_epoch
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import open_room_authority
 from hausd.core.media import Rendition
@@ -25,6 +25,7 @@ from hausd.rooms.metrics import EPOCHS
 from hausd.rooms.records import RoomRecord, free_terms
 from hausd.rooms.room import RoomParts
 from hausd.rooms.sealing import Sealing
+from hausd.wire.leafseal import ObjectClass, object_use, use_key
 
 log = structlog.get_logger("hausd.rooms")
 
@@ -48,13 +49,16 @@ class Epochs:
         announce: Callable[[tuple[EpochFrom, ...]], None],
         notice: Callable[[str, str], None],
         free: Callable[[Sequence[FreeKey]], object],
+        inits: Callable[[], Collection[EpochId]],
     ) -> None:
+        """``inits``: the epochs that the inits in use are sealed in, perhaps hours ago."""
         self._record = record
         self._room = RoomId(record.id)
         self._parts = parts
         self._announce = announce
         self._notice = notice
         self._free = free
+        self._inits = inits
         self._sealing: Sealing | None = None
         self._wake = trio.Event()
         self._newest_free = False
@@ -127,7 +131,7 @@ class Epochs:
             return
         self._settled = terms, free_renditions(terms, made)
         if self._settled[1]:
-            self._free(sealing.free_keys(self._settled[1]))
+            self._free([*sealing.free_keys(self._settled[1]), *self._init_keys()])
             self._announce(sealing.epochs)
         elif terms.rendition:
             self._notice(
@@ -135,6 +139,17 @@ class Epochs:
                 f"The preview is to be {terms.rendition}, and there is no such rendition beside "
                 "the source: nothing is free.",
             )
+
+    async def open_beginning(self) -> None:
+        """Where the beginning is free from now on and is not over: all that was streamed till now
+        is of it, so it plays at once."""
+        if not self._free_s():
+            return
+        keys = await self._parts.keyring.all_of(self._room)
+        if keys and self._free([FreeKey(id_, WHOLE, key.raw) for id_, key in keys.items()]):
+            self._newest_free = self._sealing is not None
+            if self._sealing is not None:
+                self._announce(self._sealing.epochs)
 
     def renew(self) -> None:
         """Who may watch has changed, or what is free: another epoch begins, at most one every
@@ -182,6 +197,16 @@ class Epochs:
             terms, names = self._settled
             if names and terms == free_terms(self._record):
                 self._free(self._sealing.free_keys(names))
+
+    def _init_keys(self) -> list[FreeKey]:
+        """Those that open the inits in use, and nothing else."""
+        use = object_use(ObjectClass.INIT)
+        found = [(id_, self._parts.keyring.get(self._room, id_)) for id_ in self._inits()]
+        return [
+            FreeKey(id_, use, use_key(key, self._room, id_, use).raw)
+            for id_, key in found
+            if key is not None
+        ]
 
     def _free_s(self) -> float:
         """How long what is streamed is free yet, as the terms are now; 0 where it is not."""

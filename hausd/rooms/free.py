@@ -73,17 +73,18 @@ class FreeKeys:
         return UseKey(raw) if raw is not None and use != WHOLE else None
 
     def of_track(self, epochs: Collection[EpochId], rendition: str) -> tuple[FreeKey, ...]:
-        """Those that a rendition's track has to name: what is sealed in these epochs."""
-        found = []
+        """Those that a rendition's track has to name: what is sealed in these epochs. Its init may
+        be of one in which nothing else of it is free."""
+        uses = (WHOLE, rendition_use(rendition), object_use(ObjectClass.INIT))
+        found: list[FreeKey] = []
+        opens = False
         for epoch in set(epochs):
-            whole = self._raw(epoch, WHOLE)
-            if whole is not None:
-                found.append(FreeKey(epoch, WHOLE, whole))
-            elif (mine := self._raw(epoch, rendition_use(rendition))) is not None:
-                found.append(FreeKey(epoch, rendition_use(rendition), mine))
-                inits = self._raw(epoch, object_use(ObjectClass.INIT))
-                if inits is not None:
-                    found.append(FreeKey(epoch, object_use(ObjectClass.INIT), inits))
+            whole, mine, inits = (self._raw(epoch, use) for use in uses)
+            opens = opens or whole is not None or mine is not None
+            of = ((WHOLE, whole),) if whole is not None else ((uses[1], mine), (uses[2], inits))
+            found += [FreeKey(epoch, use, raw) for use, raw in of if raw is not None]
+        if not opens:
+            return ()
         return tuple(in_order(found))
 
     def _note(self) -> None:

@@ -93,7 +93,12 @@ class OriginRoom(Room):
             record, self.free, self.announcer, self.leaves, self.recorder, self._save, self.notice
         )
         self.epochs = Epochs(
-            record, parts, self.announcer.epochs_changed, self.notice, self.freeing.free
+            record,
+            parts,
+            self.announcer.epochs_changed,
+            self.notice,
+            self.freeing.free,
+            self.announcer.init_epochs,
         )
         targets = Targets(settings.live_target_s, settings.archive_target_s)
         self._gops = LongGops(record, parts.workload, targets, self.notice)
@@ -173,6 +178,7 @@ class OriginRoom(Room):
     ) -> None:
         """What of the room takes no ticket from now on; None: stays. Raises Problem, OSError."""
         self.freeing.choose(first_s, rendition, finalized)
+        await self.epochs.open_beginning()
         self.epochs.renew()
         self._touch()
         await self._save_now(strict=True)

@@ -57,6 +57,12 @@ LATER = """
 (now => { Date.now = () => now() + 6 * 60e3; })(Date.now);
 document.dispatchEvent(new Event('visibilitychange'));
 """
+TURNS = """
+window.turns = [];
+new MutationObserver(() => turns.push(!document.querySelector('#entry').hidden))
+  .observe(document.querySelector('#entry'), {attributeFilter: ['hidden']});
+"""
+"""Notes each time that the door is shown or taken away."""
 
 
 def give_wallet(page: Page, key: Keypair) -> None:
@@ -172,11 +178,13 @@ def test_a_wallet_signs_in_on_the_page_and_the_show_plays_until_the_ticket_is_go
             with node(tmp_path / "home", chain, *SETS) as home:
                 home.ctl("peers", "connect", origin.words["peer"])
                 page.set_extra_http_headers({})
-                # another name: to browsers, cookies are of a host, whatever the port
-                page.goto(f"{home.http.replace('127.0.0.1', 'localhost')}/?room={room}")
+                page.goto(f"{home.http}/?room={room}")
                 seen.until(lambda: f"hausctl tickets use {room}" in page.inner_text("#entry"))
                 signs_in(seen)
                 seen.plays()
+                # cookies are of a host, whatever the port: neither node takes the other's
+                cookies = page.context.cookies()
+                assert len({one["name"] for one in cookies}) == len(cookies) == 2
                 page.goto(origin.http)
 
             # a player's URL by one command
@@ -202,13 +210,18 @@ def test_a_preview_plays_for_everybody_and_who_has_a_ticket_finds_the_way_in(
         page = seen.page
         made = wallet(tmp_path / "artist.json", origin.words["chain"])
         artist, file = made.key, made.file
-        options = ("--ticket-price", "0.25", "--ends", "+2h", "--preview", "1h")
+        options = ("--ticket-price", "0.25", "--ends", "+2h")
         event = origin.ctl("events", "create", "Sundown", *options, "--keypair", file)
         give_wallet(page, artist)
         page.set_extra_http_headers(AWAY)
         with publishing(looped_h264, f"{origin.rtmp}/{event['stream_key']}"):
+            origin.wait_state(event["id"], "live")
             page.goto(f"{origin.http}/?room={event['id']}")
+            page.wait_for_selector("#entry", state="visible")
+            page.evaluate(TURNS)
+            origin.ctl("rooms", "set", event["id"], "--preview", "1h")
             seen.plays()
+            assert not any(page.evaluate("window.turns"))  # it is taken away, and stays away
             seen.until(lambda: page.locator("#preview").is_visible())
             page.click("#enter")
             assert seen.text("entry-title") == "Watch the whole show"

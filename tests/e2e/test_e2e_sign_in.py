@@ -95,6 +95,11 @@ def test_a_ticket_lets_its_holder_watch_from_elsewhere_and_nobody_else(
             foreign = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}
             assert code(playlist(origin, url, **foreign)) == "not-for-other-sites"
 
+            gone = sign_in(origin, room, holder).json()["token"]
+            out = {"room": room, "token": gone}
+            left = f"{origin.http}/api/v1/sign-in/out"
+            assert httpx.post(left, json=out, headers=HERE, trust_env=False).status_code == 204
+
             # one ticket, two players
             for agent in ("one", "two"):
                 playlist(origin, url, **{"user-agent": agent})
@@ -108,6 +113,10 @@ def test_a_ticket_lets_its_holder_watch_from_elsewhere_and_nobody_else(
         assert "playback-leaked" in written
         assert token not in written
         assert token not in origin.get("/metrics").text
+        origin.kill()
+    with node(tmp_path / "origin", *SETS) as again:
+        urls = (f"{again.http}/archive/{room}/t/{each}/index.m3u8" for each in (gone, token))
+        assert [code(playlist(again, each)) for each in urls] == ["bad-token", "no-ticket"]
 
 
 def test_signing_in_at_a_node_without_keys_brings_it_those_of_the_ticket(

@@ -15,13 +15,15 @@ from hausd.http.playback import cookie_of
 from hausd.http.responder import RoomResponder
 from hausd.policy.playback import TurnedAway
 
-OWNERS, TOKEN = "a" * 32, "tok-en_1"
+OWNERS, TOKEN, NODE = "a" * 32, "tok-en_1", "0a1b2c3d"
 OURS = {"sec-fetch-site": "same-origin"}
 AWAY = "203.0.113.7"
 
 
 class OneToken:
     """Implements ``http.ports.Playback``: one token of the owner's, one of a viewer's."""
+
+    node = NODE
 
     def __init__(self) -> None:
         self.away: TurnedAway | None = None
@@ -48,7 +50,7 @@ class OneToken:
     async def renew(self, room: RoomId, untrusted_token: str, address: str, agent: str) -> SignedIn:
         raise Problem("unused", "")
 
-    def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: RoomId, untrusted_token: str, address: str) -> None:
         raise Problem("unused", "")
 
 
@@ -97,13 +99,16 @@ def test_from_elsewhere_it_takes_a_token(name: str, door: Door) -> None:
     assert door.at(plain, origin="http://127.0.0.1:8080") == "sign-in-needed"
     assert door.at(f"/{name.format('/t/' + OWNERS)}") == "bad-token"
     assert door.at(with_token) == "ok"
-    cookie = f"other=1; {cookie_of(door.room.id)}={TOKEN}"
+    cookie = f"other=1; {cookie_of(door.room.id, NODE)}={TOKEN}"
     assert door.at(plain, cookie=cookie) == "ok"
     assert door.at(plain, cookie=f"haus-other={TOKEN}") == "sign-in-needed"
+    theirs = f"{cookie_of(door.room.id, 'another')}=tok-en_2"  # of a node at another port
+    assert door.at(plain, cookie=theirs) == "sign-in-needed"
+    assert door.at(plain, cookie=f"{theirs}; {cookie}") == "ok"
     # whatever else serves pages under this name has cookies in forms of its own
     others = ('a={"x": [1]}', "a=b c", "flag", "a@b=1", 'a="b', "path=/", "a=\xe9", f"x{cookie}")
     for other in others:
-        mine = f"{other}; {cookie_of(door.room.id)}={TOKEN}"
+        mine = f"{other}; {cookie_of(door.room.id, NODE)}={TOKEN}"
         assert door.at(plain, cookie=mine) == "ok", other
     for away in TurnedAway:
         if away is not TurnedAway.UNCHECKED:
@@ -143,7 +148,7 @@ def test_a_players_url_with_the_watch_token_leads_to_one_that_holds_it(door: Doo
 def test_other_sites_pages_get_nothing_whatever_token_they_have(
     name: str, peer: str, headers: dict[str, str], door: Door
 ) -> None:
-    cookie = f"{cookie_of(door.room.id)}={TOKEN}"
+    cookie = f"{cookie_of(door.room.id, NODE)}={TOKEN}"
     for token in ("", f"/t/{TOKEN}", f"/t/{OWNERS}"):
         asked = door.at(f"/{name.format(token)}", peer, cookie=cookie, **headers)
         assert asked == "not-for-other-sites"

@@ -22,6 +22,8 @@ TOKEN = "tok-en_1"
 class Desk:
     """The part of ``http.ports.Playback`` that is asked here."""
 
+    node = "0a1b2c3d"
+
     def __init__(self) -> None:
         self.left: list[tuple[str, str]] = []
 
@@ -29,7 +31,7 @@ class Desk:
         assert (untrusted_token, agent) == (TOKEN, "a page")
         return SignedIn(room, "wallet", TOKEN, 1_800_000_000)
 
-    def leave(self, room: str, untrusted_token: str, address: str) -> None:
+    async def leave(self, room: str, untrusted_token: str, address: str) -> None:
         self.left.append((room, untrusted_token))
 
 
@@ -53,7 +55,7 @@ async def post(node: Running, path: str, body: object, *fields: str) -> Answered
 async def test_a_cookie_ends_with_what_the_wallet_signed() -> None:
     others = 'a={"x": 1}; b=c d; '
     async with signing(Desk()) as node:
-        cookie = f"Cookie: {others}{cookie_of(EVENT)}={TOKEN}"
+        cookie = f"Cookie: {others}{cookie_of(EVENT, Desk.node)}={TOKEN}"
         answer = await post(node, "renew", {"room": EVENT}, cookie, "User-Agent: a page")
         assert answer.status == 200
         assert "Max-Age=86400" in answer.fields["set-cookie"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+import stat
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +24,7 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.peers import PeerAddress
 from hausd.core.release import Held, Missing, SignedIn, Unknown
+from hausd.keys.leases import FILE, MAX_LEASES, Leases, open_leases
 from hausd.keys.playing import CHALLENGE_S, Playing
 from hausd.keys.ring import KeyRing, open_ring
 from hausd.keys.wrapping import Wrapper
@@ -32,8 +37,11 @@ GRACE_S = 600.0
 class Box:
     """A node with a gated room, one ticket, and a clock that the test moves."""
 
-    def __init__(self, ring: KeyRing, clock: HandClock, mono: MockClock) -> None:
-        self.ring, self.clock, self.mono = ring, clock, mono
+    def __init__(
+        self, ring: KeyRing, leases: Leases, clock: HandClock, mono: MockClock, home: Path
+    ) -> None:
+        self.ring, self.leases, self.clock, self.mono = ring, leases, clock, mono
+        self.home = home
         self.tickets, self.events = ScriptedTickets(), ScriptedEvents()
         self.events.events[EVENT] = gated()
         self.tickets.told[EVENT, WALLET] = Held(1)
@@ -42,9 +50,16 @@ class Box:
     def node(self) -> Playing:
         me = (NODE, SEALING.public)
         return Playing(
-            self.ring, self.tickets, self.events, self.clock, NODE_SEED, me,
+            self.ring, self.tickets, self.events, self.clock, self.leases, NODE_SEED, me,
             each=2, grace_s=GRACE_S,
         )  # fmt: skip
+
+    @asynccontextmanager
+    async def restarted(self) -> AsyncIterator[None]:
+        """Another process of the node, at the same home; it was killed."""
+        async with open_leases(self.home, self.clock.now_ms() / 1000) as self.leases:
+            self.playing = self.node()
+            yield
 
     def pass_s(self, seconds: float) -> None:
         self.clock.pass_s(seconds)
@@ -65,8 +80,11 @@ class Box:
 @pytest.fixture
 async def box(tmp_path: Path, mock_clock: MockClock) -> AsyncIterator[Box]:
     clock = HandClock(BEGIN_S * 1000)
-    async with open_ring(tmp_path, Wrapper(bytes(32)), clock) as ring:
-        yield Box(ring, clock, mock_clock)
+    async with (
+        open_ring(tmp_path, Wrapper(bytes(32)), clock) as ring,
+        open_leases(tmp_path, BEGIN_S) as leases,
+    ):
+        yield Box(ring, leases, clock, mock_clock, tmp_path)
 
 
 async def refused(box: Box, text: str, signature: str, at: str = HERE, host: str = HOST) -> str:
@@ -218,14 +236,103 @@ async def test_who_signs_out_leaves_a_place_and_a_token_that_opens_nothing(
     assert box.look(other) is None
     third = (await box.enter()).token
     assert box.look(third) is TurnedAway.TOO_MANY
-    box.playing.leave(EVENT, newer, ELSEWHERE)  # who found it can't end the show with it
-    box.playing.leave(EVENT, "no token", HERE)
+    await box.playing.leave(EVENT, newer, ELSEWHERE)  # who found it can't end the show with it
+    await box.playing.leave(EVENT, "no token", HERE)
     assert box.look(first) is None
-    box.playing.leave(EVENT, newer, HERE)
+    await box.playing.leave(EVENT, newer, HERE)
     assert box.look(first) is box.look(newer) is TurnedAway.BAD_TOKEN
     with pytest.raises(Problem):
         await box.playing.renew(EVENT, newer, HERE, "mpv")
     assert box.look(third) is None
+
+
+async def watch_on(box: Box, *tokens: str) -> None:
+    """Players go on for longer than a token is good."""
+    for _ in range(TOKEN_S // 30 + 2):
+        for token in tokens:
+            assert box.look(token) is None
+        box.pass_s(30)
+        await box.playing.keep()
+
+
+async def looked_up(box: Box, token: str) -> TurnedAway | None:
+    """As HTTP does: the ticket is looked up first where it is not known."""
+    if box.look(token) is TurnedAway.UNCHECKED:
+        await box.playing.checked(EVENT, token)
+    return box.look(token)
+
+
+async def test_a_player_inside_goes_on_after_a_restart_and_who_left_or_lost_the_ticket_does_not(
+    box: Box, mock_clock: MockClock
+) -> None:
+    stays, left, idle = [(await box.enter()).token for _ in range(3)]
+    assert box.look(idle, agent="for a minute") is None
+    box.pass_s(IDLE_S + 1)
+    await watch_on(box, stays, left)
+    await box.playing.leave(EVENT, left, HERE)
+    box.pass_s(120)  # the node is down
+    async with box.restarted():
+        assert await looked_up(box, stays) is None
+        assert await looked_up(box, idle) is TurnedAway.EXPIRED
+        assert box.look(stays, agent="another player") is TurnedAway.EXPIRED
+        assert box.look(stays, ELSEWHERE) is TurnedAway.ELSEWHERE
+        assert await looked_up(box, left) is TurnedAway.BAD_TOKEN
+        async with box.restarted():  # at once again
+            assert await looked_up(box, stays) is None
+            box.tickets.told[EVENT, WALLET] = Missing(had=True)
+            async with box.restarted():
+                assert await looked_up(box, stays) is TurnedAway.LOST
+        box.tickets.told[EVENT, WALLET] = Held(1)
+        box.pass_s(TOKEN_S)
+        async with box.restarted():
+            assert await looked_up(box, stays) is TurnedAway.EXPIRED
+            await box.playing.keep()
+            assert not rows(box.home)  # what is over is gone
+
+
+async def test_a_fresh_token_of_who_left_opens_nothing_after_a_restart(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    await box.playing.leave(EVENT, token, HERE)
+    async with box.restarted():
+        assert await looked_up(box, token) is TurnedAway.BAD_TOKEN
+
+
+def rows(home: Path) -> list[tuple[bytes, int, int]]:
+    with closing(sqlite3.connect(home / FILE)) as db:
+        return db.execute("SELECT * FROM leases").fetchall()
+
+
+async def test_no_token_lies_on_disk_nor_may_others_read_what_does(
+    box: Box, mock_clock: MockClock
+) -> None:
+    token = (await box.enter()).token
+    await watch_on(box, token)
+    await box.playing.leave(EVENT, token, HERE)
+    assert len(rows(box.home)) == 2
+    raw = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    for file in box.home.glob(f"{FILE}*"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        held = file.read_bytes()
+        for secret in (token.encode(), raw[9:17], WALLET.encode(), HERE.encode()):
+            assert secret not in held
+
+
+async def test_what_is_kept_of_players_has_a_bound(tmp_path: Path) -> None:
+    names = [number.to_bytes(16) for number in range(MAX_LEASES + 5)]
+    async with open_leases(tmp_path, BEGIN_S) as leases:
+        await leases.keep(names, BEGIN_S + 60, BEGIN_S)
+    assert len(rows(tmp_path)) == MAX_LEASES
+
+
+@pytest.mark.parametrize("content", [b"no database" * 400, b""])
+async def test_where_the_file_is_damaged_it_is_made_anew(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    async with open_leases(tmp_path, BEGIN_S) as leases:
+        await leases.leave(bytes(16), BEGIN_S + 60, BEGIN_S)
+    async with open_leases(tmp_path, BEGIN_S + 1) as leases:
+        assert leases.has_left(bytes(16))
 
 
 async def test_without_the_ticket_the_token_is_worth_nothing(

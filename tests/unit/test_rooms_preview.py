@@ -139,26 +139,68 @@ async def test_a_reconnect_within_the_preview_is_free_till_it_is_over(
         assert show.said
 
 
-async def test_the_artist_ends_a_preview_or_begins_one_in_mid_show(
+async def test_a_preview_that_begins_in_mid_show_plays_at_once_and_the_artist_ends_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with Stage(32) as stage:
-        origin = await stage.node("origin")
+        origin, stranger = await stage.node("origin"), await stage.node("stranger")
+        stage.swarm.link(origin.node, stranger.node)
         room = await gated(origin)
+        await stranger.rooms.follow(room)
         async with Show(stage, origin, room, NAMES).on() as show:
-            await show.play(5)
+            await show.play(9)
+            theirs = stranger.room(room)
             assert not origin.room(room).free
+            assert theirs.withheld() is not None
             await ours(origin, room).choose_free(3600, None, None)
-            await show.play(45)  # within the minute that lies between two epochs
             assert origin.room(room).free_now() == set(NAMES)
+            await show.parts(1)
+            assert theirs.free_now() == set(NAMES)
+            assert theirs.withheld() is None
+            await plays(theirs, "source", show)
+            assert await told(origin, room) == await told(stranger, room) == [True]
+            await show.play(45)
+            assert len(ours(origin, room).free.listed()) == 1
             await ours(origin, room).choose_free(0, None, None)
             await show.play(15)
             assert not origin.room(room).free_now()
+            assert theirs.withheld() is not None
         stage.kill("origin")
         await trio.sleep(1)
         origin = await stage.node("origin")
         assert not ours(origin, room).record.free_first_s
         assert len(origin.room(room).free.listed()) == 1
+
+
+async def plays(room: Room, name: str, show: Show) -> None:
+    """All of a rendition that a player asks for: its init and what is newest."""
+    track = room.tracks[name]
+    live = track.playlist().segments[-1]
+    init = track.init(live.session.counter, live.run)
+    assert await opened(init) == f"init of {name} in run {live.run}".encode()
+    assert await opened(newest(room, name)) in [data for _, data in show.said]
+
+
+async def test_a_rendition_that_is_made_free_hours_into_a_show_plays_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(38) as stage:
+        origin, stranger = await stage.node("origin"), await stage.node("stranger")
+        stage.swarm.link(origin.node, stranger.node)
+        room = await gated(origin)
+        await stranger.rooms.follow(room)
+        async with Show(stage, origin, room, LADDER).on() as show:
+            for _ in range(6):  # more epochs than a statement names
+                ours(origin, room).epochs.renew()
+                await show.play(40)
+            assert len(origin.home.keyring._keys) > 6
+            await ours(origin, room).choose_free(None, "lowest", None)
+            await show.play(1)
+            theirs = stranger.room(room)
+            assert theirs.free_now() == {"720p", "audio"}
+            for name in ("720p", "audio"):
+                await plays(theirs, name, show)
+            assert isinstance(await opened(newest(theirs, "source")), Withheld)
 
 
 async def test_one_rendition_plays_for_everybody_with_its_sound(
@@ -176,13 +218,8 @@ async def test_one_rendition_plays_for_everybody_with_its_sound(
                 assert one.room(room).free_now() == {"720p", "audio"}
                 assert not newest(one.room(room), "source").free()
             theirs = stranger.room(room)
-            said = [data for _, data in show.said]
             for name in ("720p", "audio"):
-                track = theirs.tracks[name]
-                live = track.playlist().segments[-1]
-                assert await opened(newest(theirs, name)) in said
-                init = track.init(live.session.counter, live.run)
-                assert await opened(init) == f"init of {name} in run {live.run}".encode()
+                await plays(theirs, name, show)
             assert isinstance(await opened(newest(theirs, "source")), Withheld)
             await show.play(40)  # the next epochs too
             assert theirs.free_now() == {"720p", "audio"}

@@ -126,6 +126,7 @@ export async function openRoom(asked, every) {
   let mode = null;
   let linked = "";
   let shown = false;
+  let onAir = false;
 
   const entry = entryOf(asked, {
     changed: async () => {
@@ -147,8 +148,14 @@ export async function openRoom(asked, every) {
     theatre: byId("theatre"),
   }, asked, entry);
 
-  // Whether the room can be watched may have changed.
-  async function retry() {
+  // Whether the room can be watched may have changed. One after the other: each begins to play.
+  let turn = Promise.resolve();
+  function retry() {
+    turn = turn.catch(() => {}).then(look);
+    return turn;
+  }
+
+  async function look() {
     const before = entry.refusal;
     if (!await entry.admits(player.url) || !before) return;
     stage.classList.remove("shut");
@@ -164,6 +171,11 @@ export async function openRoom(asked, every) {
   };
   byId("watch-live").addEventListener("click", () => choose("live"));
   byId("watch-start").addEventListener("click", () => choose("start"));
+  // Who is kept out of what is on air sees soon that they may watch: a preview begins, say. Only
+  // the playlist is asked for so often, which costs the node next to nothing.
+  setInterval(() => {
+    if (onAir && entry.refusal && !document.hidden) retry().catch(() => {});
+  }, LOOK_SOON_MS);
   player.onKeys(document);
   document.querySelectorAll("dd[data-what]").forEach(copyRow);
 
@@ -172,7 +184,7 @@ export async function openRoom(asked, every) {
     const room = await roomHere(asked, url);
     byId("join").hidden = true;
     await entry.roomIs(room);
-    const onAir = room.state === "live" || room.state === "waiting";
+    onAir = room.state === "live" || room.state === "waiting";
     const recorded = (room.recording?.segments ?? 0) > 0;
     if (mode === null && !onAir && recorded) player.mode = "start";
     // Who may not watch hears that before the show begins, and sees at once when they may.
