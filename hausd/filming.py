@@ -18,7 +18,7 @@ import trio
 from hausd.core.cid import CID
 from hausd.core.errors import Problem
 from hausd.core.gating import Withheld
-from hausd.core.live import ArchivePlaylist, FileRange, Sealed
+from hausd.core.live import ArchivePlaylist, FileRange, Flow, Sealed
 from hausd.core.media import Kind
 from hausd.media.export import export
 from hausd.media.remux import ExportError, RunMedia
@@ -74,7 +74,7 @@ class _Opening:
         clear = await body.open() if isinstance(body, Sealed) else body
         if isinstance(clear, Withheld):
             raise _withheld(clear)
-        return await self._write(clear)
+        return await self._write(await clear.whole() if isinstance(clear, Flow) else clear)
 
     async def _write(self, pieces: Sequence[bytes]) -> FileRange:
         begin, self._size = self._size, self._size + sum(map(len, pieces))

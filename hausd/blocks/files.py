@@ -6,6 +6,7 @@ Used by one thread at a time.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ _MAX_BUFFERS = 512
 """Fewer than IOV_MAX (1024) everywhere."""
 _MAX_OPEN = 128
 """File descriptors kept; the least recently used one is closed."""
+
+_RWF_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 
 Buffer = bytes | bytearray | memoryview
 
@@ -121,6 +124,29 @@ def read_at(path: str, offset: int, length: int) -> bytes:
         return data
     finally:
         os.close(descriptor)
+
+
+def read_into(descriptor: int, offset: int, into: memoryview) -> int:
+    """How many bytes were read: fewer where the file ends before. Raises OSError."""
+    read = 0
+    while read < len(into):
+        more = os.preadv(descriptor, (into[read:],), offset + read)
+        if not more:
+            break
+        read += more
+    return read
+
+
+def read_cached(descriptor: int, offset: int, into: memoryview) -> int:
+    """How many bytes could be read without waiting for the disk. Raises OSError."""
+    if not _RWF_NOWAIT:
+        return 0
+    try:
+        return os.preadv(descriptor, (into,), offset, _RWF_NOWAIT)
+    except OSError as fault:
+        if fault.errno in (errno.EAGAIN, errno.EOPNOTSUPP):  # or the file system can't say
+            return 0
+        raise
 
 
 def sync(path: str) -> None:

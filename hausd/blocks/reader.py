@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 import trio
@@ -16,6 +18,30 @@ from hausd.core.cid import CID, Codec
 from hausd.core.live import FileRange
 
 log = structlog.get_logger("hausd.blocks")
+
+
+class RangeReader:
+    """Implements ``rooms.ports.RangeReader``."""
+
+    def __init__(self, descriptor: int, place: FileRange, limiter: trio.CapacityLimiter) -> None:
+        self._descriptor = descriptor
+        self._place = place
+        self._limiter = limiter
+
+    async def fill(self, at: int, into: memoryview) -> bool:
+        """Reads what begins ``at`` in the range; False where it has not so much any more.
+
+        What is in memory is read at once, without a checkpoint. Raises OSError.
+        """
+        if at + len(into) > self._place.length:
+            return False
+        at += self._place.offset
+        read = files.read_cached(self._descriptor, at, into)
+        if read < len(into):
+            read += await trio.to_thread.run_sync(
+                files.read_into, self._descriptor, at + read, into[read:], limiter=self._limiter
+            )
+        return read == len(into)
 
 
 class Reader:
@@ -93,6 +119,15 @@ class Reader:
         except FileNotFoundError:
             return None
         return data if len(data) == place.length else None
+
+    @contextmanager
+    def reading(self, place: FileRange) -> Iterator[RangeReader]:
+        """See ``BlockStore.reading``."""
+        descriptor = os.open(place.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield RangeReader(descriptor, place, self._state.readers)
+        finally:
+            os.close(descriptor)
 
     async def _block_in(self, volume: Volume, cid: CID) -> bytes | None:
         state = self._state

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import structlog
@@ -19,7 +19,7 @@ from hausd.blocks.layout import Layout
 from hausd.blocks.pinning import Pinning
 from hausd.blocks.pins import Pins
 from hausd.blocks.quota import StoreLimits
-from hausd.blocks.reader import Reader
+from hausd.blocks.reader import RangeReader, Reader
 from hausd.blocks.remover import Remover, StillPinned
 from hausd.blocks.state import EvictedHook, Progress, State
 from hausd.blocks.verify import Mender, Verifier
@@ -173,6 +173,10 @@ class Store:
     async def read_range(self, place: FileRange) -> bytes | None:
         """The bytes of a range that was located; None where they are gone. Raises OSError."""
         return await self._reader.read(place)
+
+    def reading(self, place: FileRange) -> AbstractContextManager[RangeReader]:
+        """The same, to be read piece by piece. Raises OSError."""
+        return self._reader.reading(place)
 
     async def mend(self, cid: CID, block: bytes) -> bool:
         """Writes a good copy, fetched elsewhere, over the bad ones; True where one was mended."""

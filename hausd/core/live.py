@@ -6,7 +6,8 @@ asking anyone. ``rooms`` makes them, ``http`` serves them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -41,6 +42,27 @@ class FileRange:
     length: int
 
 
+class FlowBroken(OSError):
+    """Bytes that were promised are not to be had after all; ``args[0]`` says why."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flow:
+    """``length`` bytes that are made while they are sent.
+
+    ``pieces(start, stop)`` gives those from ``start`` up to ``stop``. A piece holds until the next
+    is asked for. Raises FlowBroken.
+    """
+
+    length: int
+    pieces: Callable[[int, int], AsyncGenerator[memoryview]]
+
+    async def whole(self) -> tuple[bytes, ...]:
+        """All of it, to be kept. Raises FlowBroken."""
+        async with aclosing(self.pieces(0, self.length)) as pieces:
+            return tuple([bytes(piece) async for piece in pieces])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sealed:
     """Bytes of a gated room that have to be opened, which may take I/O and a key from elsewhere.
@@ -48,7 +70,7 @@ class Sealed:
     ``open`` gives the clear bytes, in pieces, or why they are not to be had.
     """
 
-    open: Callable[[], Awaitable[tuple[bytes, ...] | Withheld]]
+    open: Callable[[], Awaitable[tuple[bytes, ...] | Flow | Withheld]]
 
 
 def _never() -> bool:

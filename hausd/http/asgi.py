@@ -141,7 +141,7 @@ class Front:
             elif isinstance(body, Chunks):
                 async with aclosing(body.begin()) as pieces:
                     async for chunk in pieces:
-                        await send.body(chunk)
+                        await send.body(bytes(chunk))  # it may be kept for a while
                         size += len(chunk)
             else:
                 for chunk in body:

@@ -52,7 +52,7 @@ def reply_to(request: Request, response: Response) -> Reply:
             kept = tuple(field for field in headers if field[0] not in _NO_BODY_FIELDS)
             return Reply(304, _finish(kept, None), (), 0)
         untrusted_range = fields.get("range")
-        if not isinstance(body, Chunks) and length is not None:
+        if length is not None and not (isinstance(body, Chunks) and body.between is None):
             headers = (*headers, (b"accept-ranges", b"bytes"))
             if (
                 untrusted_range is not None
@@ -104,8 +104,12 @@ def parse_range(untrusted: str, length: int) -> tuple[int, int] | Unsatisfiable 
     return start, end - start + 1
 
 
-def cut(body: tuple[bytes, ...] | FileRange, start: int, size: int) -> Body:
+def cut(body: Body, start: int, size: int) -> Body:
     """``size`` bytes of a body from ``start`` on."""
+    if isinstance(body, Chunks):
+        between = body.between
+        assert between is not None  # no other is cut
+        return Chunks(lambda: between(start, start + size), size)
     if isinstance(body, FileRange):
         return FileRange(body.path, body.offset + start, size)
     pieces = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from hausd.core.gating import Withheld
-from hausd.core.live import LivePlaylist, Media, RoomState, Sealed, Variant
+from hausd.core.live import Flow, LivePlaylist, Media, RoomState, Sealed, Variant
 from hausd.http.directives import (
     BadDirectives,
     Directives,
@@ -19,7 +19,7 @@ from hausd.http.directives import (
     is_too_far,
     parse_directives,
 )
-from hausd.http.messages import Accounting, Answer, Fetch, Request, Response, Wait, refusal
+from hausd.http.messages import Accounting, Answer, Chunks, Fetch, Request, Response, Wait, refusal
 from hausd.http.ports import LiveView, RoomView
 from hausd.http.sharing import OURS_ONLY, Headers, Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
@@ -292,9 +292,14 @@ def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -
         clear = await sealed.open()
         if isinstance(clear, Withheld):
             return locked(clear, sharing)
-        return Response(200, headers, clear, Accounting(room.id))
+        body = _chunks(clear) if isinstance(clear, Flow) else clear
+        return Response(200, headers, body, Accounting(room.id))
 
     return Fetch(opened)
+
+
+def _chunks(flow: Flow) -> Chunks:
+    return Chunks(lambda: flow.pieces(0, flow.length), flow.length, flow.pieces)
 
 
 def locked(withheld: Withheld, sharing: Sharing) -> Response:

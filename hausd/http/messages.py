@@ -86,11 +86,14 @@ class Request:
 class Chunks:
     """A body made while it is sent. ``length`` in bytes where it is known beforehand.
 
-    Sent whole whatever Range says. The generator is closed when the client goes away.
+    A piece holds until the next is asked for. Sent whole whatever Range says, but where
+    ``between`` gives the bytes from one place up to another. The generator is closed when the
+    client goes away.
     """
 
-    begin: Callable[[], AsyncGenerator[bytes, None]]
+    begin: Callable[[], AsyncGenerator[bytes | memoryview, None]]
     length: int | None = None
+    between: Callable[[int, int], AsyncGenerator[bytes | memoryview, None]] | None = None
 
 
 Body = tuple[bytes, ...] | FileRange | Chunks

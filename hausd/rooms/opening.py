@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 import trio
@@ -16,13 +17,17 @@ import trio
 from hausd.core.cid import CID
 from hausd.core.gating import Epoch, EpochId, EpochKey, ObjectSeal, Use, UseKey, Withheld
 from hausd.core.ids import RoomId, SessionId
-from hausd.core.live import ArchiveSegment, FileRange, Media, Sealed
+from hausd.core.live import ArchiveSegment, FileRange, Flow, Media, Sealed
+from hausd.core.media import LEAF_BYTES
 from hausd.core.unixfs import BlockMissing, UnixFsError, spans
+from hausd.rooms.flowing import Layout, NotOpened, flow, layout, look
 from hausd.rooms.free import FreeKeys
 from hausd.rooms.metrics import SEALS_BROKEN
+from hausd.rooms.opened import Clear, Opened, size_of
 from hausd.rooms.packing import Leaf
 from hausd.rooms.ports import BlockStore, Keyring
 from hausd.wire.leafseal import (
+    SEAL_BYTES,
     LeafCipher,
     ObjectCipher,
     ObjectClass,
@@ -35,48 +40,16 @@ from hausd.wire.leafseal import (
 
 log = structlog.get_logger("hausd.rooms")
 
-MAX_OPENED_BYTES = 32 * 1024 * 1024
-"""Clear bytes kept, of all rooms of a node: some 40 s at 6 Mbit/s."""
-_AT_ONCE = 8
 _MAX_CIPHERS = 64
-_MAX_SIZES = 64
+_MAX_LAYOUTS = 64
 """Segments whose leaves' sizes are kept in mind."""
 _ASK_S = 5.0
 """How long a request waits for a key that is asked for."""
 
-Clear = tuple[bytes, ...]
-"""Clear bytes, leaf by leaf."""
 Keys = dict[EpochId, EpochKey | UseKey]
 
 _GONE = Withheld("not-here", "what is asked for is not in the store any more")
 _BROKEN = Withheld("broken", "it does not open with the room's key: it is not what was sealed here")
-
-
-class Opened:
-    """The clear bytes that were asked for last, by the CID of what they were sealed in.
-
-    ``slots``: what is opened from disk at a time takes memory, and one is opened for all who ask.
-    """
-
-    def __init__(self, max_bytes: int = MAX_OPENED_BYTES) -> None:
-        self.slots = trio.Semaphore(_AT_ONCE)
-        self._max_bytes = max_bytes
-        self._held: OrderedDict[tuple[RoomId, CID], Clear] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, room: RoomId, cid: CID) -> Clear | None:
-        """What was opened, if it is still here."""
-        found = self._held.get((room, cid))
-        if found is not None:
-            self._held.move_to_end((room, cid))
-        return found
-
-    def put(self, room: RoomId, cid: CID, clear: Clear) -> None:
-        """Keeps clear bytes until others need their place."""
-        self._bytes += _size(clear) - _size(self._held.pop((room, cid), ()))
-        self._held[room, cid] = clear
-        while self._bytes > self._max_bytes:
-            self._bytes -= _size(self._held.popitem(last=False)[1])
 
 
 def _open_leaves(cipher: LeafCipher, segment: int, sizes: Sequence[int], content: bytes) -> Clear:
@@ -90,10 +63,6 @@ def _open_leaves(cipher: LeafCipher, segment: int, sizes: Sequence[int], content
     except SealBroken:
         return ()
     return tuple(clear)
-
-
-def _size(clear: Clear) -> int:
-    return sum(map(len, clear))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +95,7 @@ class Opener:
     free: FreeKeys = field(default_factory=FreeKeys)
     _epochs: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
     _ciphers: OrderedDict[tuple[Stream, bool], LeafCipher] = field(default_factory=OrderedDict)
-    _sizes: OrderedDict[CID, Sequence[int]] = field(default_factory=OrderedDict)
+    _layouts: OrderedDict[CID, Layout] = field(default_factory=OrderedDict)
 
     def learn(self, *epochs: Epoch) -> None:
         """Takes note of epochs that a signed statement or manifest names."""
@@ -185,17 +154,33 @@ class Opener:
         is_free = self._freedom(ids, use)
         held = self.opened.get(self.room, cid)
         if held is not None:
-            return Media(cid, kind, _size(held), held, is_free)
+            return Media(cid, kind, size_of(held), held, is_free)
 
-        async def open_(keys: Keys) -> Clear | Withheld:
-            sizes = await self._leaf_sizes(cid)
-            content = await self._read(place)
-            if content is None or sizes is None or sum(sizes) != len(content):
+        async def open_(keys: Keys) -> Clear | Flow | Withheld:
+            how = await self._layout(cid)
+            if how is None or how.sealed != place.length:
                 return _GONE
             cipher = self._cipher(segment.session, rendition, seal.epoch.id, keys)
-            number = segment.number
-            clear = await trio.to_thread.run_sync(_open_leaves, cipher, number, sizes, content)
-            return self._kept(cid, rendition, lambda: clear) if clear else self._broken(rendition)
+            read = partial(self.store.reading, place)
+            leaves, buffers = partial(cipher.open_into, segment.number), self.opened.buffers
+            made = flow(read, leaves, how, buffers, partial(self._broken, rendition))
+            try:
+                await look(read, leaves, how, buffers)
+                if not self.opened.keeps(self.room, cid, how.clear):
+                    return made
+                async with self.opened.alone(self.room, cid):
+                    held = self.opened.get(self.room, cid)
+                    if held is not None:
+                        return held
+                    clear = await made.whole()
+                    self.opened.put(self.room, cid, clear)
+                    return clear
+            except SealBroken:
+                return self._broken(rendition)
+            except NotOpened:
+                return _BROKEN
+            except OSError:
+                return _GONE
 
         sealed = self._sealed(cid, ids, use, open_)
         return Media(cid, kind, segment.size, sealed, is_free)
@@ -216,17 +201,19 @@ class Opener:
         clear = _open_leaves(cipher, segment.number, sizes, content)
         return b"".join(clear) if clear else self._broken(rendition)
 
-    async def _leaf_sizes(self, cid: CID) -> Sequence[int] | None:
-        """Of a segment's leaves, in order: parts begin anew with each."""
-        known = self._sizes.get(cid)
+    async def _layout(self, cid: CID) -> Layout | None:
+        """Of a segment's leaves: parts begin anew with each."""
+        known = self._layouts.get(cid)
         if known is None:
             try:
-                known = tuple([span.size async for span in spans(cid, self.store.block)])
+                sizes = [span.size async for span in spans(cid, self.store.block)]
             except (UnixFsError, BlockMissing):
                 return None
-            self._sizes[cid] = known
-            if len(self._sizes) > _MAX_SIZES:
-                self._sizes.popitem(last=False)
+            if not sizes or not all(SEAL_BYTES <= size <= LEAF_BYTES for size in sizes):
+                return None  # a gated segment never has others
+            known = self._layouts[cid] = layout(sizes)
+            if len(self._layouts) > _MAX_LAYOUTS:
+                self._layouts.popitem(last=False)
         return known
 
     async def withheld(self, rendition: str, epoch: Epoch) -> Withheld | None:
@@ -262,9 +249,9 @@ class Opener:
         cid: CID,
         ids: set[EpochId],
         use: Use,
-        open_: Callable[[Keys], Awaitable[Clear | Withheld]],
+        open_: Callable[[Keys], Awaitable[Clear | Flow | Withheld]],
     ) -> Sealed:
-        async def opened() -> Clear | Withheld:
+        async def opened() -> Clear | Flow | Withheld:
             held = self.opened.get(self.room, cid)
             if held is not None:
                 return held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 
 from hausd.core.cid import CID
@@ -50,6 +50,16 @@ class MediaWorkers(Protocol):
     def start(self, config: WorkerConfig) -> AbstractAsyncContextManager[MediaWorker]: ...
 
 
+class RangeReader(Protocol):
+    """Reads a range that was located."""
+
+    async def fill(self, at: int, into: memoryview) -> bool:
+        """Reads what begins ``at`` in the range; False where it has not so much any more.
+
+        What is in memory is read at once, without a checkpoint. Raises OSError.
+        """
+
+
 class BlockStore(Protocol):
     """Where blocks lie on disk."""
 
@@ -79,6 +89,9 @@ class BlockStore(Protocol):
 
     async def read_range(self, place: FileRange) -> bytes | None:
         """The bytes of a range that was located; None where they are gone. Raises OSError."""
+
+    def reading(self, place: FileRange) -> AbstractContextManager[RangeReader]:
+        """The same, to be read piece by piece. Raises OSError."""
 
     def unclosed(self, room: RoomId) -> Sequence[UnclosedSegment]:
         """Segments that were begun and never closed, by a run that crashed."""

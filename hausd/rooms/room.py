@@ -37,7 +37,8 @@ from hausd.rooms.keyring import MemoryKeyring
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack
 from hausd.rooms.metrics import NOTICES
-from hausd.rooms.opening import Opened, Opener
+from hausd.rooms.opened import Opened
+from hausd.rooms.opening import Opener
 from hausd.rooms.ports import BlockStore, Chain, Keyring, MediaWorkers, Network
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.records import RoomRecord, RoomRecords, encode

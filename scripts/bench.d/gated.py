@@ -124,7 +124,8 @@ def _serve(folder: Path) -> None:
     from hausd.http.server import listen, serve
     from hausd.http.sharing import OURS_ONLY
     from hausd.rooms.keyring import MemoryKeyring
-    from hausd.rooms.opening import Opened, Opener
+    from hausd.rooms.opened import Opened
+    from hausd.rooms.opening import Opener
     from hausd.rooms.packing import Packer
     from hausd.rooms.sealing import Sealing
 

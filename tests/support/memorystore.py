@@ -5,7 +5,8 @@ The real store writes in threads, for which a virtual clock does not wait.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -35,6 +36,19 @@ class _File:
     @property
     def content(self) -> bytes:
         return b"".join(leaf for _, leaf in self.leaves)
+
+
+class MemoryRange:
+    """Implements ``rooms.ports.RangeReader``."""
+
+    def __init__(self, store: MemoryStore, place: FileRange) -> None:
+        self._store, self._place = store, place
+
+    async def fill(self, at: int, into: memoryview) -> bool:
+        content = await self._store.read_range(self._place)
+        found = (content or b"")[at : at + len(into)]
+        into[: len(found)] = found
+        return len(found) == len(into)
 
 
 class MemoryStore:
@@ -112,6 +126,10 @@ class MemoryStore:
         if whole is None:
             whole = next((b for cid, b in self.small.items() if str(cid) == place.path), None)
         return whole[place.offset : place.offset + place.length] if whole is not None else None
+
+    @contextmanager
+    def reading(self, place: FileRange) -> Iterator[MemoryRange]:
+        yield MemoryRange(self, place)
 
     def unclosed(self, room: RoomId) -> list[UnclosedSegment]:
         return [

@@ -22,7 +22,7 @@ from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
 from hausd.core.gating import Epoch, EpochKey, Withheld
 from hausd.core.ids import RoomId
-from hausd.core.live import FileRange, Media, Sealed
+from hausd.core.live import FileRange, Flow, Media, Sealed
 from hausd.core.manifest import Manifest, decode_record, verify
 from hausd.core.media import LEAF_BYTES, Kind
 from hausd.core.publishing import Publisher
@@ -169,8 +169,8 @@ class Peer:
             return found
         if isinstance(media.body, Sealed):
             clear = await media.body.open()
-            assert isinstance(clear, tuple), clear
-            return b"".join(clear)
+            assert not isinstance(clear, Withheld), clear
+            return b"".join(await clear.whole() if isinstance(clear, Flow) else clear)
         return b"".join(media.body)
 
 

@@ -17,14 +17,15 @@ from support.stage import Peer, Show, Stage, Worker, same_archive, same_live
 from hausd.core.gating import Epoch, EpochId, EpochKey, Withheld
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
-from hausd.core.live import ArchivePlaylist, Media, RoomState, Sealed
+from hausd.core.live import ArchivePlaylist, Flow, Media, RoomState, Sealed
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerAddress, peer_id_of
 from hausd.core.publishing import FeedOver, Publisher
 from hausd.keyholding import _Events
 from hausd.keys.ports import GatedEvent
 from hausd.rooms.images import Images
-from hausd.rooms.opening import Opened, Opener
+from hausd.rooms.opened import Opened
+from hausd.rooms.opening import Opener
 from hausd.rooms.origin_room import OriginRoom
 from hausd.wire import leafseal
 from hausd.wire.worker import PartMade
@@ -49,7 +50,9 @@ async def opened(media: Media | None) -> bytes | Withheld:
     body = media.body
     if isinstance(body, Sealed):
         clear = await body.open()
-        return clear if isinstance(clear, Withheld) else b"".join(clear)
+        if isinstance(clear, Withheld):
+            return clear
+        return b"".join(await clear.whole() if isinstance(clear, Flow) else clear)
     assert isinstance(body, tuple)
     return b"".join(body)
 
@@ -650,6 +653,9 @@ class Watched:
 
     def decrypt(self, nonce: bytes, data: bytes, about: bytes) -> bytes:
         return self._cipher.decrypt(nonce, data, about)
+
+    def decrypt_into(self, nonce: bytes, data: bytes, about: bytes, into: memoryview) -> int:
+        return self._cipher.decrypt_into(nonce, data, about, into)
 
 
 async def test_no_key_and_nonce_pair_comes_twice_after_kills_returns_and_a_restored_backup(
