@@ -22,6 +22,7 @@ from hausd.chain.known import KnownEvents
 from hausd.chain.metrics import CHECKPOINTS_BEHIND
 from hausd.chain.service import ChainService
 from hausd.chain.watching import AccountWatch
+from hausd.core.beat import beat, next_beat
 from hausd.core.errors import Problem
 from hausd.core.event_shapes import ChainStatusShape, ToldShape
 from hausd.core.events import RoomEvent
@@ -138,10 +139,12 @@ class OnChain:
                     self._told.discard(room)
             for gone in self._due_s.keys() - set(kept):
                 del self._due_s[gone]
-            await trio.sleep(_TOLD_S)
-            with trio.move_on_after(_LOOK_S - _TOLD_S):
-                await self._wake.wait()
+            if self._wake.is_set():
+                await trio.sleep(_TOLD_S)
             self._wake = trio.Event()
+            if not self._told:
+                with trio.move_on_at(next_beat(_LOOK_S)):
+                    await self._wake.wait()
 
     def _happened(self, event: Pubkey) -> None:
         room = RoomId(str(event))
@@ -167,7 +170,7 @@ class OnChain:
 
     async def _keep_telling(self, nursery: trio.Nursery) -> None:
         while True:
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
             late = 0
             for room in self._rooms.origins():
                 event = room.event
@@ -188,9 +191,9 @@ class OnChain:
             with suppress(Problem):  # the endpoints' troubles are told already
                 await self._budgets.look(self._paying())
             with trio.move_on_after(_COUNT_S):
-                await trio.sleep(_LOOK_S)
+                await beat(_LOOK_S)
                 while all(self._budgets.left(room.id) is not None for room in self._paying()):
-                    await trio.sleep(_LOOK_S)
+                    await beat(_LOOK_S)
 
     def _paying(self) -> list[OriginRoom]:
         return [room for room in self._rooms.origins() if _pays(room)]

@@ -16,6 +16,7 @@ import structlog
 import trio
 
 from hausd.blocks.store import Store
+from hausd.core.beat import beat
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
@@ -145,7 +146,7 @@ class Presence:
             for cid in self._said - wanted:
                 self._dht.withdraw(cid)
             self._said = wanted
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
 
     def _provided(self) -> list[CID]:
         cids = [room_cid(room.id) for room in self._rooms.origins()]
@@ -176,7 +177,7 @@ class Presence:
                     again.failed(trio.current_time())
                 else:
                     del self._again[room.id]
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
 
     async def _finish(self, room: Room) -> None:
         record = room.record
@@ -259,7 +260,7 @@ class Presence:
                 if not seek.busy and seek.due_s <= trio.current_time() and self._dht.peers:
                     seek.busy = True
                     nursery.start_soon(self._seek, id_, seek)
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
 
     async def _seek(self, room: RoomId, seek: _Seek) -> None:
         try:

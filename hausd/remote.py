@@ -21,6 +21,7 @@ from hausd.blocks.store import Store
 from hausd.config import Config
 from hausd.config.home import Home
 from hausd.config.ipfs import KUBO, token_path
+from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.core.live import RoomState
@@ -131,7 +132,7 @@ class RemotePins:
     async def run(self) -> None:
         """Pins what has ended, until cancelled."""
         while True:
-            await trio.sleep(LOOK_S)
+            await beat(LOOK_S)
             if not self.automatic or not self.pinner.names:
                 continue
             for room in self.rooms.origins():

@@ -191,6 +191,7 @@ class Journal:
         self.encoder = encoder
         self.opened = False
         """Whether this run has told that it changes the store."""
+        self._synced_end = -1
 
     @classmethod
     def resume(cls, path: str, told: Replay) -> Journal:
@@ -257,6 +258,7 @@ class Journal:
             raise
         self.close()
         self._descriptor, self.end, self.encoder = descriptor, replaced.end, encoder
+        self._synced_end = self.end
         self.opened = True
 
     def finish(self) -> None:
@@ -264,8 +266,15 @@ class Journal:
         self._tell(lambda encoder: encoder.closed())
         self.sync()
 
+    @property
+    def synced(self) -> bool:
+        """Whether all that was told is on disk."""
+        return self._synced_end == self.end
+
     def sync(self) -> None:
+        end = self.end
         os.fsync(self._descriptor)
+        self._synced_end = end
 
     def close(self) -> None:
         if self._descriptor >= 0:

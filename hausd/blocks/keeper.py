@@ -25,6 +25,7 @@ from hausd.blocks.layout import FileKind
 from hausd.blocks.state import State
 from hausd.blocks.table import Table
 from hausd.blocks.verify import Mender
+from hausd.core.beat import beat
 from hausd.core.storage import SegmentKey
 
 log = structlog.get_logger("hausd.blocks")
@@ -65,7 +66,7 @@ class Keeper:
         """Syncs until cancelled."""
         limits = self._state.limits
         while True:
-            await trio.sleep(limits.sync_s or 1.0)
+            await beat(limits.sync_s or 1.0)
             limits = self._state.limits
             await self.flush()
             await self._look_after_suspects()
@@ -157,6 +158,8 @@ class Keeper:
 
     async def _sync_dirty(self) -> None:
         state = self._state
+        if not state.dirty and state.journal.synced:
+            return
         dirty, state.dirty = state.dirty, set()
         done = False
         try:

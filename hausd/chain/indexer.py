@@ -29,7 +29,7 @@ from hausd.core.programs.logs import events_of
 
 EVERY_S = 5.0
 """How often is looked for what is new, and whether what is there became final."""
-_TOLD_S = 10.0
+_TOLD_S = 30.0
 """How often where a subscription tells of what is new, and all is final."""
 _AT_ONCE = 4
 """Calls for transactions that are under way at once: endpoints limit how often they are asked."""

@@ -18,6 +18,7 @@ from hausd import __version__
 from hausd.chain.answers import Valued
 from hausd.chain.calls import Ask, Endpoint, RpcError, TryAnother
 from hausd.chain.metrics import SLOT_LAG
+from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
 from hausd.policy.endpoints import LONGEST_REST_S, Standing, leaps, order, rest_s
@@ -32,6 +33,8 @@ _CONNECT_S = 5.0
 _LONGEST_PAUSE_S = 8.0
 _CONNECTIONS = 16
 """At once to an endpoint; each call's time grows with their number (httpcore looks at all)."""
+_KEPT_S = 12.0
+"""A connection outlives the pause between two looks: making one costs more than a call."""
 _LATENCY_WEIGHT = 0.2
 T = TypeVar("T")
 R = TypeVar("R")
@@ -258,7 +261,7 @@ class Pool:
     async def watch(self) -> None:
         """Keeps an eye on every endpoint's slot, so that one that lags is known to."""
         while True:
-            await trio.sleep(LOOK_S)
+            await beat(LOOK_S)
             for index, endpoint in enumerate(self._endpoints):
                 if index not in order(self._standings, trio.current_time()):
                     continue
@@ -296,7 +299,9 @@ async def open_pool(
         httpx.AsyncClient(
             headers={"user-agent": f"hausd/{__version__}"},
             timeout=httpx.Timeout(answer_s, connect=min(_CONNECT_S, answer_s)),
-            limits=httpx.Limits(max_connections=_CONNECTIONS * len(urls)),
+            limits=httpx.Limits(
+                max_connections=_CONNECTIONS * len(urls), keepalive_expiry=_KEPT_S
+            ),
             follow_redirects=False,
             trust_env=False,
         ) as http,

@@ -6,6 +6,7 @@ Source: RFC 8032. A key made of a seed is secret: nothing here prints it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -64,6 +65,7 @@ class SigningKey:
         return f"SigningKey(public={self.public.raw.hex()})"
 
 
+@lru_cache(1024)
 def open_room_authority(room: RoomId) -> PublicKey | None:
     """The key that an open room's id names; None where the id is an event's account."""
     if not room.startswith(_OPEN_ROOM_PREFIX):

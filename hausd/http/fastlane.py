@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import structlog
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.http.composing import Composer
 from hausd.http.conditional import reply_to
@@ -105,7 +106,7 @@ class FastLane:
         limits = self._limits
         pause_s = min(1.0, limits.head_timeout_s / 4, limits.idle_timeout_s / 4)
         while True:
-            await trio.sleep(pause_s)
+            await beat(pause_s)
             now = trio.current_time()
             for conn in list(self._watched.values()):
                 if conn.waiting is not None:

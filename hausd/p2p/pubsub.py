@@ -15,6 +15,7 @@ from typing import NoReturn
 import structlog
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.core.keys import SigningKey
 from hausd.core.peers import (
@@ -147,7 +148,7 @@ class Pubsub:
     async def run(self) -> None:
         """Keeps the meshes in shape until cancelled."""
         while True:
-            await trio.sleep(self._heartbeat_s)
+            await beat(self._heartbeat_s)
             now = trio.current_time()
             for connection in self._network.connections():
                 self._gossip.set_score(connection.peer, self._scores.score(connection.peer, now))

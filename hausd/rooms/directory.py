@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.core.ids import RoomId
 from hausd.core.keys import PublicKey, SigningKey, open_room_authority
@@ -170,7 +171,7 @@ class Directory:
                 if says != told or now_s - at_s >= _AGAIN_S:
                     self._told[room.id] = (says, now_s)
                     topic.publish(self._card(room).encoded)
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
 
     def _card(self, room: OriginRoom) -> SignedCard:
         now_ms = self._clock.now_ms()

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import structlog
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.errors import Problem
 from hausd.core.events import RoomEvent
 from hausd.core.ids import RoomId, parse_room_id
@@ -267,7 +268,7 @@ class Rooms:
 
     async def _leave_unwanted(self) -> None:
         while True:
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)
             for room in self.followed():
                 if room.why is None:
                     await self._leave(room)

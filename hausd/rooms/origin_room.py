@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.cid import CID
 from hausd.core.errors import Problem, WorkerCrashed
 from hausd.core.following import Ask, Told
@@ -422,7 +423,7 @@ class OriginRoom(Room):
         """Bits a second that come in, over the last second."""
         before, stint = 0, None
         while True:
-            await trio.sleep(1)
+            await beat(1)
             if self.stint is not stint:
                 stint, before = self.stint, 0
             if stint is not None and not stint.done.is_set():

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from hausd.core.beat import beat
 from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.peers import PeerId
@@ -154,4 +155,4 @@ class Relaying:
                     await self._store.shrink(room.id, share.disk_bytes)
                 except OSError as fault:
                     log.error("not-trimmed", room=room.id, error=fault.strerror)
-            await trio.sleep(_LOOK_S)
+            await beat(_LOOK_S)

@@ -51,6 +51,9 @@ _TIMES_HERE = 20.0
 """So many times as much may its own machine ask: a node that reads everything anew."""
 _MAX_ADDRESSES = 4_096
 _GRACE_S = 0.5
+_SLOT_LOOK_S = 0.2
+_KEPT_S = 15.0
+"""Who asks every ten seconds goes on on one connection."""
 _CORS = {
     # a cluster's RPC may be asked by any page, and so may this: it tells nothing that is secret
     "access-control-allow-origin": "*",
@@ -128,7 +131,8 @@ class EmbeddedChain:
     async def keep_slots(self) -> None:
         """Tells of each slot that somebody follows."""
         while True:
-            await trio.sleep(0.2)
+            await self.subscriptions.followed.wait()
+            await trio.sleep(_SLOT_LOOK_S)
             self.subscriptions.slot()
 
     # -- HTTP --
@@ -317,6 +321,7 @@ async def open_embedded(
         )
         config = Config()
         config.graceful_timeout = _GRACE_S
+        config.keep_alive_timeout = _KEPT_S
         config.accesslog = None
         config.errorlog = logging.getLogger("hypercorn.error")
         config.websocket_max_message_size = _MAX_BODY_BYTES

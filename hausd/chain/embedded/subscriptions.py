@@ -99,6 +99,8 @@ class Subscriptions:
         self._subscribers: set[Subscriber] = set()
         self._last = 0
         self._slot = ledger.slot
+        self.followed = trio.Event()
+        """Set while somebody wants to be told of slots."""
         self._making: dict[str, Callable[[object], _Kind]] = {
             "accountSubscribe": self._account,
             "programSubscribe": self._program,
@@ -117,6 +119,7 @@ class Subscriptions:
     def leave(self, subscriber: Subscriber) -> None:
         """It is gone."""
         self._subscribers.discard(subscriber)
+        self._look_who_follows()
 
     def call(self, subscriber: Subscriber, method: str, untrusted: object) -> Any:
         """``…Subscribe`` gives a number, ``…Unsubscribe`` true. Raises RpcFault."""
@@ -124,6 +127,7 @@ class Subscriptions:
             number = Params(untrusted, 9).uint(0, "a subscription")
             if subscriber.kinds.pop(number, None) is None:
                 raise RpcFault(ask.INVALID_PARAMS, "Invalid subscription id.")
+            self._look_who_follows()
             return True
         make = self._making.get(method)
         if make is None:
@@ -135,7 +139,15 @@ class Subscriptions:
         subscriber.kinds[self._last] = kind
         if isinstance(kind, _Signature):
             self._tell_if_done(subscriber, self._last, kind)
+        if isinstance(kind, _Slot) and not self.followed.is_set():
+            self._slot = self._ledger.slot  # what was before is not told
+            self.followed.set()
         return self._last
+
+    def _look_who_follows(self) -> None:
+        every = (kind for each in self._subscribers for kind in each.kinds.values())
+        if self.followed.is_set() and not any(isinstance(kind, _Slot) for kind in every):
+            self.followed = trio.Event()
 
     # -- what happened --
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 import trio
 
+from hausd.core.beat import next_beat
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing, Priority
 from hausd.core.ids import RoomId
@@ -46,6 +47,7 @@ log = structlog.get_logger("hausd.p2p")
 WRONG_BAN_S = 600.0
 _MAX_EARLY = 256
 _NOBODY_S = 0.1
+_LOOK_S = 1.0
 """Where there is nobody to ask, who asks again and again must not keep the loop busy."""
 
 
@@ -314,9 +316,8 @@ class Asking:
             for peer in neighbours():
                 if peer not in pull.neighbours:
                     pull.neighbour(peer)
-            due_s = pull.next_due()
-            now_s = trio.current_time()
-            with trio.move_on_after(1.0 if due_s is None else max(0.0, min(due_s - now_s, 1.0))):
+            look_s, due_s = next_beat(_LOOK_S), pull.next_due()
+            with trio.move_on_at(look_s if due_s is None else min(due_s, look_s)):
                 search.stirred = trio.Event()
                 await search.stirred.wait()
             self._act_on_due(search)
