@@ -262,9 +262,15 @@ class ChainClient:
         self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
     ) -> list[SignatureInfo]:
         """Transactions that name an address, the newest first."""
+        return (await self.signatures_by(address, before=before, until=until, limit=limit))[1]
+
+    async def signatures_by(
+        self, address: Pubkey, *, before: str = "", until: str = "", limit: int = 1000
+    ) -> tuple[int, list[SignatureInfo]]:
+        """The same, with the number of the endpoint that lists them."""
         parameters = _page(address, before, until, limit)
         check = partial(page_of, limit)
-        return await self.pool.read(
+        return await self.pool.read_by(
             "getSignaturesForAddress", parameters, list[SignatureInfo], check
         )
 

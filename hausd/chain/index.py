@@ -20,6 +20,8 @@ from hausd.core.programs.logs import ProgramEvent
 
 VERSION = 3
 MAX_PAGE = 1_000
+MAX_WAITING = 262_144
+"""Of a program; some 50 MB. What is newer than those is listed again once they are read."""
 _SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE transactions (
@@ -133,8 +135,11 @@ class Index:
 
     # -- what waits to be read --
 
-    def enlist(self, program: str, page: Sequence[SignatureInfo], facts: dict[str, str]) -> None:
-        """Adds a page, the newest first, behind what waits of a program, and sets facts."""
+    def enlist(self, program: str, page: Sequence[SignatureInfo], facts: dict[str, str]) -> bool:
+        """Adds a page, the newest first, behind what waits of a program, and sets facts.
+
+        Of more than MAX_WAITING the newest are let go: whether there are such.
+        """
         with self._all_or_nothing():
             last = "SELECT coalesce(max(n), 0) FROM waiting WHERE program = ?"
             (last_n,) = self._db.execute(last, (program,)).fetchone()
@@ -153,6 +158,9 @@ class Index:
                 ],
             )
             self._set_all(facts)
+            let_go = "DELETE FROM waiting WHERE program = ? AND n <= ?"
+            newest = last_n + len(page) - MAX_WAITING
+            return self._db.execute(let_go, (program, newest)).rowcount > 0
 
     def unlist(self, program: str, facts: dict[str, str]) -> None:
         """Nothing waits of a program any more, and facts are set."""

@@ -6,6 +6,7 @@ indexed; a subscription only says that it is time to. So a gap is filled as it i
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from hausd.chain.answers import OtherVersion, SignatureInfo, TransactionRecord
 from hausd.chain.calls import RpcError
 from hausd.chain.client import MAX_SIGNATURES_AT_ONCE, MAX_TRANSACTIONS_AT_ONCE, ChainClient
 from hausd.chain.index import Entry, Index, Indexed, Listed, entries_of
-from hausd.chain.metrics import INDEX_SLOT, INDEX_WITHDRAWN
+from hausd.chain.metrics import INDEX_MADE_UP, INDEX_SLOT, INDEX_WITHDRAWN
 from hausd.chain.pool import Unavailable
 from hausd.chain.subscriptions import tell_of
 from hausd.core.programs.logs import events_of
@@ -34,6 +35,8 @@ _TOLD_S = 30.0
 _AT_ONCE = 4
 """Calls for transactions that are under way at once: endpoints limit how often they are asked."""
 _BATCH = 512
+_DRAWN = 8
+"""Of a full page so many are asked for before it is kept."""
 _GONE_SLOTS = 64
 """Slots behind the finalized one at which what no endpoint knows was forked away: twice what it
 takes to be finalized."""
@@ -121,15 +124,21 @@ class Indexer:
         if await self._fact(_walk(program)):
             await self._list(program)
         await self._read_waiting(program, finalized_slot)
-        await self._list(program)
-        await self._read_waiting(program, finalized_slot)
+        more = True
+        while more:
+            mark = await self._fact(_mark(program))
+            more = await self._list(program)
+            await self._read_waiting(program, finalized_slot)
+            if more and mark == await self._fact(_mark(program)):
+                raise Unavailable("more transactions than may wait are listed, and none is final")
 
-    async def _list(self, program: Pubkey) -> None:
+    async def _list(self, program: Pubkey) -> bool:
         """Puts everything down to the mark among what waits: page by page, the newest first.
 
         The mark is the newest signature up to which all is indexed and final. Where the walk is,
-        is kept with each page.
+        is kept with each page. Whether there was more than may wait: that is listed again.
         """
+        more = False
         until = await self._fact(_mark(program))
         walk = await self._fact(_walk(program))
         while True:
@@ -138,9 +147,9 @@ class Indexer:
             ended = len(page) < MAX_SIGNATURES_AT_ONCE
             walk = "" if ended else f"{page[-2].signature} {page[-1].signature}"
             facts[_walk(program)] = walk
-            await self._do(partial(self._index.enlist, str(program), new, facts))
+            more |= await self._do(partial(self._index.enlist, str(program), new, facts))
             if ended:
-                return
+                return more
 
     async def _page(self, program: Pubkey, walk: str, until: str) -> list[SignatureInfo]:
         """The next page, which begins with the last signature of the one before: an endpoint that
@@ -150,7 +159,16 @@ class Indexer:
         """
         before, _, last = walk.partition(" ")
         limit = MAX_SIGNATURES_AT_ONCE
-        page = await self._client.signatures_for(program, before=before, until=until, limit=limit)
+        for _ in self._client.pool.standings:
+            by, page = await self._client.signatures_by(
+                program, before=before, until=until, limit=limit
+            )
+            if len(page) < limit or await self._is_known(page):
+                break
+            INDEX_MADE_UP.inc(len(page))
+            self._client.pool.distrust(by, "it lists transactions that no endpoint knows")
+        else:
+            raise Unavailable("every endpoint lists transactions that none knows")
         if not walk or _begins(page, last):
             return page
         every = self._client.signatures_everywhere
@@ -159,6 +177,15 @@ class Indexer:
                 return page
         await self._do(partial(self._index.unlist, str(program), {_walk(program): ""}))
         raise Unavailable("no endpoint knows up to where its transactions were listed")
+
+    async def _is_known(self, page: Sequence[SignatureInfo]) -> bool:
+        """Whether a full page, behind which there may be more without end, is of the chain: as far
+        as anybody knows one of some that are drawn."""
+        drawn = [one.signature for one in random.sample(page, min(_DRAWN, len(page)))]
+        names = [Signature.from_string(name) for name in drawn]
+        if any(await self._client.statuses(names, search=True)):
+            return True
+        return any(await self._client.statuses_anywhere(drawn, 0))
 
     async def _read_waiting(self, program: Pubkey, finalized_slot: int) -> None:
         """Where something was not final, the mark stays before it until all is listed anew."""
@@ -282,11 +309,12 @@ async def _found_anywhere(
     """Final transactions that the endpoint that was asked does not give. Those that no endpoint
     knows are left out. Raises Unavailable where one is known, and not to be had."""
     told = await client.statuses_anywhere(missing, finalized_slot)
+    known = [name for name, statuses in zip(missing, told, strict=True) if statuses]
+    if nowhere := len(missing) - len(known):
+        INDEX_MADE_UP.inc(nowhere)
+        log.warning("transactions-nowhere", count=nowhere)
     found = {}
-    for name, statuses in zip(missing, told, strict=True):
-        if not statuses:
-            log.warning("transaction-nowhere", signature=name)
-            continue
+    for name in known:
         record = await client.transaction_anywhere(name)
         if record is None:
             raise Unavailable(f"no endpoint gives the transaction {name}, which is known")

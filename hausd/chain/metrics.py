@@ -36,6 +36,9 @@ INDEX_SLOT = Gauge("hausd_chain_index_slot", "Slot up to which the index is comp
 INDEX_WITHDRAWN = Counter(
     "hausd_chain_index_withdrawn", "Unconfirmed rows of the index that a fork took back"
 )
+INDEX_MADE_UP = Counter(
+    "hausd_chain_index_made_up", "Transactions that were listed, and that no endpoint knows"
+)
 TICKET_CHECKS = Counter(
     "hausd_chain_ticket_checks", "Wallets' tickets asked for, by what is known", ["outcome"]
 )

@@ -107,15 +107,30 @@ class Pool:
         Where that raises TryAnother, another endpoint is asked. ``least_slot``: an answer of an
         older state is none (answers with a context only).
         """
+        return (await self.read_by(method, parameters, kind, check, least_slot))[1]
+
+    async def read_by(
+        self,
+        method: str,
+        parameters: Sequence[object],
+        kind: type[T],
+        check: Callable[[T], R],
+        least_slot: int = 0,
+    ) -> tuple[int, R]:
+        """As ``read``, with the number of the endpoint that answered: for ``distrust``."""
         asking = partial(_call, method, parameters, kind)
         return await self._retried(asking, method, check, least_slot)
+
+    def distrust(self, index: int, because: str) -> None:
+        """An answer turned out to be a lie: others are asked before that endpoint from now on."""
+        self._failed(index, TryAnother(because, "lying"))
 
     async def batch(
         self, asks: Sequence[Ask], check: Callable[[list[Any]], R], least_slot: int = 0
     ) -> R:
         """Asks several things of one endpoint at once; else as ``read``. What it refuses stands as
         RpcError among the answers. Raises Unavailable."""
-        return await self._retried(partial(_batch, asks), "", check, least_slot)
+        return (await self._retried(partial(_batch, asks), "", check, least_slot))[1]
 
     async def _retried(
         self,
@@ -123,7 +138,7 @@ class Pool:
         method: str,
         check: Callable[[T], R],
         least_slot: int,
-    ) -> R:
+    ) -> tuple[int, R]:
         retrying = tenacity.AsyncRetrying(
             stop=tenacity.stop_after_attempt(ROUNDS),
             wait=_pause,
@@ -171,7 +186,7 @@ class Pool:
         method: str,
         check: Callable[[T], R],
         least_slot: int,
-    ) -> R:
+    ) -> tuple[int, R]:
         for index in order(self._standings, trio.current_time()):
             begun_s = trio.current_time()
             try:
@@ -186,7 +201,7 @@ class Pool:
                 self._answered(index, begun_s)
                 raise
             self._answered(index, begun_s)
-            return checked
+            return index, checked
         raise _RoundFailed(self._why(), self._until_awake_s())
 
     async def _greet(self, index: int) -> None:

@@ -184,6 +184,19 @@ async def test_many_pages_of_signatures_are_read_to_their_end(
         assert await here.tips(event) == list(range(2006, 1999, -1))
 
 
+async def test_a_history_of_more_than_may_wait_is_read_part_by_part(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path) as here:
+        event = await here.event()
+        for amount in range(2000, 2012):
+            await here.tip(event, amount)
+        monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 3)
+        monkeypatch.setattr("hausd.chain.index.MAX_WAITING", 5)
+        await here.indexer.round()
+        assert await here.tips(event) == list(range(2011, 1999, -1))
+
+
 async def test_a_walk_that_breaks_off_goes_on_where_it_was_and_what_came_since_is_there_too(
     fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,9 +205,9 @@ async def test_a_walk_that_breaks_off_goes_on_where_it_was_and_what_came_since_i
         for amount in range(2000, 2006):
             await here.tip(event, amount)
         monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 3)
-        ask, pages = here.client.signatures_for, 0
+        ask, pages = here.client.signatures_by, 0
 
-        async def some_pages(address: Pubkey, **more: Any) -> list[SignatureInfo]:
+        async def some_pages(address: Pubkey, **more: Any) -> tuple[int, list[SignatureInfo]]:
             nonlocal pages
             pages += 1
             if address == EMBEDDED.live_tipping and more["before"] != "" and pages < 100:
@@ -202,7 +215,7 @@ async def test_a_walk_that_breaks_off_goes_on_where_it_was_and_what_came_since_i
                 raise RpcError(-1, "no more")
             return await ask(address, **more)
 
-        monkeypatch.setattr(here.client, "signatures_for", some_pages)
+        monkeypatch.setattr(here.client, "signatures_by", some_pages)
         with pytest.raises(RpcError):
             await here.indexer.round()
         await here.tip(event, 2006)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from solders.signature import Signature
 from trio.testing import MockClock
 
+from hausd.chain.metrics import INDEX_MADE_UP
 from hausd.chain.pool import Unavailable
 from hausd.core.programs.addresses import EMBEDDED
 from tests.support.indexed import setting
-from tests.support.rpcproxy import result
+from tests.support.rpcproxy import Mangle, result
 
 _HONEST = result(lambda told: told)
 _NOTHING = result(lambda told: None, "getTransaction")
@@ -146,3 +148,66 @@ async def test_what_was_not_final_yet_when_a_round_broke_off_is_listed_again(
         here.proxy.mangle = _HONEST
         await here.indexer.round()
         assert await here.tips(event) == [2001, 2000]
+
+
+def _without_end() -> Mangle:
+    """Lists made-up transactions, however often it is asked for more: forty times here."""
+    numbers = count(1)
+
+    def lies(asked: dict[str, Any], told: dict[str, Any]) -> None:
+        if asked["method"] != "getSignaturesForAddress":
+            return
+        address, options = asked["params"]
+        if address == str(EMBEDDED.live_tipping):
+            names = [Signature(next(numbers).to_bytes(64, "big")) for _ in range(options["limit"])]
+            made_up = {"slot": 1, "err": None, "confirmationStatus": "finalized"}
+            told["result"] = [{"signature": str(name), **made_up} for name in names]
+            if "before" in options:
+                told["result"][0]["signature"] = last_of[options["before"]]
+            last_of[told["result"][-2]["signature"]] = told["result"][-1]["signature"]
+            if len(last_of) > 40:
+                told["result"] = "enough"
+
+    last_of: dict[str, str] = {}
+    return lies
+
+
+async def test_who_lists_made_up_transactions_without_end_is_asked_after_others(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        event = await here.event()
+        for amount in range(2000, 2006):
+            await here.tip(event, amount)
+        monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 3)
+        made_up = INDEX_MADE_UP._value.get()
+        here.proxy.mangle = _without_end()
+        await here.indexer.round()
+        assert await here.tips(event) == list(range(2005, 1999, -1))
+        assert INDEX_MADE_UP._value.get() == made_up + 3
+        assert "no endpoint knows" in here.client.pool.standings[0][2]
+        here.chain.proxies[1].mangle = _without_end()
+        await here.tip(event, 2006)
+        with pytest.raises(Unavailable, match="that none knows"):
+            await here.indexer.round()
+        assert here.index.waiting(str(EMBEDDED.live_tipping)) == []
+
+
+async def test_who_makes_up_what_became_of_them_as_well_does_not_fill_the_disk(
+    fast: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with setting(tmp_path) as here:
+        endless = _without_end()
+        good = {"slot": 1, "err": None, "confirmationStatus": "finalized"}
+
+        def lies(asked: dict[str, Any], told: dict[str, Any]) -> None:
+            endless(asked, told)
+            if asked["method"] == "getSignatureStatuses":
+                told["result"]["value"] = [good] * len(asked["params"][0])
+
+        monkeypatch.setattr("hausd.chain.index.MAX_WAITING", 50)
+        monkeypatch.setattr("hausd.chain.indexer.MAX_SIGNATURES_AT_ONCE", 20)
+        here.proxy.mangle = lies
+        with pytest.raises(Unavailable):
+            await here.indexer.round()
+        assert len(here.index.waiting(str(EMBEDDED.live_tipping))) == 50
