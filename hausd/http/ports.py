@@ -85,8 +85,8 @@ class RoomView(Protocol):
         """The renditions whose recording begins or ends with what is for everybody."""
 
     async def archive_withheld(self) -> Withheld | None:
-        """Why neither begin nor end of the best of what is recorded can be watched at this node;
-        keys that are not here are asked for."""
+        """Why neither begin nor end of some recorded rendition can be watched at this node; keys
+        that are not here are asked for."""
 
     def shape(self) -> RoomShape:
         """As the API shows it to anyone: no stream key, no publisher's address."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 
 from hausd.core.cid import CID
 from hausd.core.gating import SegmentSeal, Withheld
@@ -65,12 +67,11 @@ class ShownRoom:
         )
 
     async def archive_withheld(self) -> Withheld | None:
-        withheld = None
-        for name, seal in list(self._recorded_ends())[:2]:  # the best one's
-            withheld = await self._room.opener.withheld(name, seal.epoch)
-            if withheld is None:
-                return None
-        return withheld
+        for name, ends in groupby(self._recorded_ends(), itemgetter(0)):
+            said = [await self._room.opener.withheld(name, seal.epoch) for _, seal in ends]
+            if None not in said:
+                return said[0]
+        return None
 
     def _recorded_ends(self) -> Iterator[tuple[str, SegmentSeal]]:
         """How the first and the last of each rendition's recording are sealed."""
