@@ -23,7 +23,7 @@ from hausd.http.messages import Accounting, Answer, Chunks, Fetch, Request, Resp
 from hausd.http.ports import LiveView, RoomView
 from hausd.http.sharing import OURS_ONLY, Headers, Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
-from hausd.wire.hls_live import BLOCK_TARGETS, LiveRenderer, begins_with_keyframes, report_of
+from hausd.wire.hls_live import BLOCK_TARGETS, LiveRenderer, goes_on_with_keyframes, report_of
 from hausd.wire.hls_names import InitName, PartName, SegmentName, parse_media_name
 
 _CONTENT_TYPE = (b"content-type", PLAYLIST_TYPE.encode())
@@ -320,7 +320,7 @@ class _Choice:
 
     def response(self, room: RoomView, variants: Sequence[Variant]) -> Response:
         views = [room.live(variant.rendition.name) for variant in variants]
-        independent = all(begins_with_keyframes(v.playlist()) for v in views if v is not None)
+        independent = all(goes_on_with_keyframes(v.playlist()) for v in views if v is not None)
         if self._response is None or self._last != (variants, independent):
             self._last = variants, independent
             text = multivariant_playlist(variants, independent_segments=independent)

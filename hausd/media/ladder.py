@@ -267,8 +267,9 @@ class Ladder:
         self._orders[unit.pts] = unit
         if len(self._orders) > _MOST_ORDERS:
             del self._orders[next(iter(self._orders))]
-        if unit.force_key and (self._key_due_pts is None or unit.pts < self._key_due_pts):
-            self._key_due_pts = unit.pts
+        due = unit.pts - unit.key_lead
+        if unit.force_key and (self._key_due_pts is None or due < self._key_due_pts):
+            self._key_due_pts = due
 
     def _show(self, picture: VideoFrame) -> None:
         pts = picture.pts
@@ -278,13 +279,13 @@ class Ladder:
         if self._last_pts is not None and pts <= self._last_pts:
             self._dropped += 1
             return
-        key = order.force_key or self._last_pts is None
+        key = self._last_pts is None
         self._last_pts = pts
         if self._key_due_pts is not None and self._key_due_pts <= pts:
             # The frame that was to be the key may have been lost: the next one is it then.
             key = True
-            due = [o.pts for o in self._orders.values() if o.force_key and o.pts > pts]
-            self._key_due_pts = min(due, default=None)
+            due = [o.pts - o.key_lead for o in self._orders.values() if o.force_key]
+            self._key_due_pts = min((at for at in due if at > pts), default=None)
         self._meter.pictures += 1
         self._meter.media_ticks += order.duration
         self._hand_over(picture, order, key)

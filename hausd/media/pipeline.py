@@ -345,7 +345,7 @@ class Pipeline:
         if track is not None and self._long_gops and self._config.reencode_long_gops:
             track = replace(track, encode=True)
         sound = None if self._audio_gone else self._source.audio_track()
-        if not self._part_target_ms:
+        if opens := not self._part_target_ms:
             self._part_target_ms = part_target_ms(
                 self._config.part_ms, slowest_frame_ms(track, sound)
             )
@@ -359,10 +359,10 @@ class Pipeline:
             captions=self._captions,
             video_bps=self._source.stated_bps("videodatarate"),
             base_ms=self._base_ms,
+            opens=opens,
         )
         self._next_run += 1
-        self._restart = None
-        self._audio_ms = None
+        self._restart = self._audio_ms = None
         self._run = Run(plan, self._config, self._emit)
         return self._run
 

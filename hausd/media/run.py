@@ -21,7 +21,7 @@ from hausd.media.ladder import Ladder, LadderFailed
 from hausd.media.packager import Packager
 from hausd.media.sound import AudioTrack, Place, Sound
 from hausd.media.units import VIDEO_TIMESCALE, CodedVideo, SourceVideo
-from hausd.policy.cut import Cut, Cutter, Grown, RegularGops
+from hausd.policy.cut import FIRST_MS, Cut, Cutter, Grown, RegularGops
 from hausd.policy.ladder import SOURCE, rungs_for, source_rung
 from hausd.policy.timeline import FrameClock
 from hausd.wire.av1 import av1_sample
@@ -62,6 +62,8 @@ class Plan:
     captions: bool = False
     video_bps: int = 0
     base_ms: int = 0
+    opens: bool = False
+    """Whether this is a session's first run: players wait for its first segment."""
 
 
 class Outcome(Enum):
@@ -88,7 +90,8 @@ class Run:
         main_rate = VIDEO_TIMESCALE
         if video is None and audio is not None:
             main_rate = audio.sound.sample_rate_hz
-        self._cutter = Cutter(config.gop_target_ms, config.segment_ms, main_rate)
+        first_ms = FIRST_MS if plan.opens else 0
+        self._cutter = Cutter(config.gop_target_ms, config.segment_ms, main_rate, first_ms)
         self._first_pts: int | None = None
         self._last_pts = 0
         self._usual = VIDEO_TIMESCALE // 30
@@ -187,7 +190,7 @@ class Run:
             cut = self._cutter.clock(pts, self._usual)
         elif keyframe:
             cut = self._cutter.keyframe(pts, self._usual)
-        else:
+        elif (cut := self._cutter.early(min(pts, self.shown_until), self._usual)) is None:
             grown = self._cutter.grown(pts, self._usual)
             if grown is Grown.KEYFRAMES_TOO_RARE and self._config.reencode_long_gops:
                 return Outcome.LONG_GOP
@@ -214,7 +217,7 @@ class Run:
             part_left = self._source.parts > parts and not last_of_gop
             if keyframe and not self.captions:
                 self.captions = video.source.codec == "h264" and has_captions(data)
-        self._to_ladder(at, pts, keyframe, cut is not None, data)
+        self._to_ladder(at, pts, keyframe, cut, data)
         if keyframe and self._images is not None:
             self._images.offer_keyframe(video.source, data, pts * 1000 // VIDEO_TIMESCALE)
         if self._sound is not None:
@@ -329,12 +332,14 @@ class Run:
         if self._sound is not None:
             self._sound.cut(cut)
 
-    def _to_ladder(self, at: int, pts: int, keyframe: bool, cut: bool, data: bytes) -> None:
+    def _to_ladder(self, at: int, pts: int, keyframe: bool, cut: Cut | None, data: bytes) -> None:
         video = self.plan.video
         if video is None or (self._ladder is None and not self._config.reencode_long_gops):
             return
         early = self._first_pts is not None and pts < self._first_pts
-        unit = CodedVideo(at, pts, self._usual, keyframe, cut, data, skip=early)
+        lead = 0 if cut is None else pts - cut.pts
+        forced = cut is not None
+        unit = CodedVideo(at, pts, self._usual, keyframe, forced, data, skip=early, key_lead=lead)
         if self._ladder is not None:
             self._ladder.push(unit)
         if not video.encode and self._config.reencode_long_gops:

@@ -35,7 +35,8 @@ class CodedVideo(msgspec.Struct, frozen=True, gc=False):
     """One access unit of the source, in decoding order.
 
     ``keyframe`` is the source's; ``force_key`` says that a live GOP is cut at this ``pts``, so
-    every encoder makes a keyframe of it. ``skip`` frames are decoded, never encoded: they come
+    every encoder makes a keyframe of it; or that much sooner as ``key_lead`` says, where frames
+    come after it that are shown before. ``skip`` frames are decoded, never encoded: they come
     before the run's first picture. ``data`` is length-prefixed NAL units or an AV1 temporal unit.
     """
 
@@ -46,6 +47,7 @@ class CodedVideo(msgspec.Struct, frozen=True, gc=False):
     force_key: bool
     data: bytes
     skip: bool = False
+    key_lead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ from fractions import Fraction
 
 SLACK_MS = 400
 """How far a GOP may outgrow its target: 2.4 s still rounds to 2."""
+FIRST_MS = 1000
+"""A session's first segment, where no keyframe ends it sooner: players take no playlist without
+one. Not less, since many a source has a keyframe just then."""
 _SEGMENT_SLACK_MS = 50
 """Five GOPs of 60 frames at 29.97 a second are 10.01 s, and meant to be one segment."""
 
@@ -44,16 +47,22 @@ class Cutter:
     """Cuts one run into GOPs and segments. Times are presentation times, in ``timescale``.
 
     The first cut is where the run begins. GOPs never shorten once made: the decision is taken at
-    each frame, in the order in which frames come.
+    each frame, in the order in which frames come. With ``first_ms`` the first one ends there,
+    keyframe or not, so that a playlist has a segment early; the next keyframe ends the second.
     """
 
-    def __init__(self, gop_target_ms: int, segment_ms: int, timescale: int) -> None:
+    def __init__(
+        self, gop_target_ms: int, segment_ms: int, timescale: int, first_ms: int = 0
+    ) -> None:
         self._target = gop_target_ms * timescale // 1000
+        self._first = min(first_ms * timescale // 1000, self._target) or self._target
         self._slack = SLACK_MS * timescale // 1000
         self._segment = (segment_ms + _SEGMENT_SLACK_MS) * timescale // 1000
         self._cut: Cut | None = None
         self._segment_start = 0
-        self._last_gop = 0
+        self._gop_start = 0
+        """Where the GOP begins that counts: one that was split early is one here."""
+        self._split = False
         self._keyframe: int | None = None
         self._longest = 0
         self._seen = 0
@@ -77,7 +86,7 @@ class Cutter:
 
     def cuts_keyframe(self, pts: int, frame: int) -> bool:
         """Whether a keyframe at ``pts``, the next one of the source, is a cut."""
-        if self._cut is None:
+        if self._cut is None or self._split:
             return True
         elapsed = pts - self._cut.pts
         if 2 * elapsed >= 2 * self._target - frame:
@@ -102,7 +111,20 @@ class Cutter:
 
     def cuts_clock(self, pts: int, frame: int) -> bool:
         """Whether ``clock`` would cut there."""
-        return self._cut is None or 2 * (pts - self._cut.pts) >= 2 * self._target - frame
+        if self._cut is None:
+            return True
+        most = self._target if self._cut.gop else self._first
+        return 2 * (pts - self._cut.pts) >= 2 * most - frame
+
+    def early(self, pts: int, frame: int) -> Cut | None:
+        """A frame comes that is no keyframe: a cut where the first GOP is split."""
+        if self._cut is None or self._cut.gop or self._first == self._target:
+            return None
+        if not self.cuts_clock(pts, frame):
+            return None
+        self._split = True
+        self._cut = Cut(pts, 1, self._cut.segment)
+        return self._cut
 
     def force(self, pts: int) -> Cut:
         """Cuts here, keyframe or not."""
@@ -121,7 +143,7 @@ class Cutter:
 
     def grown(self, pts: int, frame: int) -> Grown:
         """Whether the GOP outgrows its target with the frame at ``pts``, no keyframe."""
-        if self._cut is None or pts + frame - self._cut.pts <= self._target + self._slack:
+        if self._cut is None or pts + frame - self._gop_start <= self._target + self._slack:
             return Grown.NO
         if self._keyframe is None or self._keyframe <= self._cut.pts:
             return Grown.KEYFRAMES_TOO_RARE
@@ -133,13 +155,14 @@ class Cutter:
 
     def _make(self, pts: int) -> Cut:
         if self._cut is None:
-            self._segment_start = pts
-            self._last_gop = self._target
+            self._segment_start = self._gop_start = pts
             self._cut = Cut(pts, 0, 0)
             return self._cut
-        self._last_gop = pts - self._cut.pts
+        last_gop = pts - self._gop_start
+        self._gop_start = pts
+        self._split = False
         segment = self._cut.segment
-        if pts - self._segment_start + self._last_gop > self._segment:
+        if pts - self._segment_start + last_gop > self._segment:
             segment += 1
             self._segment_start = pts
         self._cut = Cut(pts, self._cut.gop + 1, segment)

@@ -52,6 +52,16 @@ def begins_with_keyframes(playlist: LivePlaylist) -> bool:
     )
 
 
+def goes_on_with_keyframes(playlist: LivePlaylist) -> bool:
+    """Whether the same may be said beforehand of segments to come.
+
+    Not before a session's second one has begun so: its first ends early, keyframe or not.
+    """
+    newest = playlist.segments[-2:]
+    started = len(newest) == 2 and newest[0].session == newest[1].session
+    return started and begins_with_keyframes(playlist)
+
+
 class LiveRenderer:
     """Renders the playlists of one rendition; keeps the text of segments that are complete.
 

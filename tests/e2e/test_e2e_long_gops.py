@@ -4,6 +4,7 @@ goes on as it can, the next one is cut at its keyframes, and the artist reads wh
 from __future__ import annotations
 
 import re
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,30 @@ def notices(one: Node, room: dict[str, Any]) -> list[str]:
     return [notice["code"] for notice in one.shown(room["id"])["notices"]]
 
 
+def test_who_waits_has_a_segment_after_a_second_of_media_with_one_keyframe(tmp_path: Path) -> None:
+    tags = film(tmp_path / "film.flv", 8.0, 1.5)
+    has_it = threading.Event()
+
+    def hold(ms: int) -> None:
+        if ms > 1100:
+            has_it.wait()  # no more is sent until somebody could begin to play
+
+    with node(tmp_path / "home", *SETS) as one:
+        room = one.room()
+        url = f"{one.rtmp}/{room['stream_key']}"
+        sender = threading.Thread(target=push, args=(url, tags), kwargs={"on_sent": hold})
+        sender.start()
+        try:
+            for name in ("source", "audio"):
+                text = one.wait_for(f"/live/{room['id']}/{name}/index.m3u8").text
+                playlist, findings = check_live(text)
+                assert not findings
+                assert playlist.complete, text
+        finally:
+            has_it.set()
+            sender.join()
+
+
 def test_the_next_session_is_cut_at_the_sources_keyframes_until_it_mends(tmp_path: Path) -> None:
     seldom = film(tmp_path / "seldom.flv", 5.0, 21.0)
     often = film(tmp_path / "often.flv", 2.0, 24.0)
@@ -64,10 +89,11 @@ def test_the_next_session_is_cut_at_the_sources_keyframes_until_it_mends(tmp_pat
     with node(home, *SETS, "media.reencode_long_gops=false") as one:
         second = streams(one, room, seldom)
         assert target_of(second) == 5
-        assert "#EXT-X-INDEPENDENT-SEGMENTS" in second
-        whole = read_media(second)[0].segments[1:-1]
+        early, rest, *whole, _ = read_media(second)[0].segments
+        assert (early.duration, rest.duration) == (1, 4), "the first segment does not wait"
         assert whole
         assert all(segment.duration == 5 for segment in whole)
+        assert all(segment.parts[0].independent for segment in whole if segment.parts)
         assert notices(one, room) == ["long-gop"], "told again, while it lasts"
         third = streams(one, room, often)
         assert target_of(third) == 5, "never changed within a session"

@@ -94,15 +94,25 @@ def _get(http: httpx.Client, url: str) -> httpx.Response:
 
 @dataclass
 class Played:
-    """A rendition's pictures by media sequence number, each segment decoded by itself."""
+    """A rendition's pictures by media sequence number, each segment decoded by itself, but those
+    that ``lean`` on the one before them: they begin without a keyframe."""
 
     taken: Taken
     shown: dict[int, list[Shown]]
+    lean: list[int]
 
     @classmethod
     def of(cls, taken: Taken) -> Played:
-        whole = (segment for run in taken.runs for segment in run)
-        return cls(taken, {one.msn: pictures(taken.file([one])) for one in whole})
+        played = cls(taken, {}, [])
+        for run in taken.runs:
+            for before, one in zip([None, *run], run, strict=False):
+                if before is None or _begins_with_keyframe(taken.file([one])):
+                    played.shown[one.msn] = pictures(taken.file([one]))
+                else:
+                    both = pictures(taken.file([before, one]))
+                    played.shown[one.msn] = both[len(played.shown[before.msn]) :]
+                    played.lean.append(one.msn)
+        return played
 
     @property
     def runs(self) -> list[list[Shown]]:
@@ -118,6 +128,11 @@ class Played:
     def by_segment(self) -> dict[int, list[int | None]]:
         """The numbers that each segment shows."""
         return {msn: [one.number for one in shown] for msn, shown in self.shown.items()}
+
+
+def _begins_with_keyframe(file: bytes) -> bool:
+    with av.open(io.BytesIO(file)) as container:
+        return next(container.demux(video=0)).is_keyframe
 
 
 def pictures(file: bytes) -> list[Shown]:

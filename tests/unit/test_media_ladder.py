@@ -87,6 +87,19 @@ def test_keyframes_are_where_they_were_asked_for_and_nowhere_else(
         assert keys(taken.frames[rung.name]) == sorted(asked)
 
 
+def test_a_keyframe_may_be_asked_for_by_a_frame_that_is_shown_after_it(
+    small: tuple[SourceVideo, list[CodedVideo]],
+) -> None:
+    source, units = small
+    shown = [max(unit.pts for unit in units[:n]) + 3000 for n in range(1, 80)]
+    asks = next(n for n in range(40, 80) if units[n].pts > shown[n - 1])
+    lead = units[asks].pts - shown[asks - 1]
+    units = [changed(unit, force_key=n in (0, asks)) for n, unit in enumerate(units)]
+    units[asks] = changed(units[asks], key_lead=lead)
+    taken = through(source, units)
+    assert keys(taken.frames["90p"]) == [units[0].pts, shown[asks - 1]]
+
+
 def test_a_key_that_was_lost_is_made_of_the_next_frame(
     small: tuple[SourceVideo, list[CodedVideo]],
 ) -> None:

@@ -19,6 +19,7 @@ from support.media import (
     through_pipeline,
 )
 
+from hausd.media.pipeline import Pipeline
 from hausd.wire.flv import Tag
 from hausd.wire.worker import WorkerConfig
 
@@ -105,9 +106,30 @@ def test_any_keyframe_interval_up_to_the_target_gives_live_gops_of_about_the_tar
     assert all(
         part.independent
         for (part, _), before in zip(video.parts[1:], video.parts, strict=False)
-        if part.gop != before[0].gop
+        # A session's first segment comes early, so the second need not begin with a keyframe.
+        if part.gop != before[0].gop and (part.gop != 1 or gop_s <= 1)
     )
     assert 14 <= video.parts[-1][0].gop <= 17
+
+
+@pytest.mark.parametrize("reencodes", [False, True])
+@pytest.mark.parametrize("gop_s", [1, 2, 4, 1000])
+def test_the_first_segment_is_whole_after_a_second_whatever_the_keyframe_interval(
+    gop_s: int, reencodes: bool
+) -> None:
+    collected = Collected()
+    pipeline = Pipeline(replace(PASS, reencode_long_gops=reencodes), collected.take)
+    for tag in both(Fraction(30), 2, gop=30 * gop_s):
+        pipeline.push(tag)
+        tracks = collected.runs[0].tracks.values() if collected.runs else ()
+        if len(tracks) == 2 and all(
+            track.parts and track.parts[-1][0].ends_gop for track in tracks
+        ):
+            break
+    assert tag.timestamp_ms <= 1100
+    # A node that starts anew goes on in the session: nobody waits for its first segment.
+    again = through_pipeline(both(Fraction(30), 8, gop=60), replace(PASS, part_target_ms=434))
+    assert [part.gop for part, _ in again.only["source"].parts].count(0) == 5
 
 
 @pytest.mark.parametrize("gop_s", [4, 8, 10])
@@ -156,8 +178,6 @@ def test_reordered_frames_keep_their_presentation_times() -> None:
 
 def test_a_part_leaves_with_its_last_frame() -> None:
     collected = Collected()
-    from hausd.media.pipeline import Pipeline
-
     pipeline = Pipeline(PASS, collected.take)
     sent = []
     for tag in both(Fraction(30), 8, gop=60):
@@ -174,12 +194,13 @@ def test_a_part_leaves_with_its_last_frame() -> None:
     frame_of_part: dict[int, int] = {}
     for frame, (_, parts_sent) in enumerate(sent[1:]):
         frame_of_part.setdefault(parts_sent, frame)
-    # Parts of 13 frames; the fifth part of a GOP has 8.
+    # Parts of 13 frames; the third of each half of the first GOP has 4, the fifth of a whole one 8.
     assert frame_of_part[1] == 12
     assert frame_of_part[2] == 25
+    assert frame_of_part[3] == 30
     # The end of a GOP is known by the next keyframe at first, then by regularity.
-    assert frame_of_part[5] == 60
-    assert frame_of_part[20] == 239
+    assert frame_of_part[6] == 60
+    assert frame_of_part[21] == 239
 
 
 def test_other_parameters_in_mid_stream_begin_a_run_with_their_own_init() -> None:
@@ -283,7 +304,9 @@ def test_sound_alone_gives_gops_by_the_clock() -> None:
     audio = made.only["audio"]
     assert list(made.only) == ["audio"]
     assert indices(audio) == list(range(1000))
-    assert audio.parts[-1][0].gop == 11
+    assert audio.parts[-1][0].gop == 12
+    first = [part for part, _ in audio.parts if part.gop == 0]
+    assert sum(part.duration for part in first) == 43 * 1024
 
 
 def test_picture_alone_starts_without_waiting_for_sound_that_is_not_announced() -> None:

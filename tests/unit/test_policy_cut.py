@@ -100,6 +100,24 @@ def test_a_keyframe_let_pass_in_vain_costs_one_cut_and_no_second() -> None:
     assert misjudged <= 1
 
 
+@pytest.mark.parametrize("gop_ms", [1000, 1480, 2000, 2360, 60_000])
+def test_the_first_gop_is_split_early_and_counts_as_one(gop_ms: int) -> None:
+    frame = 40 * MS
+    cutter, plain = Cutter(2000, 10_000, 90_000, 1000), Cutter(2000, 10_000, 90_000)
+    split, whole = {}, {}
+    for ms in range(0, 61_000, 40):
+        for found, each in ((split, cutter), (whole, plain)):
+            cut = (each.early if ms % gop_ms else each.keyframe)(ms * MS, frame)
+            if cut is not None:
+                found[cut.pts // MS] = cut.segment
+        grown = plain.grown(ms * MS, frame)
+        assert cutter.grown(ms * MS, frame) is grown, "how long a GOP is does not change by it"
+        if grown is not Grown.NO:
+            break
+    assert split == whole | {1000: 0}
+    assert max(whole) > 50_000 or gop_ms > 2400
+
+
 def test_audio_alone_is_cut_by_the_clock() -> None:
     cutter = Cutter(2000, 10_000, 48_000)
     found = [cut for n in range(2000) if (cut := cutter.clock(n * 1024, 1024))]

@@ -35,6 +35,8 @@ _PARTS = "media.part_seconds=0.1667"
 _PATIENCE_S = 30.0
 _SETTLE_S = 5.0
 _GOP_FRAMES = 30
+_START_GOPS_S = (1, 2, 8)
+"""Keyframe intervals of those that start: often, as advised, and OBS on its defaults."""
 
 
 @dataclass(slots=True)
@@ -56,7 +58,8 @@ class Found:
     sessions: list[Session] = field(default_factory=list)
     as_obs: list[Session] = field(default_factory=list)
     """Those whose publisher sends as OBS does; the others' sends as ffmpeg does."""
-    starts_s: list[float] = field(default_factory=list)
+    starts_s: dict[int, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By the keyframe interval, in seconds."""
 
 
 def measure(
@@ -64,6 +67,10 @@ def measure(
 ) -> tuple[list[Row], list[tuple[str, list[tuple[str, str]]]]]:
     """The rows, and where our CPU went."""
     source = make(folder / "live.flv", Made(1280, 720, 2_470_000, 21, _GOP_FRAMES))
+    starting = {
+        gop_s: make(folder / f"start-{gop_s}.flv", Made(1280, 720, 2_470_000, 9, 30 * gop_s))
+        for gop_s in _START_GOPS_S
+    }
     found: dict[str, Found] = defaultdict(Found)
     with _origins(folder, mediamtx) as running:
         for _ in range(rounds):
@@ -72,11 +79,12 @@ def measure(
             for origin in running:
                 found[origin.name].as_obs.append(_session(origin, source, seconds, "obs"))
         for _ in range(starts):
-            for origin in running:
-                found[origin.name].starts_s.append(_start(origin, source))
+            for gop_s, begun in starting.items():
+                for origin in running:
+                    found[origin.name].starts_s[gop_s].append(_start(origin, begun))
     apart = _by_task(folder, source, min(seconds, 20))
     ours, theirs = found["hausd"], found.get("MediaMTX")
-    rows = [*_latency_rows(ours, theirs), *_cpu_rows(ours, theirs), _start_row(ours, theirs)]
+    rows = [*_latency_rows(ours, theirs), *_cpu_rows(ours, theirs), *_start_rows(ours, theirs)]
     return rows, [
         ("Where the CPU of that minute went (hausd, sent as ffmpeg does)", _spent(ours.sessions)),
         ("The same, sent as OBS does", _spent(ours.as_obs)),
@@ -242,16 +250,19 @@ def _minute(session: Session) -> float:
     return session.cpu.all_s * 60 / session.seconds
 
 
-def _start_row(ours: Found, theirs: Found | None) -> Row:
-    return Row(
-        "publish to first part read",
-        "s",
-        ours.starts_s,
-        theirs.starts_s if theirs else (),
-        _peer(theirs, f"{KNOWN_START_S:g} s"),
-        START_WANTED,
-        "keyframes every 1 s",
-    )
+def _start_rows(ours: Found, theirs: Found | None) -> list[Row]:
+    return [
+        Row(
+            "  the same" if gop_s > 1 else "publish to first part read",
+            "s",
+            ours.starts_s[gop_s],
+            theirs.starts_s[gop_s] if theirs else (),
+            _peer(theirs, "" if gop_s > 1 else f"{KNOWN_START_S:g} s"),
+            START_WANTED,
+            f"keyframes every {gop_s} s",
+        )
+        for gop_s in _START_GOPS_S
+    ]
 
 
 def _peer(theirs: Found | None, known: str) -> str:
