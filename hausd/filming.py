@@ -1,7 +1,8 @@
 """A finished room as one film: where its media lie, and what of it has to be opened first.
 
 A film is clear. Of a gated room it is made where the node has its keys, for its owner: who may
-watch may record. What was opened lies beside the film meanwhile, for nobody else to read.
+watch may record. What was opened lies on the film's disk meanwhile, for nobody else to read, in a
+file without a name: nothing is left of it, however the node ends.
 """
 
 from __future__ import annotations
@@ -55,11 +56,15 @@ async def film(
 
 
 class _Opening:
-    """Where media lie in clear: in the store, or, opened, in a file beside the film."""
+    """Where media lie in clear: in the store, or, opened, in a file on the film's disk.
+
+    ``draft``: its name, where a system has no other way to it (``_unnamed``).
+    """
 
     def __init__(self, room: Room, draft: Path, progress: Progress) -> None:
         self._room, self._draft, self._progress = room, draft, progress
         self._file: FileIO | None = None
+        self._path = str(draft)
         self._size = 0
 
     async def place(self, playlist: ArchivePlaylist, cid: CID) -> FileRange:
@@ -80,12 +85,13 @@ class _Opening:
         begin, self._size = self._size, self._size + sum(map(len, pieces))
         await trio.to_thread.run_sync(self._append, pieces)
         self._progress(self._size, None, "opening what is encrypted")
-        return FileRange(str(self._draft), begin, self._size - begin)
+        return FileRange(self._path, begin, self._size - begin)
 
     def _append(self, pieces: Sequence[bytes]) -> None:
         if self._file is None:
             self._draft.unlink(missing_ok=True)  # of a node that was killed
             self._file = open(self._draft, "xb", buffering=0, opener=_ours_only)  # noqa: SIM115 till aclose
+            self._path = _unnamed(self._draft, self._file.fileno())
         for piece in pieces:
             self._file.write(piece)
 
@@ -109,6 +115,16 @@ async def _runs(playlist: ArchivePlaylist, opening: _Opening, store: BlockStore)
             raise _missing(name)
         runs.append(RunMedia(number, init, tuple(places), f"{name}, run {number}"))
     return runs
+
+
+def _unnamed(draft: Path, fd: int) -> str:
+    """Takes an open file's name away, and gives the path by which the exporting process gets to it
+    (proc_pid_fd(5)); where there is none, it keeps its name."""
+    path = f"/proc/{os.getpid()}/fd/{fd}"
+    if not os.path.exists(path):
+        return str(draft)
+    draft.unlink()
+    return path
 
 
 def _ours_only(path: str, flags: int) -> int:
