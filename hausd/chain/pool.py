@@ -158,9 +158,11 @@ class Pool:
     ) -> list[R]:
         """Asks every endpoint of this chain that can be reached. Raises Unavailable, RpcError.
 
-        For what one liar must not decide. Endpoints that are down decide nothing.
+        For what one liar must not decide. Endpoints that are down, or refuse, decide nothing; one
+        that is behind ``least_slot`` will be asked again.
         """
         answers = []
+        refusal: RpcError | None = None
         for index, standing in enumerate(self._standings):
             if standing.foreign:
                 continue
@@ -171,8 +173,12 @@ class Pool:
                 answers.append(check(answer))
             except TryAnother as fault:
                 self._failed(index, fault)
-                if fault.kind == "behind":
+                if fault.kind == "behind" and least_slot:
                     raise Unavailable(self._why()) from None
+            except RpcError as fault:
+                refusal = fault
+        if not answers and refusal is not None:
+            raise refusal
         if not answers:
             raise Unavailable(self._why())
         return answers
