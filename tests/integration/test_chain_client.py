@@ -307,6 +307,12 @@ _FAULTS: dict[str, Mangle] = {
     "a slot that can't be": result(
         lambda told: told | {"context": {"slot": 2**50}}, "getMultipleAccounts"
     ),
+    "nested without end": lambda asked, told: Reply(b'{"result":' + b"[" * 10**5),
+    "nested in an error": lambda asked, told: Reply(b'{"error":{"data":' + b"[" * 10**5),
+    "more than can be": result(
+        lambda told: told | {"value": [told["value"][0] | {"lamports": 10**400}]},
+        "getMultipleAccounts",
+    ),
     "another chain": result(lambda told: str(Hash(b"\5" * 32)), "getGenesisHash"),
 }
 
