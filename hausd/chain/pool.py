@@ -190,6 +190,9 @@ class Pool:
         check: Callable[[T], R],
         least_slot: int,
     ) -> tuple[int, R]:
+        """What one refuses is asked of the others: its key may be used up, its history short. It
+        is refused where none answers."""
+        refusals: dict[int, RpcError] = {}
         for index in order(self._standings, trio.current_time()):
             begun_s = trio.current_time()
             try:
@@ -200,11 +203,17 @@ class Pool:
             except TryAnother as fault:
                 self._failed(index, fault)
                 continue
-            except RpcError:
+            except RpcError as fault:
                 self._answered(index, begun_s)
-                raise
+                refusals[index] = fault
+                continue
             self._answered(index, begun_s)
+            for refusing, refusal in refusals.items():
+                because = f"it refuses what another does: {refusal}"
+                self._failed(refusing, TryAnother(because, "refused"))
             return index, checked
+        for refusal in refusals.values():
+            raise refusal
         raise _RoundFailed(self._why(), self._until_awake_s())
 
     async def _greet(self, index: int) -> None:

@@ -298,6 +298,7 @@ _FAULTS: dict[str, Mangle] = {
     "no JSON": lambda asked, told: Reply(b"<html>"),
     "is unhealthy": _other_error,
     "answers another question": _wrong_id,
+    "refuses": lambda asked, told: _NO_KEY,
     "wrong shape": result(lambda told: {"context": {"slot": -1}, "value": None}),
     "too few": result(lambda told: told | {"value": []}, "getMultipleAccounts"),
     "no base64": result(
