@@ -9,7 +9,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
-U64 = Annotated[int, Meta(ge=0)]
+U64 = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""As far as msgspec can bound it; there are fewer lamports than that."""
 Slot = Annotated[int, Meta(ge=0, le=2**45)]
 """Half a million years of slots."""
 Time = Annotated[int, Meta(ge=0, le=2**40)]

@@ -26,6 +26,8 @@ _UNHEALTHY = {
     -32603: "it failed",
 }
 """Error codes that another endpoint may answer better. Source: custom_error.rs of Agave's RPC."""
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What decoding foreign JSON raises; the last where it is nested without end."""
 T = TypeVar("T")
 
 
@@ -137,7 +139,7 @@ class Endpoint:
             raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
         try:
             envelope = _decoder.decode(untrusted)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             if status != 200:
                 raise TryAnother(f"it answers HTTP {status}", "http", rest_s) from None
             raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
@@ -159,7 +161,7 @@ class Endpoint:
             raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
         try:
             envelopes = _batch_decoder.decode(untrusted)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             if status != 200:
                 raise _NoBatches from None
             raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
@@ -222,7 +224,7 @@ def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
 def _result(envelope: _Envelope, method: str, kind: Any) -> Any:
     try:
         return _decoder_of(kind).decode(envelope.result)
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except UNREADABLE as fault:
         said = f"its answer to {method} has not the right shape: {fault}"
         raise TryAnother(said, "nonsense") from None
 

@@ -1,4 +1,5 @@
-"""Whether a transaction that did not land still can: what no single endpoint may decide.
+"""Whether a transaction that did not land still can, and whether one failed: what no single
+endpoint may decide.
 
 Who holds it to be over too early pays twice, who never does waits longer. So what would have it
 over sooner is taken from the endpoint that is slowest to say so: a liar can only make others wait.
@@ -61,6 +62,27 @@ class Deadline:
     async def _everyones(self, method: str, commitment: Commitment) -> list[int]:
         asked = [{"commitment": commitment}]
         return await self._pool.everyone(method, asked, Slot, lambda told: told, 0)
+
+
+async def agreed(
+    pool: Pool, signature: Signature, untrusted_failed: SignatureStatus
+) -> SignatureStatus | None:
+    """What becomes of a transaction of which an endpoint says that it failed; None while they
+    disagree, or no second one knows. Where only one answers, its word is taken.
+
+    Raises Unavailable, RpcError.
+    """
+    if len(pool.standings) == 1:
+        return untrusted_failed
+    asked = [[str(signature)], {"searchTransactionHistory": True}]
+    told = await pool.everyone("getSignatureStatuses", asked, _Statuses, _one_status, 0)
+    sure = [one for one in told if one and one.confirmation_status in ("confirmed", "finalized")]
+    failed = [one for one in sure if one.err is not None]
+    landed = [one for one in sure if one.err is None]
+    if len(landed) > len(failed):
+        return landed[0]
+    enough = not landed and len(failed) >= min(2, len(told))
+    return failed[0] if enough else None
 
 
 def _one_status(answer: Valued[list[SignatureStatus | None]]) -> SignatureStatus | None:

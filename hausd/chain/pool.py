@@ -161,9 +161,11 @@ class Pool:
     ) -> list[R]:
         """Asks every endpoint of this chain that can be reached. Raises Unavailable, RpcError.
 
-        For what one liar must not decide. Endpoints that are down decide nothing.
+        For what one liar must not decide. Endpoints that are down, or refuse, decide nothing; one
+        that is behind ``least_slot`` will be asked again.
         """
         answers = []
+        refusal: RpcError | None = None
         for index, standing in enumerate(self._standings):
             if standing.foreign:
                 continue
@@ -174,8 +176,12 @@ class Pool:
                 answers.append(check(answer))
             except TryAnother as fault:
                 self._failed(index, fault)
-                if fault.kind == "behind":
+                if fault.kind == "behind" and least_slot:
                     raise Unavailable(self._why()) from None
+            except RpcError as fault:
+                refusal = fault
+        if not answers and refusal is not None:
+            raise refusal
         if not answers:
             raise Unavailable(self._why())
         return answers
@@ -187,6 +193,9 @@ class Pool:
         check: Callable[[T], R],
         least_slot: int,
     ) -> tuple[int, R]:
+        """What one refuses is asked of the others: its key may be used up, its history short. It
+        is refused where none answers."""
+        refusals: dict[int, RpcError] = {}
         for index in order(self._standings, trio.current_time()):
             begun_s = trio.current_time()
             try:
@@ -197,11 +206,17 @@ class Pool:
             except TryAnother as fault:
                 self._failed(index, fault)
                 continue
-            except RpcError:
+            except RpcError as fault:
                 self._answered(index, begun_s)
-                raise
+                refusals[index] = fault
+                continue
             self._answered(index, begun_s)
+            for refusing, refusal in refusals.items():
+                because = f"it refuses what another does: {refusal}"
+                self._failed(refusing, TryAnother(because, "refused"))
             return index, checked
+        for refusal in refusals.values():
+            raise refusal
         raise _RoundFailed(self._why(), self._until_awake_s())
 
     async def _greet(self, index: int) -> None:

@@ -19,7 +19,7 @@ from solders.transaction import VersionedTransaction
 from hausd.chain.answers import Commitment, SignatureStatus
 from hausd.chain.calls import RpcError
 from hausd.chain.client import ChainClient
-from hausd.chain.fate import Deadline
+from hausd.chain.fate import Deadline, agreed
 from hausd.chain.metrics import FEES, TRANSACTIONS, UNITS
 from hausd.chain.pool import Unavailable
 from hausd.core.errors import Problem
@@ -146,6 +146,9 @@ class Sender:
                 await trio.sleep(poll_s)
                 poll_s = min(2 * poll_s, POLL_S)
                 status = (await self._client.statuses([signature]))[0]
+                if status is not None and status.err is not None:
+                    # who is told that it failed pays again
+                    status = await agreed(self._client.pool, signature, status)
             except (Unavailable, RpcError) as fault:
                 # from the first try on it may have arrived, whatever an endpoint says
                 log.warning("transaction-unknown", signature=str(signature), because=str(fault))

@@ -157,6 +157,47 @@ async def undecided(here: Setting, signed: bytes, last: int, *, resumed: bool, s
         nursery.cancel_scope.cancel()
 
 
+_FAILED = result(
+    lambda told: told | {"value": [{"slot": 1, "confirmationStatus": "finalized", "err": "no"}]},
+    "getSignatureStatuses",
+)
+_NO_KEY = Reply(b'{"jsonrpc":"2.0","id":1,"error":{"code":-32052,"message":"no such key"}}', 401)
+
+
+@pytest.mark.parametrize("endpoints", [2, 3])
+async def test_what_only_one_endpoint_calls_failed_is_not_paid_again(
+    endpoints: int, fast: MockClock, tmp_path: Path
+) -> None:
+    """With two it stays open who of them lies; with three the others say that it landed."""
+    async with setting(tmp_path, endpoints) as here:
+        signed, last = await here.signed()
+        here.proxies[0].mangle = _FAILED
+        if endpoints == 2:
+            await undecided(here, signed, last, resumed=False, slots=2)
+            here.proxies[0].mangle = hangs
+        with trio.fail_after(600):
+            await here.sender.deliver(signed, last, resumed=True)
+        assert await here.given() == SOL
+
+
+@pytest.mark.parametrize("other", ["says so too", "is down", "refuses", "is not there"])
+async def test_a_payment_that_failed_is_told_as_failed_where_the_other_endpoint(
+    other: str, fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 1 if other == "is not there" else 2) as here:
+        first, _ = await here.signed(9 * SOL)
+        signed, last = await here.signed(8 * SOL)
+        await here.sender.deliver(first, last)
+        await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        if other == "is down":
+            here.proxies[1].mangle = status(500)
+        elif other == "refuses":
+            here.proxies[1].mangle = lambda asked, told: _NO_KEY
+        with trio.fail_after(600), pytest.raises(Fails, match="too little SOL") as caught:
+            await here.sender.deliver(signed, last, rehearsed=True)
+        assert caught.value.sent
+
+
 async def sent(here: Setting, times: int) -> None:
     """Waits until it is sent so often again; before each time but the first is asked whether it
     is over."""
@@ -257,6 +298,7 @@ _FAULTS: dict[str, Mangle] = {
     "no JSON": lambda asked, told: Reply(b"<html>"),
     "is unhealthy": _other_error,
     "answers another question": _wrong_id,
+    "refuses": lambda asked, told: _NO_KEY,
     "wrong shape": result(lambda told: {"context": {"slot": -1}, "value": None}),
     "too few": result(lambda told: told | {"value": []}, "getMultipleAccounts"),
     "no base64": result(
@@ -265,6 +307,12 @@ _FAULTS: dict[str, Mangle] = {
     ),
     "a slot that can't be": result(
         lambda told: told | {"context": {"slot": 2**50}}, "getMultipleAccounts"
+    ),
+    "nested without end": lambda asked, told: Reply(b'{"result":' + b"[" * 10**5),
+    "nested in an error": lambda asked, told: Reply(b'{"error":{"data":' + b"[" * 10**5),
+    "more than can be": result(
+        lambda told: told | {"value": [told["value"][0] | {"lamports": 10**400}]},
+        "getMultipleAccounts",
     ),
     "another chain": result(lambda told: str(Hash(b"\5" * 32)), "getGenesisHash"),
 }
