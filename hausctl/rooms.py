@@ -267,6 +267,9 @@ def export(
     )
     sealed = (
         "\nIt is encrypted: it plays at a node that has the room's keys, and nowhere else."
+        if made.sealed and not made.free
+        else "\nIt is encrypted, with keys that are for everybody: README.txt in it says how it is"
+        " opened. `--format mp4` gives it in clear."
         if made.sealed
         else ""
     )

@@ -47,6 +47,7 @@ async def export_room(
         bytes=made.exported.size,
         whole=made.whole,
         sealed=_sealed(room),
+        free=room.free.all,
     )
     if form == "unixfs":
         return shape

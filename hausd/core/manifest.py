@@ -54,6 +54,7 @@ class Manifest:
     def __init__(self, room: RoomId, state: RoomState = RoomState.CREATED) -> None:
         self.room = room
         self._state = state
+        self._free: CID | None = None
         self._trees: dict[str, _Tree] = {}
         self._root = _block(encode_root(Root(room, state, {})))
 
@@ -81,8 +82,14 @@ class Manifest:
         tree = self._trees.get(rendition)
         return tree.last if tree is not None else None
 
-    def append(self, *appended: SegmentRecord, state: RoomState | None = None) -> list[Block]:
-        """Adds records and sets the room's state; gives the blocks that are new, the root last.
+    def append(
+        self,
+        *appended: SegmentRecord,
+        state: RoomState | None = None,
+        free: CID | None = None,
+    ) -> list[Block]:
+        """Adds records, sets the room's state and the list of its free keys, each None where it
+        stays; gives the blocks that are new, the root last.
 
         The numbers of a rendition only grow; raises ValueError where they do not, or a record is
         another room's, and has then changed nothing.
@@ -98,7 +105,8 @@ class Manifest:
             blocks.extend(tree.seal())
         self._state = self._state if state is None else state
         trees = {name: (tree.count, tree.top.cid) for name, tree in self._trees.items() if tree.top}
-        self._root = _block(encode_root(Root(self.room, self._state, trees)))
+        self._free = self._free if free is None else free
+        self._root = _block(encode_root(Root(self.room, self._state, trees, self._free)))
         # A leaf or node that a batch filled is at once the edge: once is enough.
         return list(dict.fromkeys([*blocks, self._root]))
 
@@ -109,7 +117,7 @@ class Manifest:
         manifest = cls(root.room, root.state)
         for name, (count, top) in root.trees.items():
             manifest._trees[name] = await _load_tree(root.room, name, count, top, get)
-        manifest._root = _block(encode_root(root))
+        manifest._free, manifest._root = root.free, _block(encode_root(root))
         return manifest
 
     def _check(self, appended: Iterable[SegmentRecord]) -> None:

@@ -77,11 +77,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """``trees`` gives for each rendition how many segments it has, and its top node."""
+    """``trees`` gives for each rendition how many segments it has, and its top node. ``free``: the
+    list of a gated room's keys that are for everybody (``core.freeing``)."""
 
     room: RoomId
     state: RoomState
     trees: dict[str, tuple[int, CID]]
+    free: CID | None = None
 
 
 def encode_record(record: SegmentRecord) -> bytes:
@@ -180,7 +182,13 @@ def decode_inner(untrusted: bytes) -> tuple[int, list[Entry]]:
 def encode_root(root: Root) -> bytes:
     """The block whose CID is the manifest's."""
     trees = {name: [count, cid] for name, (count, cid) in root.trees.items()}
-    return encode({"v": 1, "room": root.room, "state": root.state.value, "renditions": trees})
+    form: dict[str, object] = {
+        "v": 1,
+        "room": root.room,
+        "state": root.state.value,
+        "renditions": trees,
+    }
+    return encode(form | ({"free": root.free} if root.free is not None else {}))
 
 
 def decode_root(untrusted: bytes) -> Root:
@@ -203,10 +211,11 @@ def decode_root(untrusted: bytes) -> Root:
                     trees[name] = (count, cid)
                 case _:
                     raise FormError(f"the tree of {name} is not [count, link]")
+        free = fields.link("free", Codec.DAG_CBOR) if fields.has("free") else None
         fields.done()
     except (DagCborError, FormError) as fault:
         raise ManifestError(str(fault)) from None
-    return Root(room, state, trees)
+    return Root(room, state, trees, free)
 
 
 _STATE = re.compile("|".join(state.value for state in RoomState))

@@ -320,6 +320,7 @@ class ExportShape(Shape):
 
     ``whole``: nothing of the recording is missing here, so every node that has it gives that CID.
     ``sealed``: the room is gated, and what is in it plays for nobody without the room's keys.
+    ``free``: these are for everybody.
     """
 
     room: str
@@ -329,6 +330,7 @@ class ExportShape(Shape):
     bytes: int
     whole: bool = True
     sealed: bool = False
+    free: bool = False
 
 
 class ReloadShape(Shape):

@@ -106,7 +106,7 @@ class Announcer:
         self.free = FreeKeys()
         """Keys that are for everybody: tracks name those that it takes to play them."""
         self.free_list: CID | None = None
-        """The list of them, of the next head on."""
+        """The list of them, of the next head and manifest on."""
         self.on_stated: Callable[[Signed[Statement]], None] | None = None
         """Is told each statement as it is signed."""
         self._room = RoomId(record.id)
@@ -256,11 +256,12 @@ class Announcer:
 
     def restore(self, records: Sequence[SegmentRecord]) -> tuple[Block, ...]:
         """Takes up segments recorded earlier, by their numbers; gives the manifest's blocks."""
-        return tuple(self._tree.append(*records))
+        return tuple(self._tree.append(*records, free=self.free_list))
 
     def recorded(self, record: SegmentRecord, peak_bps: int, average_bps: int) -> tuple[Block, ...]:
         """Appends a recorded segment, signs the head; gives the manifest's new blocks."""
-        blocks = tuple(self._tree.append(record, state=self._record.state))
+        state = self._record.state
+        blocks = tuple(self._tree.append(record, state=state, free=self.free_list))
         told = self._tracked.get(record.rendition.name)
         if told is not None:
             self._repeat(told.statement, peak_bps=peak_bps, average_bps=average_bps)
@@ -269,7 +270,7 @@ class Announcer:
 
     def end(self, state: Literal[RoomState.ENDED, RoomState.CLOSED]) -> tuple[Block, ...]:
         """The session is over; gives the manifest's new blocks."""
-        blocks = tuple(self._tree.append(state=state))
+        blocks = tuple(self._tree.append(state=state, free=self.free_list))
         if self._session is not None:
             end = End(
                 self._room,

@@ -67,6 +67,8 @@ class Archivist:
     """What a head names is known, and its manifest is here for who asks."""
     ask_others: Callable[[], Awaitable[None]]
     """Asks what others know, as nobody has what the newest head names."""
+    free: Callable[[CID, PeerId | None], None] = lambda root, told_by: None
+    """Gets the list of free keys of a manifest that the chain alone names: no head links to it."""
     depth: Callable[[], Depth] = lambda: WHOLE
     """How far back from the newest segment anything is fetched."""
     wanted: Callable[[], bool] = lambda: True
@@ -188,6 +190,8 @@ class Archivist:
             root = await read_root(manifest, get)
             if root.room != self.fetcher.room:
                 raise ManifestError("it is another room's")
+            if root.free is not None and not head.encoded:
+                self.free(root.free, told_by)
         except (LeafMissing, ManifestError) as fault:
             return self._unread(head, fault)
         self._reading = True

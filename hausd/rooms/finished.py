@@ -1,8 +1,9 @@
 """A finished room's directory, made of nothing but what its authority signed.
 
-The newest head names the manifest, which has every segment with its init, time and length, and the
-poster. So every node that has the whole recording makes the same directory, byte for byte, whatever
-its configuration and however it came by the recording. What is missing here is left out, and said.
+The newest head names the manifest, which has every segment with its init, time and length, the
+poster, and in a gated room the keys that are for everybody. So every node that has the whole
+recording makes the same directory, byte for byte, whatever its configuration and however it came by
+the recording. What is missing here is left out, and said.
 """
 
 from __future__ import annotations
@@ -23,6 +24,16 @@ from hausd.wire.announce import AnnounceError, verify
 from hausd.wire.statements import Head
 
 _POSTER = "poster.jpg"
+_README, _KEYS = "README.txt", "free-keys.cbor"
+_OPENED = """\
+What lies here is encrypted. Of some of it, or all, the keys are for everybody: {keys}.
+A hausd node opens it, without a ticket:
+
+    hausctl rooms follow {room}
+    hausctl rooms export {room} --output recording.mp4
+
+How it is sealed, and what the keys' file says (DAG-CBOR): hausd/wire/leafseal.py and schema.cddl.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,8 @@ async def finished_directory(
     """
     named = await _named(head.manifest, get)
     found = [record for record in named if here(record)]
-    files, depicted = await _poster(head, get)
+    poster, depicted = await _poster(head, get)
+    keys, told = await _free_keys(head, get)
     longest_ms = max((record.segment.duration_ms for record in found), default=0)
     archive = Archive(target_s=target_s(longest_ms))
     for record in found:
@@ -67,8 +79,8 @@ async def finished_directory(
         for variant in archive.variants()
         if (playlist := archive.playlist(variant.rendition.name)) is not None
     ]
-    exported = await export_directory(shown, get, files)
-    return Finished(exported, whole=depicted and len(found) == len(named))
+    exported = await export_directory(shown, get, poster | keys)
+    return Finished(exported, whole=depicted and told and len(found) == len(named))
 
 
 async def _named(manifest: CID, get: Getter) -> list[SegmentRecord]:
@@ -76,6 +88,17 @@ async def _named(manifest: CID, get: Getter) -> list[SegmentRecord]:
     root = await read_root(manifest, get)
     found = [record for name in root.trees async for record in records(manifest, get, name)]
     return sorted(found, key=lambda record: (record.segment.number, record.rendition.name))
+
+
+async def _free_keys(head: Head, get: Getter) -> tuple[dict[str, bytes], bool]:
+    """How what is free is opened, in words and by its keys as files; and whether they are here."""
+    if head.free is None:
+        return {}, True
+    keys = await get(head.free)
+    if keys is None:
+        return {}, False
+    words = _OPENED.format(keys=_KEYS, room=head.room)
+    return {_README: words.encode(), _KEYS: keys}, True
 
 
 async def _poster(head: Head, get: Getter) -> tuple[dict[str, bytes], bool]:

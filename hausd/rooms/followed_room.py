@@ -106,6 +106,7 @@ class FollowedRoom(Attended):
             notice=self.notice,
             on_read=self._manifest_read,
             ask_others=lambda: self._catching_up.ask(),
+            free=self._freed.link,
             depth=self._depth,
             wanted=lambda: self.archive_wanted,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
-from hausd.core.freeing import Freed, FreeKey, in_order
+from hausd.core.freeing import MAX_FREE_KEYS, Freed, FreeKey, in_order
 from hausd.core.gating import WHOLE, Epoch, EpochId, EpochKey, Use, UseKey
 from hausd.core.ids import RoomId
 from hausd.rooms.metrics import FREE_KEYS_WRONG
-from hausd.wire.leafseal import ObjectClass, object_use, rendition_use
+from hausd.wire.leafseal import ObjectClass, object_use, rendition_use, use_key
 
 _MAX_TOLD = 64
 """Keys that tracks named and the head's list has not yet."""
@@ -25,6 +26,7 @@ class FreeKeys:
         self._told: OrderedDict[tuple[EpochId, Use], bytes] = OrderedDict()
         self._some: set[EpochId] = set()
         self._right: dict[EpochId, EpochKey] = {}
+        self._agreed: dict[tuple[EpochId, Use, bytes], bool] = {}
 
     def __bool__(self) -> bool:
         return bool(self._listed or self._told)
@@ -41,6 +43,7 @@ class FreeKeys:
     def list(self, freed: Freed) -> None:
         """A verified head links to these: all there are, in the place of those from before."""
         self._right.clear()
+        self._agreed.clear()
         self._listed = {(key.epoch, key.use): key.raw for key in freed.keys}
         self.all = freed.all
         self._note()
@@ -52,6 +55,23 @@ class FreeKeys:
     def opens(self, epoch: EpochId, use: Use) -> bool:
         """Whether everybody may open this use of an epoch."""
         return self._raw(epoch, WHOLE) is not None or self._raw(epoch, use) is not None
+
+    def agrees(self, room: RoomId, epoch: EpochId, use: Use, own: EpochKey) -> bool:
+        """Whether the key that is for everybody is this epoch's, which the node has itself: a list
+        that a chain's endpoint made up gives nothing of the node's away."""
+        return self._same(room, epoch, WHOLE, own) or self._same(room, epoch, use, own)
+
+    def _same(self, room: RoomId, epoch: EpochId, use: Use, own: EpochKey) -> bool:
+        raw = self._raw(epoch, use)
+        if raw is None:
+            return False
+        at = (epoch, use, raw)
+        if at not in self._agreed:
+            if len(self._agreed) >= MAX_FREE_KEYS:
+                self._agreed.clear()
+            mine = own if use == WHOLE else use_key(own, room, epoch, use)
+            self._agreed[at] = hmac.compare_digest(mine.raw, raw)
+        return self._agreed[at]
 
     def some_of(self, epoch: EpochId) -> bool:
         """Whether everybody may open anything of an epoch."""

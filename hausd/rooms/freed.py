@@ -1,4 +1,4 @@
-"""A follower's list of free keys: what the newest head links to, fetched and kept."""
+"""A follower's list of free keys: what the newest head or manifest links to, fetched and kept."""
 
 from __future__ import annotations
 
@@ -31,8 +31,13 @@ class FreedKeys:
 
     def head(self, head: Head, told_by: PeerId | None) -> None:
         """A newer verified head."""
-        if head.free is not None and head.free != self._has:
-            self._wanted = head.free, told_by
+        if head.free is not None:
+            self.link(head.free, told_by)
+
+    def link(self, root: CID, told_by: PeerId | None) -> None:
+        """What a verified head links to; or a manifest that the chain alone names."""
+        if root != self._has:
+            self._wanted = root, told_by
             self._came.set()
 
     async def run(self) -> None:

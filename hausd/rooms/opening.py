@@ -281,7 +281,13 @@ class Opener:
 
     def _freedom(self, ids: set[EpochId], use: Use) -> Callable[[], bool]:
         """Whether everybody may open what is sealed in these epochs, whenever that is asked."""
-        return lambda: all(self.free.opens(id_, use) for id_ in ids)
+        return lambda: all(self._is_free(id_, use) for id_ in ids)
+
+    def _is_free(self, id_: EpochId, use: Use) -> bool:
+        if not self.free.opens(id_, use):
+            return False
+        own = self.keyring.get(self.room, id_)
+        return own is None or self.free.agrees(self.room, id_, use, own)
 
     def _key(self, id_: EpochId, use: Use) -> EpochKey | UseKey | None:
         """A key that is here."""

@@ -67,6 +67,8 @@ def test_the_beginning_is_free_then_a_quality_and_once_it_is_finalized_all_of_it
             assert refusal(origin, archive + segments[-1], **HERE)[0] == "no-ticket"
             origin.ctl("events", "finalize", room, *me)
             until(lambda: refusal(viewer, archive + segments[-1], **HERE)[0] == "", 30)
+            # the chain names the manifest that links to the keys
+            until(lambda: origin.ctl("rooms", "show", room)["event"]["behind"] == 0, 30)
         # without the origin, and so without any key holder
         with node(tmp_path / "fresh", chain, *SETS) as fresh:
             fresh.ctl("peers", "connect", viewer.words["peer"])
@@ -75,6 +77,8 @@ def test_the_beginning_is_free_then_a_quality_and_once_it_is_finalized_all_of_it
             until(lambda: _all_free(fresh, room), 30)
             answer = fresh.get(archive + segments[-1], headers=HERE)
             assert "public" in answer.headers["cache-control"]
+            exported = fresh.ctl("rooms", "export", room)
+            assert (exported["sealed"], exported["free"]) == (True, True)
             played = pictures(f"{fresh.http}{archive}index.m3u8")
             assert len(played) > 200
             assert set(played) <= set(pictures(str(looped_h264)))

@@ -155,13 +155,15 @@ def _manifest() -> Vectors:
     )
     found.append(_blocks("segments 3 to 39 of 720p", manifest.append(*video[3:])))
     found.append(_blocks("ended", manifest.append(state=RoomState.ENDED)))
+    listed = CID.of(encode_freed(Freed(ROOM, free_keys(1), all=True)), Codec.DAG_CBOR)
+    found.append(_blocks("made free", manifest.append(state=RoomState.CLOSED, free=listed)))
     sealed = SegmentSeal(epoch(2), ObjectSeal(epoch(1), 3))
     return {
         "about": (
             "Each step appends to the one before; its blocks are those that are new, the root "
             "last. Segment n: session [n / 20, n / 20 + 5], run n / 7, time 1800000000000 + "
             "10000 n, duration 9976 + n mod 3, size 3750000 + n, cid the dag-pb CID of the text "
-            "'segment n', init the raw CID of 'init r' for run r"
+            "'segment n', init the raw CID of 'init r' for run r. What is free: 'all' of free.json"
         ),
         "room": ROOM,
         "record": encode_record(record(0)).hex(),

@@ -13,17 +13,19 @@ from support.memorystore import MemoryStore
 from support.stage import Peer, Show, Stage, same_archive
 from test_rooms_gated import NAMES, blocks_of, clear_of, gated, on_chain, opened, recorded
 
+from hausd.core import unixfs
 from hausd.core.cid import CID
 from hausd.core.dagcbor import decode, encode
-from hausd.core.freeing import FreeKey
+from hausd.core.freeing import FreeKey, decode_freed
 from hausd.core.gating import WHOLE, EpochFrom, EpochKey, ObjectSeal, Withheld
-from hausd.core.live import Media
+from hausd.core.live import Media, RoomState
+from hausd.exporting import finished_directory
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
 from hausd.wire.announce import AnnounceError, sign, verify
 from hausd.wire.leafseal import rendition_use
 from hausd.wire.seals import TrackSeal
-from hausd.wire.statements import Track, body
+from hausd.wire.statements import Head, Track, body
 
 LADDER = ("source", "720p", "audio")
 
@@ -281,8 +283,58 @@ async def test_a_recording_that_was_made_free_needs_no_key_holder(
                     show, name
                 )
         assert all(await told(fresh, room))
+        directory = (await finished_directory(fresh.room(room), fresh.home.store)).exported.root
+        get = fresh.home.store.block
+        root = await unixfs.resolve(directory, ["README.txt"], get)
+        readme = b"".join([piece async for piece in unixfs.read(root, get)])
+        assert f"hausctl rooms export {room} --output".encode() in readme
+        keys = await unixfs.resolve(directory, ["free-keys.cbor"], get)
+        listed = b"".join([piece async for piece in unixfs.read(keys, get)])
+        assert decode_freed(listed).all
         origin = await stage.node("origin")
         assert ours(origin, room).is_free
+
+
+async def test_a_recording_that_is_free_is_so_for_who_knows_the_chain_alone(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = EventChain()
+    async with Stage(39, chain=chain) as stage:
+        origin, relay = await stage.node("origin"), await stage.node("relay")
+        late = await stage.node("late")
+        stage.swarm.link(origin.node, relay.node)
+        stage.swarm.link(relay.node, late.node)
+        room = await on_chain(origin, chain, gated=True)
+        await ours(origin, room).choose_free(None, None, finalized=True)
+        await relay.rooms.follow(room)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(20)
+        await trio.sleep(60)
+        await ours(origin, room).close()
+        await ours(origin, room).make_free()
+        head = ours(origin, room).head
+        assert head is not None
+        await trio.sleep(60)
+        stage.kill("origin")
+
+        async def nobody_answers(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(late.node, "ask", nobody_answers)  # there are blocks, and no head
+        await late.rooms.follow(room)
+        await trio.sleep(30)
+        assert late.followed(room).newest is None
+        # as ``onchain`` says it of the event's account
+        written = Head(head.room, head.session, head.n, head.manifest, RoomState.CLOSED, 0)
+        late.followed(room).proven(written)
+        await trio.sleep(120)
+        assert late.followed(room).newest is None
+        assert late.room(room).free.all
+        assert all(await told(late, room))
+        found = await recorded(late, room, "source")
+        assert b"".join(part for part in found if isinstance(part, bytes)) == clear_of(
+            show, "source"
+        )
 
 
 async def test_a_list_of_free_keys_that_nobody_has_yet_is_asked_for_again(
@@ -332,6 +384,10 @@ async def test_keys_that_are_not_right_open_nothing(
             right = origin.home.keyring._keys[theirs.id, epoch]
             stranger.home.keyring._keys[theirs.id, epoch] = right
             assert await opened(newest(theirs, "source")) in [data for _, data in show.said]
+            # and what this node opens by it is not for everybody by a list that is made up
+            assert not newest(theirs, "source").free()
+            theirs.free.tell([FreeKey(epoch, WHOLE, right.raw)])
+            assert newest(theirs, "source").free()
 
 
 def test_a_relay_makes_nothing_free() -> None:
