@@ -138,7 +138,7 @@ def _take_part(
         return
     me = network.host.peer_id
     holder = nodes.holder = KeyHolder(ring, tickets, known, clock, me, config.keys.delegates)
-    nodes.operator.holder = holder
+    nodes.operator.holder, tickets.passed_on = holder, holder.passed_on
     network.host.handle(PROTOCOL, holder.serve)
     nursery.start_soon(_renew, nodes, holder, tickets)
 

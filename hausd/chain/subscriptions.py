@@ -1,13 +1,13 @@
 """What is new on chain, as it happens: a subscription that begins anew wherever it broke off.
 
-It only tells that something happened to a program, and at which slot; what, is read and checked by
-whoever is told. So nothing is lost in a gap: each new beginning tells as well.
+It tells that something happened to a program; what, is read and checked by whoever is told. So
+nothing is lost in a gap: each new beginning tells as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,6 +31,16 @@ log = structlog.get_logger("hausd.chain")
 
 class _Told(msgspec.Struct):
     subscription: int
+    result: msgspec.Raw = msgspec.Raw()
+
+
+class _Logs(msgspec.Struct):
+    err: object
+    logs: list[str]
+
+
+class _LogsTold(msgspec.Struct):
+    value: _Logs
 
 
 class Message(msgspec.Struct):
@@ -61,15 +71,22 @@ def websocket_url(rpc_url: str, *, same_port: bool = False) -> str:
     return urlunsplit((scheme, f"{host}:{parts.port + 1}", parts.path, parts.query, ""))
 
 
-async def tell_of(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
+async def tell_of(
+    url: str,
+    program: Pubkey,
+    tell: Callable[[], None],
+    read: Callable[[Sequence[str]], None] | None = None,
+) -> None:
     """Calls ``tell`` whenever the program was named in a transaction, and at each begin and end.
 
-    Goes on until cancelled; pauses grow while the endpoint does not answer.
+    ``read`` is given the log's lines of each transaction that did not fail, before. It is for what
+    is of use and may be missed: what happens in a gap is in no log that comes. Goes on until
+    cancelled; pauses grow while the endpoint does not answer.
     """
 
     async def once() -> None:
         try:
-            await _subscribed(url, program, tell)
+            await _subscribed(url, program, tell, read)
         finally:
             tell()  # nobody does until it is there again
 
@@ -125,15 +142,31 @@ async def subscribing(
         raise Broken("the endpoint does not answer")
 
 
-async def _subscribed(url: str, program: Pubkey, tell: Callable[[], None]) -> None:
+async def _subscribed(
+    url: str,
+    program: Pubkey,
+    tell: Callable[[], None],
+    read: Callable[[Sequence[str]], None] | None,
+) -> None:
     """One subscription, to its end. Raises as ``subscribing`` does."""
     async with subscribing(url) as (socket, opened):
         await _begin(socket, program)
         opened()
         tell()  # whatever happened before is read now
         while True:
-            if (await message_of(socket)).method == "logsNotification":
+            message = await message_of(socket)
+            if message.method == "logsNotification":
+                if read is not None and message.params is not None:
+                    read(_lines_of(message.params))
                 tell()
+
+
+def _lines_of(untrusted: _Told) -> Sequence[str]:
+    try:
+        told = msgspec.json.decode(untrusted.result, type=_LogsTold).value
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Broken("the endpoint sends logs that are none") from None
+    return told.logs if told.err is None else ()
 
 
 async def _begin(socket: trio_websocket.WebSocketConnection, program: Pubkey) -> None:

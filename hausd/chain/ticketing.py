@@ -6,7 +6,7 @@ Implements ``keys.ports.Tickets``.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.programs.accounts import AccountError, TicketAccount
 from hausd.core.programs.addresses import ticket_place
+from hausd.core.programs.logs import events_of
 from hausd.core.release import Held, Missing, Ticket, Unknown
 
 FRESH_S = 5.0
@@ -62,6 +63,8 @@ class Tickets:
         self._wake = trio.Event()
         self._changes = 0
         self._changed = trio.Event()
+        self.passed_on: Callable[[RoomId, str, str, int], None] | None = None
+        """Is told who passed how many tickets of an event on to whom, as far as that is heard."""
         self._wanted = trio.Event()
         """A node that never looks at a ticket subscribes to nothing."""
 
@@ -119,7 +122,15 @@ class Tickets:
                 break
             except Problem:
                 await trio.sleep(_AGAIN_S)
-        await tell_of(self._websocket, client.programs.ticket_factory, self.forget)
+        programs = client.programs
+
+        def read(untrusted_logs: Sequence[str]) -> None:
+            for found in events_of(programs, untrusted_logs):
+                if found.name == "TicketsTransferred" and self.passed_on is not None:
+                    event, from_, to = (str(found.fields[one]) for one in ("event", "from", "to"))
+                    self.passed_on(RoomId(event), from_, to, int(found.fields["count"]))
+
+        await tell_of(self._websocket, programs.ticket_factory, self.forget, read)
 
     async def run(self) -> None:
         """Asks until cancelled."""

@@ -30,7 +30,7 @@ from hausd.keys import metrics
 from hausd.keys.ports import Events, GatedEvent, Tickets
 from hausd.keys.ring import KeyRing
 from hausd.policy.quota import Distinct, Quota
-from hausd.policy.release import DELEGATES, Facts, Guest, refused, refused_by_text
+from hausd.policy.release import DELEGATES, Facts, Guest, gone_with, refused, refused_by_text
 from hausd.wire.frames import ProtocolError
 from hausd.wire.keys import KeyAnswer, KeyAnswerer, KeyQuestion, Shown, seal_keys
 
@@ -51,6 +51,15 @@ WALLETS, WALLETS_WINDOW_S = 64, 600.0
 LOOKED_AT_ONCE = 100
 """Tickets that are looked at again together: as many as one call to the chain is about."""
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Tickets:
+    """A wallet's in a room: how many, as the chain had it last, and the nodes that they brought
+    each epoch's key."""
+
+    count: int = 0
+    brought: dict[EpochId, set[PeerId]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -92,7 +101,8 @@ class KeyHolder:
         self._clock = clock
         self.delegates = delegates
         self._guests: OrderedDict[tuple[RoomId, str, PeerId], _Guest] = OrderedDict()
-        self._delegates: OrderedDict[tuple[RoomId, EpochId, str], set[PeerId]] = OrderedDict()
+        self._held: OrderedDict[tuple[RoomId, str], _Tickets] = OrderedDict()
+        self._brought = 0
         self._streams: dict[PeerId, int] = {}
         self._by_peer = Quota(PEER_PER_S, PEER_BURST)
         self._by_wallet = Quota(WALLET_PER_S, WALLET_BURST)
@@ -121,6 +131,22 @@ class KeyHolder:
         for guest in [one for one in self._guests if one[0] == room and one[1] in lost]:
             del self._guests[guest]
         return lost
+
+    def passed_on(self, room: RoomId, from_: str, to: str, count: int) -> None:
+        """The chain tells that tickets went from one wallet to another: the nodes that they brought
+        keys go with them. A ticket that is refunded is none any more, and the next one is new."""
+        had, has = self._held.get((room, from_)), self._held.get((room, to))
+        if has is not None:
+            has.count += count
+        event = self._events.event(room)
+        if had is None or event is None or from_ == event.artist:
+            return
+        had.count = max(0, had.count - count)
+        for epoch, nodes in had.brought.items():
+            gone = gone_with(nodes, had.count, count, self.delegates)
+            if gone:
+                nodes -= gone
+                self._brought_by(room, to, epoch).update(gone)
 
     async def serve(self, stream: PeerStream) -> None:
         """Answers a peer's questions until it closes the stream."""
@@ -225,6 +251,7 @@ class KeyHolder:
         if isinstance(ticket, Missing) and at in self._guests:
             self._guests[at].given.clear()  # should the chain be gone next, it is no longer inside
         outcome: dict[bytes, bytes | Refusal] = {}
+        held = self._held.get((room, wallet))
         for id_ in map(EpochId, question.epochs):
             guest = self._guests.get(at)
             key = self._key(room, id_) if id_ in ours else Refusal.NOT_A_HOLDER
@@ -236,7 +263,7 @@ class KeyHolder:
                     holds_key=isinstance(key, bytes),
                     banned=self._ring.banned(room, wallet),
                     guest=guest.seen if guest is not None else Guest(),
-                    delegates=self._delegates.get((room, id_, wallet), ()),
+                    delegates=held.brought.get(id_, ()) if held is not None else (),
                     per_ticket=self.delegates,
                 ),
             )
@@ -263,7 +290,19 @@ class KeyHolder:
         guest.given[epoch] = None
         if len(guest.given) > _GIVEN:
             guest.given.popitem(last=False)
-        _kept(self._delegates, (room, epoch, wallet), set(), MAX_DELEGATES_OF).add(peer)
+        self._brought_by(room, wallet, epoch).add(peer)
+        if isinstance(ticket, Held):
+            self._held[room, wallet].count = ticket.count
+
+    def _brought_by(self, room: RoomId, wallet: str, epoch: EpochId) -> set[PeerId]:
+        """The nodes to which a wallet's tickets brought a key; may be added to."""
+        of = self._held.setdefault((room, wallet), _Tickets())
+        self._held.move_to_end((room, wallet))
+        self._brought += epoch not in of.brought
+        found = of.brought.setdefault(epoch, set())
+        while self._brought > MAX_DELEGATES_OF and len(self._held) > 1:
+            self._brought -= len(self._held.popitem(last=False)[1].brought)
+        return found
 
 
 K = TypeVar("K", bound=Hashable)

@@ -55,8 +55,8 @@ NOBODY = Guest()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What decides about one epoch's key. ``delegates``: the nodes that this wallet's tickets have
-    brought the key already; ``per_ticket`` of them are allowed for each ticket."""
+    """What decides about one epoch's key. ``delegates``: the nodes that the tickets this wallet has
+    now have brought the key already; ``per_ticket`` of them are allowed for each ticket."""
 
     peer: PeerId
     ticket: Ticket
@@ -86,6 +86,15 @@ def refused(epoch: bytes, facts: Facts) -> Refusal | None:
             if facts.peer not in facts.delegates and len(facts.delegates) >= most:
                 return Refusal.TOO_MANY_DELEGATES
     return None if facts.holds_key else Refusal.NOT_A_HOLDER
+
+
+def gone_with(
+    given: Collection[PeerId], left: int, passed: int, per_ticket: int
+) -> frozenset[PeerId]:
+    """Of the nodes that a wallet's tickets brought a key, those that count for who gets ``passed``
+    of the tickets: as many as the ``left`` ones could not have brought it."""
+    surplus = min(len(given) - min(MAX_DELEGATES, left * per_ticket), passed * per_ticket)
+    return frozenset(sorted(given)[: max(0, surplus)])
 
 
 def _graced(epoch: bytes, guest: Guest) -> bool:

@@ -120,9 +120,12 @@ async def test_a_ticket_that_is_passed_on_is_the_next_holders(tmp_path: Path) ->
         seller, buyer = await it.box.wallet(), await it.box.wallet()
         await it.box.buy(it.event, seller)
         assert await it.asked(seller) == it.key()
+        passed: list[tuple[str, str, str, int]] = []
+        it.tickets.passed_on = lambda *told: passed.append(told)
         await it.box.transfer(it.event, seller, buyer.pubkey())
         await it.told(seller, Missing(had=True))
         await it.told(buyer, Held(1))
+        assert passed == [(it.event, str(seller.pubkey()), str(buyer.pubkey()), 1)]
 
 
 async def test_a_ticket_of_another_event_opens_nothing_here(tmp_path: Path) -> None:

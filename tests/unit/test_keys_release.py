@@ -234,6 +234,33 @@ async def test_one_ticket_brings_a_key_to_three_nodes(stage: Stage) -> None:
     assert answers == [KEY] * 3 + ["too-many-delegates"] * 2
 
 
+async def test_a_ticket_that_is_passed_on_brings_a_key_to_no_further_nodes(stage: Stage) -> None:
+    seeds = [bytes([n]) * 32 for n in (71, 72, 73)]
+    names = [str(Keypair.from_seed(seed).pubkey()) for seed in seeds]
+    stage.origin.holder.delegates = 2
+    nodes = [await stage.node(f"node {n}") for n in range(5)]
+
+    async def asks(node: int, wallet: int, of: Any = EPOCH) -> EpochKey | str:
+        await nodes[node].ring.add_delegation(delegated(nodes[node], seeds[wallet]))
+        return await stage.asked(nodes[node], of)
+
+    def passes(from_: int, to: int) -> None:
+        stage.origin.tickets.told[EVENT, names[from_]] = Missing(had=True)
+        stage.may(names[to])
+        stage.origin.holder.passed_on(EVENT, names[from_], names[to], 1)
+
+    stage.may(names[0])
+    assert [await asks(0, 0), await asks(1, 0)] == [KEY, KEY]
+    passes(0, 1)
+    assert await asks(2, 1) == "too-many-delegates"
+    passes(1, 2)
+    assert await asks(3, 2) == "too-many-delegates"
+    assert await asks(3, 2, NEXT) == NEXT_KEY
+    # a ticket that somebody bought meanwhile is another one
+    stage.may(names[0])
+    assert await asks(4, 0) == KEY
+
+
 async def test_the_delegation_of_another_node_is_of_no_use(stage: Stage) -> None:
     """Replayed by who got to see it: it is not its key that the answer would be sealed to."""
     stage.may()

@@ -19,6 +19,7 @@ from hausd.policy.release import (
     MAX_DELEGATES,
     Facts,
     Guest,
+    gone_with,
     refused,
     refused_by_text,
 )
@@ -124,3 +125,15 @@ def test_however_they_ask_no_more_nodes_than_allowed_get_a_key(
 
 def test_every_refusal_has_words() -> None:
     assert all(refusal.words for refusal in Refusal)
+
+
+@given(st.sets(st.sampled_from(NODES)), st.integers(0, 4), st.integers(1, 4), st.integers(1, 3))
+def test_nodes_go_with_a_ticket_as_many_as_it_could_bring_and_the_rest_could_not(
+    given_: set[PeerId], left: int, passed: int, per_ticket: int
+) -> None:
+    gone = gone_with(given_, left, passed, per_ticket)
+    assert gone <= given_
+    assert len(gone) <= passed * per_ticket
+    stay = len(given_) - len(gone)
+    assert stay <= left * per_ticket or len(gone) == passed * per_ticket
+    assert not gone or stay >= left * per_ticket
