@@ -79,7 +79,9 @@ class _Opening:
         clear = await body.open() if isinstance(body, Sealed) else body
         if isinstance(clear, Withheld):
             raise _withheld(clear)
-        return await self._write(await clear.whole() if isinstance(clear, Flow) else clear)
+        if isinstance(clear, Flow):
+            clear = await clear.whole()
+        return await self._write(clear)
 
     async def _write(self, pieces: Sequence[bytes]) -> FileRange:
         begin, self._size = self._size, self._size + sum(map(len, pieces))

@@ -77,8 +77,9 @@ def _never() -> bool:
     return False
 
 
-Body = tuple[bytes, ...] | FileRange | Sealed
-"""Where media bytes are: in memory (to be sent one after the other), in a file, or sealed."""
+Body = tuple[bytes, ...] | FileRange | Flow | Sealed
+"""Where media bytes are: in memory (to be sent one after the other), in a file, still to be made,
+or sealed."""
 
 
 @dataclass(frozen=True, slots=True)

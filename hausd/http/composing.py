@@ -72,7 +72,9 @@ class Composer:
         if isinstance(body, FileRange):
             return Outgoing([head], file, body.offset, body.length), reply, keep
         if isinstance(body, Chunks):
-            return Outgoing([head]), reply, keep
+            out = Outgoing([head])
+            out.more = True
+            return out, reply, keep
         return Outgoing([head, *filter(None, body)]), reply, keep
 
 

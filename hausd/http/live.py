@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from hausd.core.gating import Withheld
-from hausd.core.live import Flow, LivePlaylist, Media, RoomState, Sealed, Variant
+from hausd.core.live import FileRange, Flow, LivePlaylist, Media, RoomState, Sealed, Variant
 from hausd.http.directives import (
     BadDirectives,
     Directives,
@@ -19,7 +19,17 @@ from hausd.http.directives import (
     is_too_far,
     parse_directives,
 )
-from hausd.http.messages import Accounting, Answer, Chunks, Fetch, Request, Response, Wait, refusal
+from hausd.http.messages import (
+    Accounting,
+    Answer,
+    Body,
+    Chunks,
+    Fetch,
+    Request,
+    Response,
+    Wait,
+    refusal,
+)
 from hausd.http.ports import LiveView, RoomView
 from hausd.http.sharing import OURS_ONLY, Headers, Sharing
 from hausd.wire.hls import PLAYLIST_TYPE, multivariant_playlist
@@ -285,17 +295,23 @@ def body_answer(room: RoomView, media: Media, kept: Headers, sharing: Sharing) -
         *kept,
     )
     if not isinstance(body, Sealed):
-        return Response(200, headers, body, Accounting(room.id))
+        return _answer(room, headers, body)
     sealed = body
 
     async def opened() -> Response:
         clear = await sealed.open()
         if isinstance(clear, Withheld):
             return locked(clear, sharing)
-        body = _chunks(clear) if isinstance(clear, Flow) else clear
-        return Response(200, headers, body, Accounting(room.id))
+        return _answer(room, headers, clear)
 
     return Fetch(opened)
+
+
+def _answer(
+    room: RoomView, headers: Headers, clear: tuple[bytes, ...] | FileRange | Flow
+) -> Response:
+    body: Body = clear if not isinstance(clear, Flow) else _chunks(clear)
+    return Response(200, headers, body, Accounting(room.id))
 
 
 def _chunks(flow: Flow) -> Chunks:

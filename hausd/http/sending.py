@@ -47,7 +47,7 @@ class Truncated(OSError):
 class Outgoing:
     """Pieces in memory, then ``left`` bytes of a file from ``offset`` on."""
 
-    __slots__ = ("file", "left", "offset", "pieces", "sent")
+    __slots__ = ("file", "left", "more", "offset", "pieces", "sent")
 
     def __init__(
         self,
@@ -61,6 +61,8 @@ class Outgoing:
         self.offset = offset
         self.left = left
         self.sent = 0
+        self.more = False
+        """Whether what follows will be put into ``pieces`` at once."""
 
     def push(self, sock: socket.socket, warm: bool = False) -> Pushed:
         """Sends what can be sent at once; raises OSError where the client is gone.
@@ -93,7 +95,7 @@ class Outgoing:
         return Pushed.DONE
 
     def _push_pieces(self, sock: socket.socket) -> bool:
-        flags = _MSG_MORE if self.left else 0
+        flags = _MSG_MORE if self.left or self.more else 0
         while self.pieces:
             sent = sock.sendmsg(self.pieces[:_MOST_PIECES], (), flags)
             self.sent += sent
@@ -140,6 +142,7 @@ class Outgoing:
                 if not piece:
                     continue
                 size += len(piece)
+                self.more = False
                 self.pieces = [b"%x\r\n" % len(piece), piece, b"\r\n"] if framed else [piece]
                 await self.drain(sock, limits, self.push(sock))
         if chunks.length is not None and size != chunks.length:

@@ -8,8 +8,8 @@ memory, and handing it from thread to thread, cost several times what AES-GCM do
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import trio
@@ -19,10 +19,11 @@ from hausd.core.media import LEAF_BYTES
 from hausd.rooms.ports import RangeReader
 from hausd.wire.leafseal import SEAL_BYTES, SealBroken
 
-PIECE_BYTES = 4 * LEAF_BYTES
-_SPARE = 8
+PIECE_BYTES = 6 * LEAF_BYTES
+_SPARE = 4
 _TURN_S = 0.0005
 """After so long others get their turn."""
+_SHORT = "the file ends before the segment does"
 
 
 class NotOpened(FlowBroken):
@@ -30,21 +31,21 @@ class NotOpened(FlowBroken):
 
 
 class Buffers:
-    """Pairs of buffers, one for ciphertext and one for clear bytes; a few are kept for reuse."""
+    """Buffers of PIECE_BYTES; a few are kept for reuse."""
 
     def __init__(self) -> None:
-        self._spare: list[tuple[memoryview, memoryview]] = []
+        self._spare: list[memoryview] = []
 
-    def take(self) -> tuple[memoryview, memoryview]:
-        """Two of PIECE_BYTES."""
-        if self._spare:
-            return self._spare.pop()
-        return memoryview(bytearray(PIECE_BYTES)), memoryview(bytearray(PIECE_BYTES))
-
-    def give_back(self, pair: tuple[memoryview, memoryview]) -> None:
-        """Nobody reads them any more."""
-        if len(self._spare) < _SPARE:
-            self._spare.append(pair)
+    @contextmanager
+    def one(self) -> Iterator[memoryview]:
+        """A buffer that nobody else uses."""
+        spare = self._spare
+        buffer = spare.pop() if spare else memoryview(bytearray(PIECE_BYTES))
+        try:
+            yield buffer
+        finally:
+            if len(spare) < _SPARE:
+                spare.append(buffer)
 
 
 class Group(NamedTuple):
@@ -93,38 +94,34 @@ def flow(
     """What is sent; ``broken`` is told where a leaf does not open."""
 
     async def pieces(start: int, stop: int) -> AsyncGenerator[memoryview]:
-        pair = sealed, clear = buffers.take()
         try:
             with read() as reader:
                 began_s = time.perf_counter()
                 for leaf, sizes, sealed_at, sealed_bytes, clear_at, clear_bytes in how.groups:
                     if clear_at + clear_bytes <= start or clear_at >= stop:
                         continue
-                    taken = sealed[:sealed_bytes]
-                    if not await reader.fill(sealed_at, taken):
-                        raise FlowBroken("the file ends before the segment does")
-                    open_(leaf, sizes, taken, clear)
-                    yield clear[max(start - clear_at, 0) : min(stop - clear_at, clear_bytes)]
+                    # given back before others get their turn: all use the same, which is in cache
+                    with buffers.one() as clear:
+                        with buffers.one() as sealed:
+                            taken = sealed[:sealed_bytes]
+                            if not await reader.fill(sealed_at, taken):
+                                raise FlowBroken(_SHORT)
+                            open_(leaf, sizes, taken, clear)
+                        yield clear[max(start - clear_at, 0) : min(stop - clear_at, clear_bytes)]
                     if time.perf_counter() - began_s > _TURN_S:
                         await trio.lowlevel.checkpoint()
                         began_s = time.perf_counter()
         except SealBroken as fault:
             broken()
             raise NotOpened(str(fault)) from None
-        finally:
-            buffers.give_back(pair)
 
     return Flow(how.clear, pieces)
 
 
 async def look(read: Reading, open_: Opening, how: Layout, buffers: Buffers) -> None:
     """Whether the first leaf is here and opens: raises SealBroken, OSError where not."""
-    pair = sealed, clear = buffers.take()
     size = how.groups[0].sizes[0]
-    try:
-        with read() as reader:
-            if not await reader.fill(0, sealed[:size]):
-                raise FlowBroken("the file ends before the segment does")
-            open_(0, (size,), sealed[:size], clear)
-    finally:
-        buffers.give_back(pair)
+    with read() as reader, buffers.one() as clear, buffers.one() as sealed:
+        if not await reader.fill(0, sealed[:size]):
+            raise FlowBroken(_SHORT)
+        open_(0, (size,), sealed[:size], clear)

@@ -20,7 +20,7 @@ from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import ArchiveSegment, FileRange, Flow, Media, Sealed
 from hausd.core.media import LEAF_BYTES
 from hausd.core.unixfs import BlockMissing, UnixFsError, spans
-from hausd.rooms.flowing import Layout, NotOpened, flow, layout, look
+from hausd.rooms.flowing import Layout, NotOpened, Opening, flow, layout, look
 from hausd.rooms.free import FreeKeys
 from hausd.rooms.metrics import SEALS_BROKEN
 from hausd.rooms.opened import Clear, Opened, size_of
@@ -156,16 +156,32 @@ class Opener:
         if held is not None:
             return Media(cid, kind, size_of(held), held, is_free)
 
+        read, buffers = partial(self.store.reading, place), self.opened.buffers
+
+        def flowing(keys: Keys, how: Layout) -> tuple[Opening, Flow]:
+            cipher = self._cipher(segment.session, rendition, seal.epoch.id, keys)
+            leaves = partial(cipher.open_into, segment.number)
+            return leaves, flow(read, leaves, how, buffers, partial(self._broken, rendition))
+
+        known, key = self._layouts.get(cid), self._key(seal.epoch.id, use)
+        if (
+            known is not None
+            and key is not None
+            and known.sealed == place.length
+            and not self.opened.keeps(self.room, cid, known.clear)
+        ):  # it opened before: nothing has to be waited for
+            made = flowing({seal.epoch.id: key}, known)[1]
+            return Media(cid, kind, known.clear, made, is_free)
+
         async def open_(keys: Keys) -> Clear | Flow | Withheld:
-            how = await self._layout(cid)
+            how = known or await self._layout(cid)
             if how is None or how.sealed != place.length:
                 return _GONE
-            cipher = self._cipher(segment.session, rendition, seal.epoch.id, keys)
-            read = partial(self.store.reading, place)
-            leaves, buffers = partial(cipher.open_into, segment.number), self.opened.buffers
-            made = flow(read, leaves, how, buffers, partial(self._broken, rendition))
+            leaves, made = flowing(keys, how)
             try:
-                await look(read, leaves, how, buffers)
+                if known is None:
+                    await look(read, leaves, how, buffers)
+                    self._know(cid, how)
                 if not self.opened.keeps(self.room, cid, how.clear):
                     return made
                 async with self.opened.alone(self.room, cid):
@@ -203,18 +219,18 @@ class Opener:
 
     async def _layout(self, cid: CID) -> Layout | None:
         """Of a segment's leaves: parts begin anew with each."""
-        known = self._layouts.get(cid)
-        if known is None:
-            try:
-                sizes = [span.size async for span in spans(cid, self.store.block)]
-            except (UnixFsError, BlockMissing):
-                return None
-            if not sizes or not all(SEAL_BYTES <= size <= LEAF_BYTES for size in sizes):
-                return None  # a gated segment never has others
-            known = self._layouts[cid] = layout(sizes)
-            if len(self._layouts) > _MAX_LAYOUTS:
-                self._layouts.popitem(last=False)
-        return known
+        try:
+            sizes = [span.size async for span in spans(cid, self.store.block)]
+        except (UnixFsError, BlockMissing):
+            return None
+        if not sizes or not all(SEAL_BYTES <= size <= LEAF_BYTES for size in sizes):
+            return None  # a gated segment never has others
+        return layout(sizes)
+
+    def _know(self, cid: CID, how: Layout) -> None:
+        self._layouts[cid] = how
+        if len(self._layouts) > _MAX_LAYOUTS:
+            self._layouts.popitem(last=False)
 
     async def withheld(self, rendition: str, epoch: Epoch) -> Withheld | None:
         """Why a rendition does not open in an epoch, whose key is asked for; None: it does."""

@@ -167,11 +167,9 @@ class Peer:
             found = await self.home.store.read_range(media.body)
             assert found is not None
             return found
-        if isinstance(media.body, Sealed):
-            clear = await media.body.open()
-            assert not isinstance(clear, Withheld), clear
-            return b"".join(await clear.whole() if isinstance(clear, Flow) else clear)
-        return b"".join(media.body)
+        clear = await media.body.open() if isinstance(media.body, Sealed) else media.body
+        assert not isinstance(clear, Withheld), clear
+        return b"".join(await clear.whole() if isinstance(clear, Flow) else clear)
 
 
 async def _at_once(function: Callable[..., T], *args: object, **how: object) -> T:

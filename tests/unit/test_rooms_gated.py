@@ -48,13 +48,13 @@ def blocks_of(peer: Peer) -> bytes:
 async def opened(media: Media | None) -> bytes | Withheld:
     assert media is not None
     body = media.body
-    if isinstance(body, Sealed):
-        clear = await body.open()
-        if isinstance(clear, Withheld):
-            return clear
-        return b"".join(await clear.whole() if isinstance(clear, Flow) else clear)
-    assert isinstance(body, tuple)
-    return b"".join(body)
+    clear = await body.open() if isinstance(body, Sealed) else body
+    if isinstance(clear, Withheld):
+        return clear
+    if isinstance(clear, Flow):
+        clear = await clear.whole()
+    assert isinstance(clear, tuple)
+    return b"".join(clear)
 
 
 def clear_of(show: Show, name: str) -> bytes:
