@@ -244,8 +244,8 @@ class PeerStream(Protocol):
     async def receive_some(self, max_bytes: int = 65536) -> bytes:
         """At least one byte, at most ``max_bytes``; empty when the peer sends no more."""
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends it all, waiting for the peer to read."""
+    async def send_all(self, *data: bytes | bytearray | memoryview) -> None:
+        """Sends it all, one after the other, waiting for the peer to read."""
 
     async def send_eof(self) -> None:
         """Says that nothing more will be sent; receiving goes on."""

@@ -10,6 +10,7 @@ import trio
 from hausd.core.peers import PeerId, StreamBroken
 
 _GATHER_BYTES = 4096
+_TURN_BYTES = 256 * 1024
 
 
 class Carrier(Protocol):
@@ -21,8 +22,8 @@ class Carrier(Protocol):
     def room(self, number: int) -> int:
         """How many bytes may be sent before the peer has read."""
 
-    async def send_data(self, number: int, payload: memoryview) -> int:
-        """Sends as much as there is room for, a few frames at most; gives how many bytes."""
+    async def send_data(self, number: int, payload: deque[memoryview]) -> None:
+        """Sends as much as there is room for, a few frames at most; takes it from ``payload``."""
 
     def send_end(self, number: int) -> None:
         """Behind the data: nothing more will be sent."""
@@ -52,6 +53,8 @@ class MuxStream:
         self._writable = trio.Event()
         self._sending = trio.Lock()
         self._reading = False
+        self._taken = 0
+        """Bytes that were read since others had their turn."""
         self.closed_s: float | None = None
         """When it was closed here."""
 
@@ -68,7 +71,11 @@ class MuxStream:
         self._reading = True
         waited = False
         try:
-            await trio.lowlevel.checkpoint()
+            if self._taken >= _TURN_BYTES or not self._unread:
+                self._taken = 0
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
             while not self._unread:
                 if self._fault:
                     raise StreamBroken(self._fault)
@@ -85,13 +92,14 @@ class MuxStream:
         if len(data) > max_bytes:
             self._unread.appendleft(data[max_bytes:])
             data = data[:max_bytes]
+        self._taken += len(data)
         # who had to wait for bytes gets a wider window: the network is the narrow place
         self._carrier.consumed(self.number, len(data), widen=waited)
         return data
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Sends it all, waiting for the peer to read."""
-        rest = memoryview(data).cast("B")
+    async def send_all(self, *data: bytes | bytearray | memoryview) -> None:
+        """Sends it all, one after the other, waiting for the peer to read."""
+        rest = deque(memoryview(one).cast("B") for one in data if one)
         async with self._sending:
             if self._sent_eof or self._closed:
                 raise trio.ClosedResourceError("this stream's end was sent")
@@ -103,7 +111,7 @@ class MuxStream:
                     self._writable = trio.Event()
                     await self._writable.wait()
                     continue
-                rest = rest[await self._carrier.send_data(self.number, rest) :]
+                await self._carrier.send_data(self.number, rest)
         if self._fault:
             raise StreamBroken(self._fault)
 

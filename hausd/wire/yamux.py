@@ -240,13 +240,13 @@ class Yamux:
         half = self._streams.get(stream)
         return 0 if half is None else min(half.send_window, MAX_PAYLOAD_BYTES)
 
-    def data(self, stream: int, payload: memoryview) -> bytes:
+    def data(self, stream: int, *payload: memoryview) -> bytes:
         """A frame with data, at most ``room`` bytes, which then count as sent."""
-        half = self._streams[stream]
-        if half.sent_fin or not 0 < len(payload) <= self.room(stream):
+        half, size = self._streams[stream], sum(map(len, payload))
+        if half.sent_fin or not 0 < size <= self.room(stream):
             raise ValueError("more than there is room for, or after the end")
-        half.send_window -= len(payload)
-        return b"".join((_HEADER.pack(0, _DATA, 0, stream, len(payload)), payload))
+        half.send_window -= size
+        return b"".join((_HEADER.pack(0, _DATA, 0, stream, size), *payload))
 
     def is_own(self, stream: int) -> bool:
         """Whether this end opened it."""

@@ -16,8 +16,8 @@ class Slow:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    async def send_all(self, data: bytes) -> None:
-        self.sent.append(bytes(data))
+    async def send_all(self, *data: bytes) -> None:
+        self.sent.append(b"".join(data))
         await trio.sleep(1)
 
 
@@ -28,7 +28,7 @@ def clock() -> MockClock:
 
 async def test_who_fills_an_outbox_waits_until_it_is_below_its_bound(clock: MockClock) -> None:
     outbox = Outbox()
-    outbox.write(*[bytes(10_000)] * 10)
+    outbox.write(*[bytes(200_000)] * 10)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outbox.run, Slow())
         began_s = trio.current_time()
@@ -41,14 +41,15 @@ async def test_who_fills_an_outbox_waits_until_it_is_below_its_bound(clock: Mock
 
 async def test_small_pieces_go_together_and_in_order(clock: MockClock) -> None:
     outbox, stream = Outbox(), Slow()
-    pieces = [b"a", b"b", bytes(10_000), b"c", bytes(8_000), bytes(8_000), b"d"]
+    block, half = bytes(262_144), bytes(131_072)
+    pieces = [b"a", b"b", block, b"c", block, half, b"d", half, b"e", half]
     outbox.write(*pieces)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(outbox.run, stream)
         await trio.sleep(10)
         nursery.cancel_scope.cancel()
     assert b"".join(stream.sent) == b"".join(pieces)
-    assert [len(one) for one in stream.sent] == [2, 10_000, 8_001, 8_001]
+    assert [len(one) for one in stream.sent] == [262_147, 262_144, 262_146, 131_072]
 
 
 def test_a_peer_may_ask_so_often_and_has_to_wait_then() -> None:

@@ -8,7 +8,8 @@ import trio
 
 from hausd.core.peers import PeerStream
 
-_TOGETHER_BYTES = 8 * 1024
+_TOGETHER_BYTES = 264 * 1024
+"""A block with its head, and some more."""
 
 
 class Outbox:
@@ -31,20 +32,20 @@ class Outbox:
         while len(self._pieces) >= pieces:
             await self._sent.wait()
 
-    def _next(self) -> bytes | memoryview:
-        """A large piece, or as many small ones as there are: each alone costs some turns."""
-        first = self._pieces.popleft()
-        small, size = [first], len(first)
+    def _next(self) -> list[bytes | memoryview]:
+        """A large piece with small ones around it: each alone costs some turns of the loop."""
+        pieces = [self._pieces.popleft()]
+        size = len(pieces[0])
         while self._pieces and size + len(self._pieces[0]) <= _TOGETHER_BYTES:
-            small.append(self._pieces.popleft())
-            size += len(small[-1])
-        return first if len(small) == 1 else b"".join(small)
+            pieces.append(self._pieces.popleft())
+            size += len(pieces[-1])
+        return pieces
 
     async def run(self, stream: PeerStream) -> None:
         """Sends what is queued until cancelled. Raises StreamBroken."""
         while True:
             while self._pieces:
-                await stream.send_all(self._next())
+                await stream.send_all(*self._next())
                 self._sent.set()
                 self._sent = trio.Event()
             self._wake = trio.Event()
