@@ -265,7 +265,10 @@ class Pool:
 
     def _failed(self, index: int, fault: TryAnother) -> None:
         failures = self._standings[index].failures + 1
-        rests_s = rest_s(failures, fault.rest_s)
+        alone = all(
+            each.failures or each.foreign for at, each in enumerate(self._standings) if at != index
+        )
+        rests_s = rest_s(failures, fault.rest_s, alone=alone)
         if self._troubles[index] != fault.because:
             name = self._endpoints[index].name
             log.warning("rpc-endpoint", endpoint=name, because=fault.because)

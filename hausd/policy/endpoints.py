@@ -12,6 +12,8 @@ LEAP_SLOTS = 1_000
 SLOTS_PER_S = 10
 """Faster than any chain runs (2.5 a second, embedded ones on demand more)."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
+ALONE_REST_S = 5.0
+"""The longest rest while no other endpoint answers: who waits for the chain waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,16 @@ def order(standings: Sequence[Standing], now_s: float) -> list[int]:
     return sorted(awake, key=rank)
 
 
-def rest_s(failures: int, asked_s: float) -> float:
+def rest_s(failures: int, asked_s: float, *, alone: bool) -> float:
     """How long an endpoint is left alone after so many failures in a row.
 
-    ``asked_s`` is what it asked for itself (Retry-After), 0 for nothing.
+    ``asked_s`` is what it asked for itself (Retry-After), 0 for nothing; ``alone``: there is none
+    that answers in its place.
     """
     if asked_s > 0:
         return min(asked_s, LONGEST_REST_S)
-    return min(FIRST_REST_S * 2.0 ** (failures - 1), LONGEST_REST_S) if failures > 1 else 0.0
+    longest_s = ALONE_REST_S if alone else LONGEST_REST_S
+    return min(FIRST_REST_S * 2.0 ** (failures - 1), longest_s) if failures > 1 else 0.0
 
 
 def foremost(standings: Sequence[Standing], now_s: float) -> int:

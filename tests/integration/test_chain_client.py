@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from hausd.chain.sending import BadTransaction, Expired, Fails, Sender
 from hausd.core.clock import SystemClock
 from hausd.core.programs.accounts import AccountError, EventAccount
 from hausd.core.programs.messages import Budget, message_of, transfer
+from hausd.policy.endpoints import ALONE_REST_S
 from tests.support.chain import held
 from tests.support.chain_data import EVENT, PROGRAMS, raw_event
 from tests.support.forkchain import ForkChain, fork_chain
@@ -345,7 +346,7 @@ async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(
         assert len(here.proxies[0].asked) == 1
         await trio.sleep(31)
         here.proxies[0].mangle = lambda asked, told: None
-        await here.given()
+        await trio.sleep(LOOK_S + 1)
         assert len(here.proxies[0].asked) > 1
 
 
@@ -358,6 +359,21 @@ async def test_where_nobody_answers_each_endpoint_is_named_with_its_trouble(
             await here.given()
         assert "HTTP 500" in caught.value.message
         assert "127.0.0.1" in caught.value.message
+
+
+@pytest.mark.parametrize("others", ["no", "a dead", "a good"])
+async def test_an_endpoint_that_is_back_after_long_is_soon_asked_where_there_is_no_good_other(
+    others: str, fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 1 if others == "no" else 2) as here:
+        down = here.proxies[: 2 if others == "a dead" else 1]
+        for proxy in down:
+            proxy.mangle = status(500)
+        for _ in range(10):
+            with suppress(Unavailable):
+                await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        rests_s = here.pool.standings[0][1].rests_until_s - trio.current_time()
+        assert (rests_s > ALONE_REST_S) == (others == "a good")
 
 
 async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
