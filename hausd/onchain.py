@@ -75,6 +75,7 @@ class OnChain:
         self._told: set[RoomId] = set()
         """Events that changed by the chain's word, and were not read since."""
         self._wake = trio.Event()
+        self._doubted = False
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OnChain]:
@@ -171,6 +172,7 @@ class OnChain:
     async def _keep_telling(self, nursery: trio.Nursery) -> None:
         while True:
             await beat(_LOOK_S)
+            self._again_once_it_answers()
             late = 0
             for room in self._rooms.origins():
                 event = room.event
@@ -184,6 +186,13 @@ class OnChain:
                     nursery.start_soon(self._take, room, event, step)
             self._behind = late
             CHECKPOINTS_BEHIND.set(late)
+
+    def _again_once_it_answers(self) -> None:
+        """What waits for a chain that did not answer waits no longer than that."""
+        doubted, self._doubted = self._doubted, bool(self._chain.doubt())
+        if doubted and not self._doubted:
+            for trouble in self._troubles.values():
+                trouble.again_at_s, trouble.wait_s = 0.0, _AGAIN_S
 
     async def _keep_counting(self) -> None:
         """What is left to pay with is looked at now and then, and soon where it is not known."""

@@ -95,7 +95,16 @@ class ChainClient:
     def __init__(self, pool: Pool, programs: Programs) -> None:
         self.pool = pool
         self.programs = programs
-        self.least_slot = 0
+        self._seen_slot = 0
+
+    @property
+    def least_slot(self) -> int:
+        """Never beyond the newest slot that is known of: what told of a later one had lied."""
+        return min(self._seen_slot, self.pool.slot)
+
+    def saw(self, slot: int) -> None:
+        """A state of this slot was confirmed."""
+        self._seen_slot = max(self._seen_slot, slot)
 
     # -- accounts --
 

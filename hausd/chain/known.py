@@ -104,7 +104,7 @@ class KnownEvents:
 
     async def _keep(self, event: RoomEvent) -> None:
         before = self._known.get(event.room)
-        if before is not None and before[0].slot > event.slot:
+        if before is not None and event.slot < before[0].slot <= self._chain.status().slot:
             return  # an older answer came later
         self._known[event.room] = (event, trio.current_time())
         self._known.move_to_end(event.room)

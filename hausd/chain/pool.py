@@ -21,7 +21,7 @@ from hausd.chain.metrics import SLOT_LAG
 from hausd.core.beat import beat
 from hausd.core.clock import Clock
 from hausd.core.errors import Problem
-from hausd.policy.endpoints import LONGEST_REST_S, Standing, leaps, order, rest_s
+from hausd.policy.endpoints import LONGEST_REST_S, Standing, foremost, leaps, order, rest_s
 
 ROUNDS = 4
 """How often all endpoints are tried before a call fails."""
@@ -79,7 +79,7 @@ class Pool:
     @property
     def slot(self) -> int:
         """The newest slot that is known of, 0 before the first answer."""
-        return max(each.slot for each in self._standings)
+        return foremost(self._standings, trio.current_time())
 
     def doubt(self) -> str:
         """Why the chain can't be gone by now, in words; empty where it can."""
@@ -254,9 +254,10 @@ class Pool:
         if slot > self.slot:
             self._grew_at_s = now_s
         # an answer at a stricter commitment tells an older slot: that is no step back
-        slot = max(slot, self._standings[index].slot)
-        self._change(index, slot=slot, slot_at_s=now_s)
-        SLOT_LAG.labels(self._endpoints[index].name).set(max(0, self.slot - slot))
+        if slot > self._standings[index].slot:
+            self._change(index, slot=slot, slot_at_s=now_s)
+        behind = self.slot - self._standings[index].slot
+        SLOT_LAG.labels(self._endpoints[index].name).set(max(0, behind))
 
     def _answered(self, index: int, begun_s: float) -> None:
         took_s = trio.current_time() - begun_s
@@ -267,7 +268,10 @@ class Pool:
 
     def _failed(self, index: int, fault: TryAnother) -> None:
         failures = self._standings[index].failures + 1
-        rests_s = rest_s(failures, fault.rest_s)
+        alone = all(
+            each.failures or each.foreign for at, each in enumerate(self._standings) if at != index
+        )
+        rests_s = rest_s(failures, fault.rest_s, alone=alone)
         if self._troubles[index] != fault.because:
             name = self._endpoints[index].name
             log.warning("rpc-endpoint", endpoint=name, because=fault.because)

@@ -182,7 +182,7 @@ class Sender:
             raise self._fails(status.err, tuple(logs or ()), sent=True)
         if reached < _REACHED[until]:
             return None
-        self._client.least_slot = max(self._client.least_slot, status.slot)
+        self._client.saw(status.slot)
         TRANSACTIONS.labels("confirmed").inc()
         fee = meta.fee if meta is not None else None
         units = meta.compute_units_consumed if meta is not None else None

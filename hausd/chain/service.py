@@ -175,7 +175,7 @@ class ChainService:
             EndpointShape(
                 name=name,
                 slot=standing.slot,
-                behind=foremost - standing.slot,
+                behind=max(0, foremost - standing.slot),
                 latency_ms=round(standing.latency_s * 1000, 1),
                 trouble=trouble,
             )

@@ -12,13 +12,15 @@ LEAP_SLOTS = 1_000
 SLOTS_PER_S = 10
 """Faster than any chain runs (2.5 a second, embedded ones on demand more)."""
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
+ALONE_REST_S = 5.0
+"""The longest rest while no other endpoint answers: who waits for the chain waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What is known of an endpoint. Times in seconds of one steady clock.
 
-    ``slot`` is the newest it told, at ``slot_at_s``; 0 where it told none.
+    ``slot`` is the newest it told, first at ``slot_at_s``; 0 where it told none.
     """
 
     failures: int = 0
@@ -35,11 +37,11 @@ def order(standings: Sequence[Standing], now_s: float) -> list[int]:
 
     The configured order counts, but for those that fail and those that lag behind.
     """
-    foremost = max((each.slot for each in standings), default=0)
+    newest = foremost(standings, now_s)
 
     def rank(index: int) -> tuple[bool, int, int]:
         each = standings[index]
-        lags = each.slot > 0 and foremost - each.slot > MAX_LAG_SLOTS
+        lags = each.slot > 0 and newest - each.slot > MAX_LAG_SLOTS
         return lags, min(each.failures, 3), index
 
     awake = [
@@ -50,20 +52,40 @@ def order(standings: Sequence[Standing], now_s: float) -> list[int]:
     return sorted(awake, key=rank)
 
 
-def rest_s(failures: int, asked_s: float) -> float:
+def rest_s(failures: int, asked_s: float, *, alone: bool) -> float:
     """How long an endpoint is left alone after so many failures in a row.
 
-    ``asked_s`` is what it asked for itself (Retry-After), 0 for nothing.
+    ``asked_s`` is what it asked for itself (Retry-After), 0 for nothing; ``alone``: there is none
+    that answers in its place.
     """
     if asked_s > 0:
         return min(asked_s, LONGEST_REST_S)
-    return min(FIRST_REST_S * 2.0 ** (failures - 1), LONGEST_REST_S) if failures > 1 else 0.0
+    longest_s = ALONE_REST_S if alone else LONGEST_REST_S
+    return min(FIRST_REST_S * 2.0 ** (failures - 1), longest_s) if failures > 1 else 0.0
+
+
+def foremost(standings: Sequence[Standing], now_s: float) -> int:
+    """The newest slot that was told, but for one that can't be by what all others told; 0 where
+    none was."""
+    told = [each for each in standings if each.slot]
+    return max(
+        (each.slot for each in told if not _outruns(each.slot, told, each, now_s)), default=0
+    )
 
 
 def leaps(standings: Sequence[Standing], index: int, slot: int, now_s: float) -> bool:
-    """Whether a slot that an endpoint tells can't be, by what all others told."""
-    others = [each for at, each in enumerate(standings) if at != index and each.slot]
-    if not others:
+    """Whether a slot that an endpoint tells can't be, by what all others told, and does not follow
+    from what it told itself: the others may lag, and catch up."""
+    own = standings[index]
+    if own.slot and slot <= _most(own, now_s):
         return False
-    most = max(each.slot + (now_s - each.slot_at_s) * SLOTS_PER_S for each in others)
-    return slot > most + LEAP_SLOTS
+    return _outruns(slot, [each for each in standings if each.slot], own, now_s)
+
+
+def _outruns(slot: int, told: Sequence[Standing], own: Standing, now_s: float) -> bool:
+    others = [_most(each, now_s) for each in told if each is not own]
+    return bool(others) and slot > max(others)
+
+
+def _most(each: Standing, now_s: float) -> float:
+    return each.slot + (now_s - each.slot_at_s) * SLOTS_PER_S + LEAP_SLOTS

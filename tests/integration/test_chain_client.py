@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,12 @@ from trio.testing import MockClock
 
 from hausd.chain.client import ChainClient
 from hausd.chain.embedded.disk import Held
-from hausd.chain.pool import Pool, Unavailable, open_pool
+from hausd.chain.pool import LOOK_S, Pool, Unavailable, open_pool
 from hausd.chain.sending import BadTransaction, Expired, Fails, Sender
 from hausd.core.clock import SystemClock
 from hausd.core.programs.accounts import AccountError, EventAccount
 from hausd.core.programs.messages import Budget, message_of, transfer
+from hausd.policy.endpoints import ALONE_REST_S
 from tests.support.chain import held
 from tests.support.chain_data import EVENT, PROGRAMS, raw_event
 from tests.support.forkchain import ForkChain, fork_chain
@@ -345,7 +346,7 @@ async def test_an_endpoint_that_limits_is_left_alone_as_long_as_it_asks(
         assert len(here.proxies[0].asked) == 1
         await trio.sleep(31)
         here.proxies[0].mangle = lambda asked, told: None
-        await here.given()
+        await trio.sleep(LOOK_S + 1)
         assert len(here.proxies[0].asked) > 1
 
 
@@ -358,6 +359,21 @@ async def test_where_nobody_answers_each_endpoint_is_named_with_its_trouble(
             await here.given()
         assert "HTTP 500" in caught.value.message
         assert "127.0.0.1" in caught.value.message
+
+
+@pytest.mark.parametrize("others", ["no", "a dead", "a good"])
+async def test_an_endpoint_that_is_back_after_long_is_soon_asked_where_there_is_no_good_other(
+    others: str, fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 1 if others == "no" else 2) as here:
+        down = here.proxies[: 2 if others == "a dead" else 1]
+        for proxy in down:
+            proxy.mangle = status(500)
+        for _ in range(10):
+            with suppress(Unavailable):
+                await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        rests_s = here.pool.standings[0][1].rests_until_s - trio.current_time()
+        assert (rests_s > ALONE_REST_S) == (others == "a good")
 
 
 async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
@@ -379,6 +395,53 @@ async def test_nothing_older_than_the_own_payment_is_taken_for_an_answer(
         here.proxies[0].asked.clear()
         await here.signed()
         assert "getLatestBlockhash" in here.proxies[0].asked
+
+
+def _far_ahead(asked: dict[str, Any], told: dict[str, Any]) -> None:
+    if isinstance(result := told.get("result"), dict) and "context" in result:
+        result["context"]["slot"] = 2**45
+        if asked["method"] == "getSignatureStatuses" and result["value"][0]:
+            result["value"][0]["slot"] = 2**45
+
+
+async def test_a_slot_that_can_not_be_is_forgotten_once_another_endpoint_told_one(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    """Also what was told before any other endpoint was asked."""
+    async with setting(tmp_path, 2) as here:
+        here.proxies[1].mangle = status(500)
+        signed, last = await here.signed()
+        here.proxies[0].mangle = _far_ahead
+        with trio.fail_after(600):
+            landed = await here.sender.deliver(signed, last, rehearsed=True)
+            assert landed.slot == 2**45
+            here.proxies[1].mangle = lambda asked, told: None
+            await trio.sleep(2 * LOOK_S)
+            assert here.client.least_slot <= here.chain.slot
+            assert await here.given() == SOL
+
+
+async def test_an_endpoint_that_stood_still_and_catches_up_makes_no_liar_of_the_others(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        here.pool.genesis = here.chain.genesis
+        await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        told_slot = here.chain.slot
+
+        def behind(asked: dict[str, Any], told: dict[str, Any]) -> None:
+            if asked["method"] == "getSlot":
+                told["result"] = told_slot
+
+        here.proxies[1].mangle = behind
+        for more in (0, 10, 20, 30):
+            told_slot += more
+            fast.jump(500)
+            here.chain.advance(1000)
+            await here.client.slot()
+            await here.pool.everyone("getSlot", [], int, lambda slot: slot, 0)
+        assert await here.client.slot() == here.chain.slot
+        assert [why for _, _, why in here.pool.standings] == ["", ""]
 
 
 async def test_a_slow_endpoint_is_passed_by(fast: MockClock, tmp_path: Path) -> None:

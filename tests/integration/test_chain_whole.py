@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
 from hausd.chain.known import KnownEvents
+from hausd.chain.pool import LOOK_S
 from hausd.chain.service import ChainService, ChainTerms, open_chain
 from hausd.core.clock import SystemClock
 from hausd.core.errors import Problem
@@ -20,6 +22,7 @@ from hausd.core.programs.instructions import Builder, NewEvent
 from tests.support.chain import SOL, held
 from tests.support.chain_data import MANIFEST
 from tests.support.forkchain import ForkChain, fork_chain
+from tests.support.rpcproxy import hangs, status
 
 ARTIST = Keypair.from_seed(b"\x11" * 32)
 ACCOUNTS = ("event", "sale", "vault", "checkpoint")
@@ -68,6 +71,38 @@ async def test_another_events_account_is_noticed(
             proxy.mangle = lambda asked, told: None
             await known.look_up(room)
             assert "another event" not in known.doubt(room)
+
+
+async def test_what_was_told_of_a_slot_that_can_not_be_is_read_anew(
+    mock_clock: MockClock, tmp_path: Path
+) -> None:
+    """It would be newer than all that is true."""
+    mock_clock.rate = 20
+    async with fork_chain(tmp_path, [held(ARTIST.pubkey(), lamports=10 * SOL)], 2) as chain:
+        terms = ChainTerms(
+            tuple(each.url for each in chain.proxies), EMBEDDED.event_factory, 0, 60.0
+        )
+        async with open_chain(terms, SystemClock(), ChainService) as service:
+            room = RoomId(str(await created(chain, service, bytes(16))))
+            liar, known = chain.proxies[0], KnownEvents(service)
+            chain.proxies[1].mangle = status(500)
+
+            def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+                if asked["method"] == "getMultipleAccounts":
+                    told["result"]["context"]["slot"] = 2**45
+
+            liar.mangle = mangle
+            told = await known.look_up(room)
+            chain.proxies[1].mangle = lambda asked, told: None
+            with trio.fail_after(400):
+                while service.status().slot >= told.slot:
+                    await trio.sleep(LOOK_S)
+                    await service.room_event(room)
+            liar.mangle = hangs
+            await known.look_up(room)
+            read = known.known(room)
+            assert read is not None
+            assert read.slot < told.slot == 2**45
 
 
 def places(event: Pubkey) -> tuple[Pubkey, ...]:
