@@ -68,6 +68,10 @@ class Incoming:
         """How long nothing that may come is urgent; see ``PartRhythm``."""
         return self._rhythm.idle_s(due_ms, self._now())
 
+    def rest_s(self, due_ms: int | None) -> float:
+        """The same after all that came was handed on; see ``PartRhythm``."""
+        return self._rhythm.rest_s(due_ms, self._now())
+
     def tags(
         self, due_ms: int | None = None, *, all_there_is: bool = False
     ) -> list[Tag] | Ending | None:
@@ -100,9 +104,9 @@ class Incoming:
     def _can_wait(self, tags: list[Tag], due_ms: int | None) -> bool:
         if self._waiting_bytes > _MOST_WAITING_BYTES:
             return False
-        if self.idle_s(due_ms) > 0:
-            return True
         now = self._now()
+        if self._rhythm.waits(due_ms, now):
+            return True
         if any(tag.type != _AUDIO_TAG for tag in tags):
             self._picture_at_s = now
             return False

@@ -132,14 +132,17 @@ class Pump:
 
     def _read_tags(self, reader: SocketReader, feed: Feed) -> list[Tag] | Ending:
         incoming = self._incoming
+        if (rest_s := incoming.rest_s(feed.next_tag_ms)) > 0:
+            time.sleep(min(rest_s, GLANCE_S))
+        early_s = _ROUND_TRIP_S if reader.sends_apart else 0.0
         while (came := incoming.tags(feed.next_tag_ms)) is None:
             trio.from_thread.check_cancelled()
             idled = False
-            early_s = _ROUND_TRIP_S if reader.sends_apart else 0.0
             while (idle_s := incoming.idle_s(feed.next_tag_ms) - early_s) > 0:
                 idled = True
                 time.sleep(min(idle_s, GLANCE_S))  # this thread's own: the kernel gathers
                 trio.from_thread.check_cancelled()
+            early_s = 0.0  # one acknowledgement early lets all come that is held back
             try:
                 data = reader.read()
             except EOFError:

@@ -290,10 +290,10 @@ class Run:
     def _next_tag_ms(self) -> int | None:
         """When the next part of the source closes, where its pace is regular and nothing else
         waits for its frames."""
-        left = self._regular.left
-        if left is None or self._ladder is not None:
+        ahead = self._regular.ahead
+        if ahead is None or self._ladder is not None:
             return None
-        frames = max(1, min(left, self._part_ticks // self._usual))
+        frames = max(1, min(ahead, self._part_ticks // self._usual))
         return (self.tag_ms + frames * self._usual * 1000 // VIDEO_TIMESCALE) % (1 << 32)
 
     def _show(self, picture: VideoFrame, pts: int) -> None:

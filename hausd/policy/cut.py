@@ -204,3 +204,8 @@ class RegularGops:
         if not self._trusted or self._same < self._WANTED:
             return None
         return self._length - self._frames
+
+    @property
+    def ahead(self) -> int | None:
+        """The same, and where none is, how many are to come of the next GOP."""
+        return self._length if self.left == 0 else self.left

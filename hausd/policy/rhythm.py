@@ -10,6 +10,11 @@ from __future__ import annotations
 _WRAP_MS = 1 << 32
 _MOST_AHEAD_MS = 1000
 """A part further ahead than this is none: the encoder's times jumped."""
+_SURE = 0.4
+"""Of a part as long as the one before: so much of it passes before it can close, if it is one that
+ends with its GOP."""
+LATE_S = 0.05
+"""So long after its time a picture that does not come holds up those before it."""
 EARLY_S = 0.003
 """Frames do not come like clockwork; who wakes up too late has lost time for good."""
 
@@ -20,6 +25,8 @@ class PartRhythm:
     def __init__(self) -> None:
         self._tag_ms: int | None = None
         self._came_s = 0.0
+        self._due_ms: int | None = None
+        self._length_ms = 0
 
     def came(self, tag_ms: int, now_s: float, *, just_now: bool = True) -> None:
         """The newest picture has come; not ``just_now``: it may have lain there for a while.
@@ -44,3 +51,26 @@ class PartRhythm:
         if not 0 < ahead_ms <= _MOST_AHEAD_MS:
             return 0.0
         return max(0.0, self._came_s + ahead_ms / 1000 - EARLY_S - now_s)
+
+    def waits(self, due_ms: int | None, now_s: float) -> bool:
+        """Whether what came is handed on with the picture of ``due_ms``, which has not come yet."""
+        if due_ms is None or self._tag_ms is None:
+            return False
+        ahead_ms = (due_ms - self._tag_ms) % _WRAP_MS
+        return 0 < ahead_ms <= _MOST_AHEAD_MS and now_s < self._came_s + ahead_ms / 1000 + LATE_S
+
+    def rest_s(self, due_ms: int | None, now_s: float) -> float:
+        """How long nothing is urgent after all that came was handed on: 0 but where that ended with
+        the picture of ``due_ms``, so that the worker is about to say when the next part closes.
+
+        To be asked once for each part, whose length it notes.
+        """
+        if due_ms != self._due_ms:
+            self._length_ms = 0
+            if due_ms is not None and self._due_ms is not None:
+                length_ms = (due_ms - self._due_ms) % _WRAP_MS
+                self._length_ms = length_ms if length_ms <= _MOST_AHEAD_MS else 0
+            self._due_ms = due_ms
+        if due_ms is None or due_ms != self._tag_ms:
+            return 0.0
+        return max(0.0, self._came_s + _SURE * self._length_ms / 1000 - now_s)

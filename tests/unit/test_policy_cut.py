@@ -137,5 +137,10 @@ def test_the_end_of_a_regular_gop_is_known_and_of_an_irregular_one_never_claimed
     gops = RegularGops()
     claims = [gops.frame(n % 10 == 0) for n in range(60)]
     assert [n for n, claim in enumerate(claims) if claim] == [39, 49, 59]
-    gops.frame(False)  # no keyframe where one was due
+    assert (gops.left, gops.ahead) == (0, 10), "of the next one as many are to come"
+    gops.frame(True)
+    assert (gops.left, gops.ahead) == (9, 9)
+    for _ in range(10):
+        gops.frame(False)  # no keyframe where one was due
+    assert gops.ahead is None
     assert not any(gops.frame(n % 10 == 0) for n in range(100))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hausd.policy.rhythm import EARLY_S, PartRhythm
+from hausd.policy.rhythm import EARLY_S, LATE_S, PartRhythm
 
 
 def test_nothing_is_idle_before_anything_is_known() -> None:
@@ -55,3 +55,39 @@ def test_times_wrap() -> None:
     rhythm = PartRhythm()
     rhythm.came(2**32 - 100, 0.0)
     assert 0.19 < rhythm.idle_s(100, 0.0) < 0.2
+
+
+def test_after_a_part_nothing_is_read_till_the_next_one_can_close() -> None:
+    rhythm = PartRhythm()
+    rhythm.came(1000, 10.0)
+    assert rhythm.rest_s(1000, 10.0) == 0, "how long a part is, is not known yet"
+    rhythm.came(1200, 10.2)
+    assert rhythm.rest_s(1200, 10.201) == pytest.approx(0.079)
+    assert rhythm.idle_s(1200, 10.2) == 0, "what closes the part does not wait"
+    assert rhythm.rest_s(1200, 10.3) == 0
+    rhythm.came(1233, 10.233)
+    assert rhythm.rest_s(1200, 10.233) == 0
+    assert rhythm.rest_s(None, 10.25) == 0
+
+
+@given(
+    dues_ms=st.lists(st.none() | st.integers(0, 2**32 - 1), min_size=1, max_size=6),
+    later_s=st.floats(0, 100),
+)
+def test_nobody_rests_as_long_as_a_part_may_be(dues_ms: list[int | None], later_s: float) -> None:
+    rhythm = PartRhythm()
+    for due_ms in dues_ms:
+        rhythm.came(due_ms or 0, 0.0)
+        assert 0 <= rhythm.rest_s(due_ms, later_s) <= 0.4
+
+
+def test_pictures_wait_for_the_one_that_closes_their_part_and_little_longer() -> None:
+    rhythm = PartRhythm()
+    assert not rhythm.waits(1200, 10.0)
+    rhythm.came(1167, 10.0)
+    assert rhythm.waits(1200, 10.02)
+    assert rhythm.waits(1200, 10.033 + 0.9 * LATE_S), "encoders are late, too"
+    assert not rhythm.waits(1200, 10.034 + LATE_S)
+    assert not rhythm.waits(None, 10.0)
+    rhythm.came(1200, 10.04)
+    assert not rhythm.waits(1200, 10.04)
