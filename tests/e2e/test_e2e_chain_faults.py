@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.hausctl import heed_interrupts
 from support.node import Node, until
 from support.publish import publishing
 from support.rpcproxy import Mangle, Proxy, hangs, proxy_beside, stands_still, status
@@ -165,7 +166,7 @@ def sending(one: Node, proxy: Proxy, *arguments: str) -> Iterator[subprocess.Pop
         [sys.executable, "-m", "hausctl", "--home", str(one.home), "--json", *arguments],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=heed_interrupts,
     )
     try:
         until(lambda: "sendTransaction" in proxy.asked)

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 import trio
 from support.adminnode import STREAM_KEY, live_room, running
-from support.hausctl import ROOT, environment, hausctl, on_terminal, program
+from support.hausctl import (
+    ROOT,
+    environment,
+    hausctl,
+    heed_interrupts,
+    on_terminal,
+    program,
+)
 
 from hausd import __version__
 from hausd.core.ids import open_room_id
@@ -248,6 +255,7 @@ async def test_the_log_is_shown_and_followed(tmp_path: Path) -> None:
             program("logs", "-f", "-n", "1", "--json", "--home", str(tmp_path)),
             stdout=subprocess.PIPE,
             env=environment(),
+            preexec_fn=heed_interrupts,
         )
         assert process.stdout is not None
         heard = b""

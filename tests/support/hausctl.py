@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -103,6 +104,12 @@ class Terminal:
 def _take_terminal() -> None:
     """So that Ctrl-C reaches the program, as it does in a real terminal."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    heed_interrupts()
+
+
+def heed_interrupts() -> None:
+    """As a shell's job does in the foreground: a suite that runs in the background may not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
