@@ -333,9 +333,7 @@ async def open_pool(
         httpx.AsyncClient(
             headers={"user-agent": f"hausd/{__version__}"},
             timeout=httpx.Timeout(answer_s, connect=min(_CONNECT_S, answer_s)),
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS * len(urls), keepalive_expiry=_KEPT_S
-            ),
+            limits=httpx.Limits(max_connections=_CONNECTIONS * len(urls), keepalive_expiry=_KEPT_S),
             follow_redirects=False,
             trust_env=False,
         ) as http,
