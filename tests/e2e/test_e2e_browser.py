@@ -51,7 +51,7 @@ def larger_film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def wait_for_gops(one: Node, room: str, count: int) -> None:
-    """Waits until the live playlists have so many complete segments."""
+    """Waits until the live playlists have so many complete segments; the first two make a GOP."""
     one.wait_for(f"/live/{room}/index.m3u8")
     end = time.monotonic() + 30
     while one.get(f"/live/{room}/90p/index.m3u8").text.count("EXTINF") < count:
@@ -97,7 +97,7 @@ def test_the_page_plays_live_with_little_delay_and_changes_quality_without_a_sta
     with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
         room = one.room("A show")
         with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
-            wait_for_gops(one, room["id"], 2)
+            wait_for_gops(one, room["id"], 3)
             seen.page.goto(f"{one.http}/?room={room['id']}")
             seen.plays(2.0)
             assert seen.colours > 8, "there is a picture"
@@ -137,7 +137,7 @@ def test_a_slow_line_gets_the_small_quality_and_the_large_one_without_a_stall_wh
     with node(tmp_path / "home", *SETS) as one, watching(width=800, height=600) as seen:
         room = one.room("A show")
         with publishing(film, f"{one.rtmp}/{room['stream_key']}"):
-            wait_for_gops(one, room["id"], 2)
+            wait_for_gops(one, room["id"], 3)
             seen.page.goto(one.http)
             seen.line_bps(700_000)
             seen.page.goto(f"{one.http}/?room={room['id']}")
@@ -171,7 +171,7 @@ def test_the_page_goes_on_by_itself_when_the_encoder_returns_and_plays_what_was_
         cut_short = until_frame(read_flv(film.read_bytes()), 273)
         with ThreadPoolExecutor(1) as pool:
             gone = pool.submit(push, url, cut_short, says_goodbye=False)
-            wait_for_gops(one, room["id"], 2)
+            wait_for_gops(one, room["id"], 3)
             seen.page.goto(page)
             seen.plays(2.0)
             gone.result(30)
