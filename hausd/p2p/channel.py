@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 
 import trio
-from noise.exceptions import NoiseInvalidMessage, NoiseMaxNonceError
 
-from hausd.wire.noise import Cipher
+from hausd.wire.noise import TAG_BYTES, Cipher, SealFault
 
-MAX_PLAINTEXT_BYTES = 65535 - 16
+MAX_PLAINTEXT_BYTES = 65535 - TAG_BYTES
 _LENGTH_BYTES = 2
+_ADDED_BYTES = _LENGTH_BYTES + TAG_BYTES
 _RECEIVE_BYTES = 256 * 1024
 
 
@@ -54,13 +54,23 @@ class SecureChannel:
 
         Those of more than MAX_PLAINTEXT_BYTES become several.
         """
-        messages: list[bytes] = []
-        for plain in plains:
-            for start in range(0, len(plain), MAX_PLAINTEXT_BYTES):
-                sealed = self._cipher.encrypt(plain[start : start + MAX_PLAINTEXT_BYTES])
-                messages += (len(sealed).to_bytes(2, "big"), sealed)
+        pieces = [
+            memoryview(plain)[start : start + MAX_PLAINTEXT_BYTES]
+            for plain in plains
+            for start in range(0, len(plain), MAX_PLAINTEXT_BYTES)
+        ]
+        # sealed where they are sent from
+        wire = memoryview(bytearray(sum(map(len, pieces)) + len(pieces) * _ADDED_BYTES))
+        at = 0
         try:
-            await self._stream.send_all(b"".join(messages))
+            for piece in pieces:
+                begin, end = at + _LENGTH_BYTES, at + len(piece) + _ADDED_BYTES
+                wire[at:begin] = (end - begin).to_bytes(_LENGTH_BYTES, "big")
+                self._cipher.seal_into(piece, wire[begin:end])
+                at = end
+            await self._stream.send_all(wire)
+        except SealFault as error:
+            raise ChannelBroken(str(error)) from error
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ChannelBroken("the connection broke") from error
 
@@ -76,21 +86,21 @@ class SecureChannel:
                 self._begun += view[:missing]
                 view = view[missing:]
                 if not _missing(self._begun):
-                    self._decrypt(bytes(memoryview(self._begun)[_LENGTH_BYTES:]))
+                    self._decrypt(memoryview(self._begun)[_LENGTH_BYTES:])
                     self._begun = bytearray()
             elif missing > 0:
                 self._begun += view
                 return
             else:
                 end = len(view) + missing
-                self._decrypt(bytes(view[_LENGTH_BYTES:end]))
+                self._decrypt(view[_LENGTH_BYTES:end])
                 view = view[end:]
 
-    def _decrypt(self, sealed: bytes) -> None:
+    def _decrypt(self, sealed: memoryview) -> None:
         try:
-            self._plain.append(self._cipher.decrypt(sealed))
-        except (NoiseInvalidMessage, NoiseMaxNonceError) as error:
-            raise ChannelBroken("a message that the peer did not seal") from error
+            self._plain.append(self._cipher.open(sealed))
+        except SealFault as error:
+            raise ChannelBroken(str(error)) from error
 
 
 def _missing(message: bytearray | memoryview) -> int:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from noise.exceptions import NoiseInvalidMessage
 from trio.testing import MockClock, memory_stream_pair
 
 from hausd.core.peers import PeerId, PeerUnreachable, StreamBroken
@@ -15,19 +14,20 @@ from hausd.p2p.channel import SecureChannel
 from hausd.p2p.mux import LINGER_S, Mux
 from hausd.p2p.muxstream import MuxStream
 from hausd.p2p.rate import Bucket
+from hausd.wire.noise import SealFault
 from hausd.wire.yamux import Yamux
 
 
 class Plain:
     """A cipher for tests: nothing is hidden, 16 bytes of tag are added."""
 
-    def encrypt(self, data: bytes) -> bytes:
-        return bytes(data) + bytes(16)
+    def seal_into(self, plain: bytes | memoryview, into: memoryview) -> None:
+        into[:] = bytes(plain) + bytes(16)
 
-    def decrypt(self, data: bytes) -> bytes:
-        if data[-16:] != bytes(16):
-            raise NoiseInvalidMessage
-        return data[:-16]
+    def open(self, untrusted: bytes | memoryview) -> bytes:
+        if untrusted[-16:] != bytes(16):
+            raise SealFault("a message that the peer did not seal")
+        return bytes(untrusted[:-16])
 
 
 def refuse(stream: MuxStream) -> None:

@@ -11,7 +11,15 @@ from hausd.core.keys import SigningKey
 from hausd.core.peers import PeerId, peer_id_of
 from hausd.wire import libp2p_pb2 as pb
 from hausd.wire import peer_keys
-from hausd.wire.noise import Credentials, Handshake, HandshakeFault
+from hausd.wire.noise import (
+    TAG_BYTES,
+    Cipher,
+    Credentials,
+    Handshake,
+    HandshakeFault,
+    SealFault,
+    Transport,
+)
 
 ALICE, BOB, EVE = (SigningKey(seed_of(name)) for name in ("alice", "bob", "eve"))
 
@@ -33,9 +41,49 @@ def test_both_ends_learn_who_the_other_is_and_share_a_cipher() -> None:
     assert other.receive(last) == b""
     assert other.done
     assert (one.peer, other.peer) == (peer_id_of(BOB.public), peer_id_of(ALICE.public))
-    for sender, receiver in ((one, other), (other, one)):
+    mine, theirs = one.cipher, other.cipher
+    for sender, receiver in ((mine, theirs), (theirs, mine)):
         for text in (b"first", b"second"):
-            assert receiver.cipher.decrypt(sender.cipher.encrypt(text)) == text
+            assert receiver.open(sealed(sender, text)) == text
+
+
+def sealed(cipher: Cipher, text: bytes) -> bytes:
+    into = bytearray(len(text) + TAG_BYTES)
+    cipher.seal_into(text, memoryview(into))
+    return bytes(into)
+
+
+def test_what_follows_a_handshake_is_what_the_noise_library_makes_and_reads() -> None:
+    one, other = ends(peer_id_of(BOB.public))
+    other.receive(one.receive(other.receive(one.opening())))
+    for size in (0, 1, 65519, 5):
+        text = bytes([size % 251]) * size
+        assert other._noise.decrypt(sealed(one.cipher, text)) == text
+        assert one.cipher.open(memoryview(other._noise.encrypt(text))) == text
+
+
+def test_a_message_opens_once_in_its_order_and_unchanged() -> None:
+    one, other = ends(peer_id_of(BOB.public))
+    other.receive(one.receive(other.receive(one.opening())))
+    first, second = (sealed(one.cipher, text) for text in (b"one", b"one"))
+    assert first != second
+    assert other.cipher.open(first) == b"one"
+    with pytest.raises(SealFault):
+        other.cipher.open(first)
+    for untrusted in (b"", second[:-1], bytes([second[0] ^ 1]) + second[1:]):
+        again, peer = ends(peer_id_of(BOB.public))
+        peer.receive(again.receive(peer.receive(again.opening())))
+        with pytest.raises(SealFault):
+            peer.cipher.open(untrusted)
+
+
+def test_no_key_is_used_beyond_its_last_nonce() -> None:
+    cipher = Transport(bytes(32), bytes(32))
+    cipher._sent = cipher._received = 2**64 - 1
+    with pytest.raises(SealFault, match="all the messages"):
+        sealed(cipher, b"text")
+    with pytest.raises(SealFault, match="all the messages"):
+        cipher.open(bytes(20))
 
 
 def test_another_peer_than_was_dialled_is_refused() -> None:

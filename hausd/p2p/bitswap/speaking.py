@@ -35,8 +35,7 @@ class Speaker:
             await self.close()
         stream = self._stream or await self._open()
         if fitted := message.fitted(self._version):
-            for piece in encode(fitted, self._version):
-                await stream.send_all(piece)
+            await stream.send_all(*encode(fitted, self._version))
         self._used_s = trio.current_time()
 
     async def close(self) -> None:

@@ -92,20 +92,26 @@ class Line:
         raise LineBroken("it closed the stream")
 
     async def _read_all(self, stream: PeerStream) -> None:
-        while data := await self._received(stream):
-            self.spoke_s = trio.current_time()
-            for answer in self._asker.feed(data):
-                self._answered(answer)
-            self._send_pending()
-        self._asker.finish()
-
-    async def _received(self, stream: PeerStream) -> bytes:
+        owed = False
         while True:
-            owed = bool(self._sent)
-            with trio.move_on_after(SILENT_S):
-                return await stream.receive_some()
+            # one scope for as long as the peer speaks: to enter one costs more than a deadline
+            with trio.CancelScope() as patience:
+                while True:
+                    owed = bool(self._sent)
+                    patience.deadline = trio.current_time() + SILENT_S
+                    data = await stream.receive_some()
+                    if not data:
+                        self._asker.finish()
+                        return
+                    self._took(data)
             if owed:
                 raise LineBroken(f"it answered nothing for {SILENT_S:g} s")
+
+    def _took(self, data: bytes) -> None:
+        self.spoke_s = trio.current_time()
+        for answer in self._asker.feed(data):
+            self._answered(answer)
+        self._send_pending()
 
     def _answered(self, answer: Answer) -> None:
         self.carried |= isinstance(answer, Block)
