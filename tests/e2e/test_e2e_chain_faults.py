@@ -31,7 +31,7 @@ LIMITED = {"retry_after": "1"}
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.flv"
-    write(str(path), Shape(320, 180, Fraction(30), 2.0, 0, 300_000), seconds=60)
+    write(str(path), Shape(320, 180, Fraction(30), 1.0, 0, 300_000), seconds=60)
     return path
 
 
@@ -126,7 +126,7 @@ def test_a_follower_is_not_led_by_a_chain_that_lies_about_a_manifest(
             assert doubted["proof"] in ("differs", "unseen")
             seen = newest(follower, event)
             until(lambda: newest(follower, event) >= seen + 2)
-            proxy.mangle = stands_still()
+            proxy.mangle = stands_still(of_one_slot=True)
             told = until(lambda: _unproven(follower, event, "nothing newer"), READ_ANEW_S)
             assert not told["proven"]
             proxy.mangle = lambda asked, told: None

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.interop
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("film") / "film.flv"
-    write(str(path), Shape(320, 180, Fraction(30), 2.0, 0, 300_000), seconds=60)
+    write(str(path), Shape(320, 180, Fraction(30), 1.0, 0, 300_000), seconds=60)
     return path
 
 

@@ -129,13 +129,21 @@ def proxy_beside(upstream: str) -> Iterator[Proxy]:
         thread.join(10)
 
 
-def stands_still() -> Mangle:
-    """Answers what it answered first to the like: the chain as it was."""
+def stands_still(*, of_one_slot: bool = False) -> Mangle:
+    """Answers what it answered first to the like: the chain as it was, when each was asked first,
+    or else by its slot at least when the first was."""
     kept: dict[str, Any] = {}
+
+    def at(slot: int) -> Any:
+        return kept.setdefault("slot", slot) if of_one_slot else slot
 
     def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
         if asked["method"] != "sendTransaction" and "result" in told:
             like = json.dumps([asked["method"], asked.get("params", [])[:1]])
-            told["result"] = kept.setdefault(like, told["result"])
+            told["result"] = result = kept.setdefault(like, told["result"])
+            if asked["method"] == "getSlot":
+                told["result"] = at(result)
+            elif isinstance(result, dict) and "context" in result:
+                result["context"]["slot"] = at(result["context"]["slot"])
 
     return mangle

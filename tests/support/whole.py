@@ -16,7 +16,8 @@ from hausctl.client import Client
 
 SETS = (
     "media.ladder=[]",
-    "media.segment_seconds=2",
+    "media.gop_seconds=1",
+    "media.segment_seconds=1",
     "ingest.reconnect_s=1",
     "chain.checkpoint_every=1",
 )
