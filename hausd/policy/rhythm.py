@@ -13,6 +13,9 @@ _MOST_AHEAD_MS = 1000
 _SURE = 0.4
 """Of a part as long as the one before: so much of it passes before it can close, if it is one that
 ends with its GOP."""
+_BELIEVED = 0.1
+_MOST_LATE_S = 1.0
+"""Who is later has paused."""
 LATE_S = 0.05
 """So long after its time a picture that does not come holds up those before it."""
 EARLY_S = 0.003
@@ -25,19 +28,24 @@ class PartRhythm:
     def __init__(self) -> None:
         self._tag_ms: int | None = None
         self._came_s = 0.0
+        self._frame_ms = 0
         self._due_ms: int | None = None
         self._length_ms = 0
 
     def came(self, tag_ms: int, now_s: float, *, just_now: bool = True) -> None:
         """The newest picture has come; not ``just_now``: it may have lain there for a while.
 
-        Then it is taken to have come as long after the one before it as its tag says.
+        It is taken to have come as long after the one before it as its tag says, or earlier: one
+        that is late is believed a little each time, or all after it would be waited for too long.
         """
-        came_s = now_s
-        if not just_now and self._tag_ms is not None:
+        came_s, self._frame_ms = now_s, 0
+        if self._tag_ms is not None:
             after_ms = (tag_ms - self._tag_ms) % _WRAP_MS
             if after_ms <= _MOST_AHEAD_MS:
-                came_s = min(now_s, self._came_s + after_ms / 1000)
+                self._frame_ms = after_ms
+                late_s = now_s - self._came_s - after_ms / 1000
+                if 0 < late_s < _MOST_LATE_S:
+                    came_s = now_s - late_s * (1 - _BELIEVED if just_now else 1)
         self._tag_ms, self._came_s = tag_ms, came_s
 
     def idle_s(self, due_ms: int | None, now_s: float) -> float:
@@ -57,7 +65,9 @@ class PartRhythm:
         if due_ms is None or self._tag_ms is None:
             return False
         ahead_ms = (due_ms - self._tag_ms) % _WRAP_MS
-        return 0 < ahead_ms <= _MOST_AHEAD_MS and now_s < self._came_s + ahead_ms / 1000 + LATE_S
+        if not self._frame_ms < 2 * ahead_ms <= 2 * _MOST_AHEAD_MS:  # whole ms: it may be this one
+            return False
+        return now_s < self._came_s + ahead_ms / 1000 + LATE_S
 
     def rest_s(self, due_ms: int | None, now_s: float) -> float:
         """How long nothing is urgent after all that came was handed on: 0 but where that ended with

@@ -48,7 +48,14 @@ def test_pictures_that_lay_there_put_off_nothing() -> None:
     rhythm.came(167, 0.197, just_now=False)
     assert rhythm.idle_s(200, 0.197) == 0
     rhythm.came(200, 0.230)
-    assert rhythm.idle_s(400, 0.230) == pytest.approx(0.2 - EARLY_S), "and what comes is believed"
+    assert rhythm.idle_s(400, 0.230) == pytest.approx(0.173 - EARLY_S), "what is late is doubted"
+    for n in range(2, 60):
+        rhythm.came(200 * n, 0.2 * n + 0.03)
+    assert rhythm.idle_s(12_000, 11.83) == pytest.approx(0.2 - EARLY_S, abs=0.001), "for a while"
+    rhythm.came(12_000, 11.99)
+    assert rhythm.idle_s(12_200, 11.99) == pytest.approx(0.2 - EARLY_S), "what is early never"
+    rhythm.came(12_200, 14.0)
+    assert rhythm.idle_s(12_400, 14.0) == pytest.approx(0.2 - EARLY_S), "nor a pause"
 
 
 def test_times_wrap() -> None:
@@ -91,3 +98,11 @@ def test_pictures_wait_for_the_one_that_closes_their_part_and_little_longer() ->
     assert not rhythm.waits(None, 10.0)
     rhythm.came(1200, 10.04)
     assert not rhythm.waits(1200, 10.04)
+
+
+def test_a_picture_that_closes_its_part_by_rounding_does_not_wait_for_the_next() -> None:
+    rhythm = PartRhythm()
+    rhythm.came(1167, 10.0)
+    rhythm.came(1199, 10.033)
+    assert not rhythm.waits(1204, 10.033)
+    assert rhythm.waits(1233, 10.033)
