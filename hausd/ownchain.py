@@ -28,6 +28,8 @@ from hausd.core.programs.idl import idl
 log = structlog.get_logger("hausd.chain")
 
 _BACKLOG = 128
+_CHOICES = 8
+"""Of ports, where the system chooses."""
 _RENT_OF_A_BYTE = 6_960
 _ACCOUNT_BYTES = 128
 _FEE_BPS = 0
@@ -62,10 +64,8 @@ async def open_own_chain(
         yield None
         return
     with ExitStack() as stack:
-        listeners = [stack.enter_context(_listening(at.host, at.port))]
+        listeners = [stack.enter_context(one) for one in _listening_twice(at.host, at.port)]
         host, port = listeners[0].getsockname()[:2]
-        if at.port:  # Solana's clients look for the WebSocket there
-            listeners.append(stack.enter_context(_listening(at.host, port + 1)))
         tls, inside = _tls(config), []
         if tls is not None:  # whose certificate is for another name than this node's own loopback
             inside = [stack.enter_context(_listening("127.0.0.1", 0))]
@@ -97,6 +97,20 @@ async def open_own_chain(
         except NotOurs as fault:
             hint = "put it back from a backup, or move it away to begin a new chain"
             raise OwnChainFailed(str(fault), hint) from fault
+
+
+def _listening_twice(host: str, port: int) -> list[socket.socket]:
+    """On a port and the next one, where Solana's clients look for the WebSocket; of the system's
+    choice is one (0) whose next is free."""
+    for left in reversed(range(_CHOICES)):
+        first = _listening(host, port)
+        try:
+            return [first, _listening(host, first.getsockname()[1] + 1)]
+        except BaseException as fault:
+            first.close()
+            if port or not left or not isinstance(fault, OwnChainFailed):
+                raise
+    raise AssertionError  # the last choice returns or raises
 
 
 def _listening(host: str, port: int) -> socket.socket:

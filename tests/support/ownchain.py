@@ -85,6 +85,6 @@ async def box_office(home: Path) -> AsyncIterator[Box]:
         assert own is not None
         terms = ChainTerms((own.url,), EMBEDDED.event_factory, 0, 10.0, embedded=True)
         async with open_chain(terms, clock, ChainService) as chain:
-            box = Box(chain, Keypair(), websocket_url(own.url, same_port=True))
+            box = Box(chain, Keypair(), websocket_url(own.url))
             await chain.airdrop(str(box.artist.pubkey()), 100 * SOL)
             yield box
