@@ -14,6 +14,7 @@ import trio
 
 from hausd.chain.metrics import CALL_FAULTS, CALL_S
 from hausd.core.clock import Clock
+from hausd.core.foreign import UNREADABLE_JSON
 from hausd.policy.gateways import pause_s
 
 MAX_ANSWER_BYTES = 32 << 20
@@ -26,8 +27,6 @@ _UNHEALTHY = {
     -32603: "it failed",
 }
 """Error codes that another endpoint may answer better. Source: custom_error.rs of Agave's RPC."""
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What decoding foreign JSON raises; the last where it is nested without end."""
 T = TypeVar("T")
 
 
@@ -139,7 +138,7 @@ class Endpoint:
             raise TryAnother("it limits how often it is asked", "limited", rest_s or 1.0)
         try:
             envelope = _decoder.decode(untrusted)
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             if status != 200:
                 raise TryAnother(f"it answers HTTP {status}", "http", rest_s) from None
             raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
@@ -161,7 +160,7 @@ class Endpoint:
             raise TryAnother(f"it answers HTTP {status}", "http", rest_s)
         try:
             envelopes = _batch_decoder.decode(untrusted)
-        except UNREADABLE:
+        except UNREADABLE_JSON:
             if status != 200:
                 raise _NoBatches from None
             raise TryAnother("its answer is no JSON-RPC", "nonsense") from None
@@ -224,7 +223,7 @@ def _decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
 def _result(envelope: _Envelope, method: str, kind: Any) -> Any:
     try:
         return _decoder_of(kind).decode(envelope.result)
-    except UNREADABLE as fault:
+    except UNREADABLE_JSON as fault:
         said = f"its answer to {method} has not the right shape: {fault}"
         raise TryAnother(said, "nonsense") from None
 

@@ -18,6 +18,7 @@ import trio_websocket
 from solders.pubkey import Pubkey
 
 from hausd.chain.metrics import RESUMED
+from hausd.core.foreign import UNREADABLE_JSON
 from hausd.telemetry import count_swallowed
 
 PING_S = 15.0
@@ -164,7 +165,7 @@ async def _subscribed(
 def _lines_of(untrusted: _Told) -> Sequence[str]:
     try:
         told = msgspec.json.decode(untrusted.result, type=_LogsTold).value
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE_JSON:
         raise Broken("the endpoint sends logs that are none") from None
     return told.logs if told.err is None else ()
 
@@ -187,7 +188,7 @@ async def message_of(socket: trio_websocket.WebSocketConnection) -> Message:
     untrusted = await socket.get_message()
     try:
         return msgspec.json.decode(untrusted, type=Message)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE_JSON:
         raise Broken("the endpoint sends what is no JSON-RPC") from None
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from hausd import __version__
 from hausd.core.clock import Clock
+from hausd.core.foreign import UNREADABLE_JSON
 from hausd.ipfs.ports import TryFailed
 from hausd.policy.gateways import pause_s
 
@@ -35,7 +36,7 @@ class Answer:
         """Raises TryFailed."""
         try:
             return msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE_JSON:
             raise TryFailed("its answer is not JSON") from None
 
 
@@ -130,7 +131,7 @@ def _refusal(status: int, untrusted: bytes, secret: str) -> str:
     words = ""
     try:
         told = msgspec.json.decode(untrusted)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE_JSON:
         told = None
     if isinstance(told, dict):
         error = told.get("error")

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 
 from hausd.core.cid import CID, Codec
+from hausd.core.foreign import UNREADABLE_JSON
 from hausd.core.unixfs import BlockMissing, Getter
 from hausd.ipfs.calls import Answer, Caller, said
 from hausd.ipfs.ports import Origin, TryFailed
@@ -174,6 +175,6 @@ def _cid_of(untrusted: object) -> str:
 def _object(line: bytes) -> dict[str, object]:
     try:
         told = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE_JSON:
         raise TryFailed("its answer is not JSON") from None
     return told if isinstance(told, dict) else {}

@@ -85,6 +85,7 @@ def test_a_secret_that_comes_back_is_not_told() -> None:
 
 
 @given(st.lists(VALUES.map(msgspec.json.encode) | st.binary(max_size=60), max_size=4))
+@example([b"[" * 100_000])
 async def test_any_answer_of_kubo_is_success_or_a_failed_try(lines: list[bytes]) -> None:
     class Caller:
         async def call(self, method: str, path: str, **_: Any) -> Answer:

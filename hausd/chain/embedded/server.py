@@ -38,6 +38,7 @@ from hausd.chain.embedded.questions import RpcFault
 from hausd.chain.embedded.rpc import Rpc
 from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
 from hausd.core.clock import Clock
+from hausd.core.foreign import UNREADABLE_JSON
 
 log = structlog.get_logger("hausd.chain")
 
@@ -152,7 +153,7 @@ class EmbeddedChain:
         who = request.client.host if request.client is not None else ""
         try:
             untrusted = msgspec.json.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE_JSON:
             return _json(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
         calls = untrusted if isinstance(untrusted, list) else [untrusted]
         if not self._may(who, len(calls)):
@@ -241,7 +242,7 @@ class EmbeddedChain:
                 return
             try:
                 untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except UNREADABLE_JSON:
                 subscriber.push(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
                 continue
             subscriber.push(await self._heard(untrusted, subscriber, who))
