@@ -193,4 +193,5 @@ def chain_terms(config: Config, own: OwnChain | None) -> ChainTerms | None:
         event_factory=Pubkey.from_string(here.event_factory),
         max_priority_fee=here.max_priority_fee,
         answer_s=here.answer_s,
+        genesis=here.genesis if own is None else "",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator
+from solders.hash import Hash, ParseHashError
 from solders.pubkey import Pubkey
 
 from hausd.config import units
@@ -34,8 +35,20 @@ def parse_program(untrusted: object) -> str:
         raise Wrong(f"{shown(untrusted)} is not an address", right) from None
 
 
+def parse_genesis(untrusted: object) -> str:
+    """A chain's genesis hash; empty for none."""
+    right = "write a genesis hash: base58 text of 32 bytes"
+    if not isinstance(untrusted, str):
+        raise Wrong(f"{shown(untrusted)} is not a hash", right)
+    try:
+        return str(Hash.from_string(untrusted.strip())) if untrusted.strip() else ""
+    except ParseHashError:
+        raise Wrong(f"{shown(untrusted)} is not a hash", right) from None
+
+
 RpcUrls = Annotated[tuple[str, ...], PlainValidator(parse_rpc_urls), PlainSerializer(list)]
 Program = Annotated[str, PlainValidator(parse_program)]
+Genesis = Annotated[str, PlainValidator(parse_genesis)]
 
 
 class ChainConfig(Section):
@@ -57,6 +70,11 @@ class ChainConfig(Section):
         "Further endpoints of the same chain, asked where the first does not answer, lags behind "
         "or limits how often it is asked.",
         secret=True,
+    )
+    genesis: Genesis = option(
+        "",
+        "Genesis hash of that chain: endpoints of another are never believed. Empty: the chain of "
+        "the first endpoint that answers after a start.",
     )
     event_factory: Program = option(
         str(EMBEDDED_EVENT_FACTORY),

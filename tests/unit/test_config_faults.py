@@ -172,6 +172,7 @@ def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path: Path) -> None:
         ("[p2p]\nlisten = '/ip4/1.2.3.400/tcp/1'", "p2p.listen", "not a TCP multiaddr"),
         ("[http]\npublic_url = 'live.example.org'", "http.public_url", "not such a URL"),
         ("[chain]\nrpc_url = 'http://[::1'", "chain.rpc_url", "not such a URL"),
+        ("[chain]\ngenesis = 'mainnet'", "chain.genesis", "is not a hash"),
         ("[media]\nladder = [[720, '1M'], [360, '2M']]", "media.ladder", "are not more than"),
         ("[media]\nladder = [[720, '1M'], [720, '2M']]", "media.ladder", "in two rungs"),
         ("[media]\nladder = [[720, '1k']]", "media.ladder", "not a bit rate for video"),

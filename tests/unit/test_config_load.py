@@ -21,6 +21,9 @@ from hausd.config.units import (
     write_bps,
     write_bytes,
 )
+from hausd.events import chain_terms
+
+MAINNET = "5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"
 
 
 def test_arguments_beat_environment_beats_file_beats_defaults(tmp_path: Path) -> None:
@@ -73,6 +76,7 @@ def test_a_named_file_takes_the_place_of_the_homes(tmp_path: Path) -> None:
         ("rtmp.listen=", "rtmp", "listen", None),
         ("chain.listen=127.0.0.1:0", "chain", "listen", Address("127.0.0.1", 0)),
         ("chain.rpc_url=http://127.0.0.1:8899", "chain", "rpc_url", "http://127.0.0.1:8899"),
+        (f"chain.genesis={MAINNET}", "chain", "genesis", MAINNET),
         ("p2p.listen=/ip4/127.0.0.1/tcp/0", "p2p", "listen", "/ip4/127.0.0.1/tcp/0"),
         ("http.hostnames=a.example, B.example", "http", "hostnames", ("a.example", "b.example")),
         ("http.metrics_from=10.0.0.0/8", "http", "metrics_from", (ip_network("10.0.0.0/8"),)),
@@ -131,6 +135,13 @@ def test_the_configuration_is_shown_without_the_secrets_of_its_urls(tmp_path: Pa
     )
     assert options["http.listen"].value == "127.0.0.1:8080"
     assert options["chain.rpc_url"].set_by == "--set chain.rpc_url"
+
+
+def test_endpoints_have_to_be_of_the_chain_that_is_named(tmp_path: Path) -> None:
+    sets = ["chain.rpc_url=http://127.0.0.1:8899", f"chain.genesis={MAINNET}"]
+    terms = chain_terms(load(tmp_path, sets=sets).config, None)
+    assert terms is not None
+    assert terms.genesis == MAINNET
 
 
 def test_a_configuration_never_changes() -> None:
