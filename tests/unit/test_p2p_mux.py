@@ -101,6 +101,29 @@ async def test_a_reset_reaches_both_who_read_and_who_write(autojump_clock: MockC
             await there.receive_some()
 
 
+async def test_who_reads_much_at_once_gives_others_their_turn_now_and_then() -> None:
+    class Carrier:
+        def consumed(self, number: int, count: int, *, widen: bool = False) -> None:
+            pass
+
+    stream, frame, turns = MuxStream(Carrier(), 1), bytes(range(256)) * 250, 0  # type: ignore[arg-type]  # all that reading asks of it
+    for _ in range(64):
+        stream.received(frame)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        got = [await stream.receive_some() for _ in range(64)]
+        nursery.cancel_scope.cancel()
+    assert got == [frame] * 64
+    assert 8 <= turns <= 20
+
+
 async def test_a_silent_peer_is_dead_within_thirty_seconds(autojump_clock: MockClock) -> None:
     left, _silent = memory_stream_pair()
     mux = mux_over(left, "one")
