@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 from base64 import urlsafe_b64decode
@@ -56,7 +57,11 @@ class Box:
 
     @asynccontextmanager
     async def restarted(self) -> AsyncIterator[None]:
-        """Another process of the node, at the same home; it was killed."""
+        """The node's next process, after it was killed: with what lay on disk then."""
+        before, self.home = self.home, self.home / "next"
+        self.home.mkdir()
+        for file in before.glob(f"{FILE}*"):
+            shutil.copy(file, self.home)
         async with open_leases(self.home, self.clock.now_ms() / 1000) as self.leases:
             self.playing = self.node()
             yield
