@@ -103,13 +103,16 @@ def _listening_twice(host: str, port: int) -> list[socket.socket]:
     """On a port and the next one, where Solana's clients look for the WebSocket; of the system's
     choice is one (0) whose next is free."""
     for left in reversed(range(_CHOICES)):
-        first = _listening(host, port)
-        try:
-            return [first, _listening(host, first.getsockname()[1] + 1)]
-        except BaseException as fault:
-            first.close()
-            if port or not left or not isinstance(fault, OwnChainFailed):
-                raise
+        with ExitStack() as opened:
+            first = opened.enter_context(_listening(host, port))
+            try:
+                second = _listening(host, first.getsockname()[1] + 1)
+            except OwnChainFailed:
+                if port or not left:
+                    raise
+                continue
+            opened.pop_all()
+            return [first, second]
     raise AssertionError  # the last choice returns or raises
 
 

@@ -133,7 +133,7 @@ class Pump:
     def _read_tags(self, reader: SocketReader, feed: Feed) -> list[Tag] | Ending:
         incoming = self._incoming
         if (rest_s := incoming.rest_s(feed.next_tag_ms)) > 0:
-            time.sleep(min(rest_s, GLANCE_S))
+            time.sleep(min(rest_s, GLANCE_S))  # this thread's own: the worker tells the next part
         early_s = _ROUND_TRIP_S if reader.sends_apart else 0.0
         while (came := incoming.tags(feed.next_tag_ms)) is None:
             trio.from_thread.check_cancelled()

@@ -11,7 +11,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +98,8 @@ def _open(path: Path) -> sqlite3.Connection:
     # SQLite gives the files beside it the same mode
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     db = sqlite3.connect(path, check_same_thread=False)
-    try:
+    with ExitStack() as opened:
+        opened.callback(db.close)
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -109,9 +110,7 @@ def _open(path: Path) -> sqlite3.Connection:
         elif version != _VERSION:
             raise sqlite3.DatabaseError(f"it is of version {version}, not {_VERSION}")
         db.execute("SELECT count(*) FROM leases WHERE until_s > 0").fetchone()
-    except BaseException:
-        db.close()
-        raise
+        opened.pop_all()
     return db
 
 

@@ -47,8 +47,9 @@ log = structlog.get_logger("hausd.p2p")
 WRONG_BAN_S = 600.0
 _MAX_EARLY = 256
 _NOBODY_S = 0.1
-_LOOK_S = 1.0
 """Where there is nobody to ask, who asks again and again must not keep the loop busy."""
+_LOOK_S = 1.0
+"""How often is looked who else may be asked, where nothing is due sooner."""
 
 
 @dataclass(slots=True, eq=False)
