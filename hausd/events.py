@@ -5,7 +5,7 @@ Implements ``admin.chain_ports.ChainPort``: what is of the chain alone is ``Chai
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +20,6 @@ from hausd.blocks.store import Store
 from hausd.chain.asking import address
 from hausd.chain.known import KnownEvents
 from hausd.chain.service import ChainService, ChainTerms, open_chain
-from hausd.chain.subscriptions import websocket_url
 from hausd.chain.ticketing import Tickets
 from hausd.config import Config
 from hausd.core.chain_shapes import (
@@ -142,7 +141,7 @@ class NodeEvents:
     known: KnownEvents | None = None
     tickets: Tickets | None = None
     checkpoint_every: int = 1
-    websocket: str = ""
+    websockets: Sequence[str] = ()
     """Where the chain tells of changes."""
 
     @asynccontextmanager
@@ -153,8 +152,8 @@ class NodeEvents:
             yield
             return
         self.chain.rooms, self.chain.store = rooms, store
-        every, websocket = self.checkpoint_every, self.websocket
-        async with OnChain(rooms, self.chain, self.known, every, websocket).open() as told:
+        every, websockets = self.checkpoint_every, self.websockets
+        async with OnChain(rooms, self.chain, self.known, every, websockets).open() as told:
             self.chain.told = told
             yield
 
@@ -170,14 +169,13 @@ async def open_events(
         return
     async with open_chain(terms, clock, NodeChain) as chain, trio.open_nursery() as nursery:
         known = KnownEvents(chain)
-        websocket = websocket_url(terms.urls[0], same_port=terms.embedded)
-        tickets = Tickets(chain, websocket)
+        tickets = Tickets(chain, terms.websockets)
         nursery.start_soon(known.run)
         nursery.start_soon(tickets.run)
         nursery.start_soon(tickets.follow)
         nursery.start_soon(chain.keep_index, home / "chain" / "index.sqlite")
         try:
-            yield NodeEvents(chain, known, tickets, config.chain.checkpoint_every, websocket)
+            yield NodeEvents(chain, known, tickets, config.chain.checkpoint_every, terms.websockets)
         finally:
             nursery.cancel_scope.cancel()
 

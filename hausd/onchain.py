@@ -7,7 +7,7 @@ of others are told what their event's account names.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -59,7 +59,12 @@ class OnChain:
     """``open`` owns the tasks."""
 
     def __init__(
-        self, rooms: Rooms, chain: ChainService, known: KnownEvents, every: int, websocket: str
+        self,
+        rooms: Rooms,
+        chain: ChainService,
+        known: KnownEvents,
+        every: int,
+        websockets: Sequence[str],
     ) -> None:
         self._rooms = rooms
         self._chain = chain
@@ -71,7 +76,7 @@ class OnChain:
         self._troubles: dict[RoomId, _Trouble] = {}
         self._due_s: dict[RoomId, float] = {}
         """When each event is read again."""
-        self._watch = AccountWatch(websocket, self._happened)
+        self._watch = AccountWatch(websockets, self._happened)
         self._told: set[RoomId] = set()
         """Events that changed by the chain's word, and were not read since."""
         self._wake = trio.Event()

@@ -50,7 +50,7 @@ class Indexing:
 
     path: Path
     chain: str
-    websocket: str
+    websockets: Sequence[str]
 
 
 async def keep_index(
@@ -60,13 +60,13 @@ async def keep_index(
     terms.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     index = await trio.to_thread.run_sync(Index, terms.path, terms.chain)
     try:
-        indexer = Indexer(client, index, told=bool(terms.websocket))
+        indexer = Indexer(client, index, told=bool(terms.websockets))
         opened(indexer)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(indexer.run)
-            if terms.websocket:
+            if terms.websockets:
                 for program in client.programs:
-                    nursery.start_soon(tell_of, terms.websocket, program, indexer.wake)
+                    nursery.start_soon(tell_of, terms.websockets, program, indexer.wake)
     finally:
         index.close()
 

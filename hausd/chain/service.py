@@ -34,7 +34,7 @@ from hausd.chain.shapes import (
     tipper_shape,
     tokens_shape,
 )
-from hausd.chain.subscriptions import websocket_url
+from hausd.chain.subscriptions import websocket_urls
 from hausd.chain.tokens import Coins, tokens_of
 from hausd.chain.whole import WholeEvent, read_whole
 from hausd.core.chain_shapes import (
@@ -94,6 +94,11 @@ class ChainTerms:
     answer_s: float
     genesis: str = ""
     embedded: bool = False
+
+    @property
+    def websockets(self) -> tuple[str, ...]:
+        """Where the endpoints' subscriptions may be, the likeliest first."""
+        return websocket_urls(self.urls, same_port=self.embedded)
 
 
 class ChainService:
@@ -379,8 +384,7 @@ class ChainService:
             except Problem:
                 await trio.sleep(_AGAIN_S)
         chain = f"{self._pool.genesis} {client.programs.event_factory}"
-        socket = websocket_url(self._terms.urls[0], same_port=self._terms.embedded)
-        terms = Indexing(path, chain, socket)
+        terms = Indexing(path, chain, self._terms.websockets)
         try:
             await keep_index(terms, client, self._indexed)
         except* (sqlite3.Error, OSError) as faults:

@@ -7,9 +7,9 @@ nothing is lost in a gap: each new beginning tells as well.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 import structlog
@@ -58,22 +58,26 @@ class Broken(Exception):
     """A subscription ended; ``args[0]`` says why."""
 
 
-def websocket_url(rpc_url: str, *, same_port: bool = False) -> str:
-    """Where an endpoint's subscriptions are: with a port named, on the next one.
+def websocket_urls(rpc_urls: Iterable[str], *, same_port: bool = False) -> tuple[str, ...]:
+    """Where the endpoints' subscriptions may be, the likeliest first.
 
-    Source: Solana's clients; an endpoint without a port has both on one. ``same_port``: so has
-    this one (the embedded chain).
+    With a port named it is on the next one, as Solana's own node has it (source: its clients), or
+    on that port, as many providers do; without one it is there. ``same_port``: it is (the embedded
+    chain).
     """
-    parts = urlsplit(rpc_url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    if parts.port is None or same_port:
-        return urlunsplit((scheme, parts.netloc, parts.path, parts.query, ""))
-    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
-    return urlunsplit((scheme, f"{host}:{parts.port + 1}", parts.path, parts.query, ""))
+    return tuple(place for url in rpc_urls for place in _places(urlsplit(url), same_port))
+
+
+def _places(rpc: SplitResult, same_port: bool) -> Iterator[str]:
+    scheme = "wss" if rpc.scheme == "https" else "ws"
+    if rpc.port is not None and not same_port:
+        host = f"[{rpc.hostname}]" if rpc.hostname and ":" in rpc.hostname else rpc.hostname
+        yield urlunsplit((scheme, f"{host}:{rpc.port + 1}", rpc.path, rpc.query, ""))
+    yield urlunsplit((scheme, rpc.netloc, rpc.path, rpc.query, ""))
 
 
 async def tell_of(
-    url: str,
+    urls: Sequence[str],
     program: Pubkey,
     tell: Callable[[], None],
     read: Callable[[Sequence[str]], None] | None = None,
@@ -85,34 +89,45 @@ async def tell_of(
     cancelled; pauses grow while the endpoint does not answer.
     """
 
-    async def once() -> None:
+    async def once(url: str) -> None:
         try:
             await _subscribed(url, program, tell, read)
         finally:
             tell()  # nobody does until it is there again
 
-    await again_and_again(once)
+    await again_and_again(urls, once)
 
 
-async def again_and_again(connected: Callable[[], Awaitable[None]]) -> None:
-    """Has a connection begin anew whenever it ended, until cancelled; pauses grow while it ends
-    soon. Whatever comes of foreign bytes ends it."""
+async def again_and_again(urls: Sequence[str], connected: Callable[[str], Awaitable[None]]) -> None:
+    """Has a connection begin anew whenever it ended, until cancelled, with the first of these
+    places that takes one; pauses grow while it ends soon. Whatever comes of foreign bytes ends
+    it."""
     wait_s = _AGAIN_S
     while True:
         began_s = trio.current_time()
         why = ""
-        try:
-            await connected()
-        except* Exception as faults:  # noqa: BLE001 the door to a server that may send anything
-            # beside a cancellation too, which goes on
-            why = _why(faults)
-            count_swallowed("chain.subscription", faults)
-        if trio.current_time() - began_s > _AGAIN_MOST_S:
-            wait_s = _AGAIN_S
+        for url in urls:
+            why = await _connected(connected, url)
+            if trio.current_time() - began_s > _AGAIN_MOST_S:
+                wait_s = _AGAIN_S
+                break
         RESUMED.inc()
         log.info("subscription-broken", because=why, again_in_s=wait_s)
         await trio.sleep(wait_s)
         wait_s = min(2 * wait_s, _AGAIN_MOST_S)
+
+
+async def _connected(connected: Callable[[str], Awaitable[None]], url: str) -> str:
+    """Why it ended."""
+    try:
+        await connected(url)
+    except* Exception as faults:  # noqa: BLE001 the door to a server that may send anything
+        # beside a cancellation too, which goes on
+        count_swallowed("chain.subscription", faults)
+        why = _why(faults)
+    else:
+        why = ""
+    return why
 
 
 def _why(fault: BaseException) -> str:

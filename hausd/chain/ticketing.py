@@ -51,10 +51,10 @@ class _Asked:
 class Tickets:
     """``run`` does the asking: one call at a time, for all who wait. ``follow`` keeps it true."""
 
-    def __init__(self, chain: ChainService, websocket: str) -> None:
-        """``websocket``: where an endpoint's subscriptions are."""
+    def __init__(self, chain: ChainService, websockets: Sequence[str]) -> None:
+        """``websockets``: where the endpoints' subscriptions may be."""
         self._chain = chain
-        self._websocket = websocket
+        self._websockets = websockets
         self._fresh: OrderedDict[_Key, tuple[Ticket, float]] = OrderedDict()
         self._had: OrderedDict[_Key, None] = OrderedDict()
         self._asked: OrderedDict[_Key, _Asked] = OrderedDict()
@@ -130,7 +130,7 @@ class Tickets:
                     event, from_, to = (str(found.fields[one]) for one in ("event", "from", "to"))
                     self.passed_on(RoomId(event), from_, to, int(found.fields["count"]))
 
-        await tell_of(self._websocket, programs.ticket_factory, self.forget, read)
+        await tell_of(self._websockets, programs.ticket_factory, self.forget, read)
 
     async def run(self) -> None:
         """Asks until cancelled."""

@@ -6,7 +6,7 @@ well, so that nothing is lost in a gap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import msgspec
@@ -25,8 +25,8 @@ log = structlog.get_logger("hausd.chain")
 class AccountWatch:
     """``run`` owns the connection; ``tell`` is called with each account that changed."""
 
-    def __init__(self, url: str, tell: Callable[[Pubkey], None]) -> None:
-        self._url = url
+    def __init__(self, urls: Sequence[str], tell: Callable[[Pubkey], None]) -> None:
+        self._urls = urls
         self._tell = tell
         self._wanted: frozenset[Pubkey] = frozenset()
         self._changed = trio.Event()
@@ -40,12 +40,12 @@ class AccountWatch:
 
     async def run(self) -> None:
         """Until cancelled. Nobody is asked while nothing is watched."""
-        await again_and_again(self._connected)
+        await again_and_again(self._urls, self._connected)
 
-    async def _connected(self) -> None:
+    async def _connected(self, url: str) -> None:
         while not self._wanted:
             await self._next_change()
-        async with subscribing(self._url) as (socket, opened):
+        async with subscribing(url) as (socket, opened):
             asked = _Asked(socket, self._tell)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_asking, asked)

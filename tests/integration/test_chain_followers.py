@@ -53,7 +53,7 @@ async def follower(box: Box) -> AsyncIterator[Rooms]:
             chain=events,
         )
         rooms = Rooms(parts)
-        async with rooms.open(), OnChain(rooms, box.chain, events, 1, box.websocket).open():
+        async with rooms.open(), OnChain(rooms, box.chain, events, 1, box.websockets).open():
             yield rooms
         nursery.cancel_scope.cancel()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from trio.testing import MockClock
 
-from hausd.chain.subscriptions import tell_of, websocket_url
+from hausd.chain.subscriptions import tell_of, websocket_urls
 from hausd.chain.watching import MAX_WATCHED, AccountWatch
 from tests.support.chain import SOL, Running, running_chain
 
@@ -43,7 +44,7 @@ async def test_a_transaction_is_told_when_it_happens(tmp_path: Path) -> None:
     async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
         payer = await chain.rich()
         told = Told()
-        nursery.start_soon(tell_of, chain.ws_url, payer.pubkey(), told)
+        nursery.start_soon(tell_of, [chain.ws_url], payer.pubkey(), told)
         await told.reaches(1)  # it has begun: what was before is to be read now
         await _pay(chain, payer)
         await told.reaches(2)
@@ -80,7 +81,7 @@ async def test_a_broken_subscription_begins_anew_and_says_so(
     ):
         payer = await chain.rich()
         told = Told()
-        nursery.start_soon(tell_of, url, payer.pubkey(), told)
+        nursery.start_soon(tell_of, [url], payer.pubkey(), told)
         await told.reaches(1)
         await came[-1].aclose()
         await told.reaches(2)
@@ -108,7 +109,7 @@ async def test_watched_accounts_are_told_of_when_they_change_and_no_others(tmp_p
     async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
         mine, later, others = [await chain.rich() for _ in range(3)]
         told = ToldOf()
-        watch = AccountWatch(chain.ws_url, told)
+        watch = AccountWatch([chain.ws_url], told)
         nursery.start_soon(watch.run)
         watch.watch([mine.pubkey()])
         await told.reaches(mine.pubkey(), 1)  # what was before is to be read now
@@ -135,7 +136,7 @@ async def test_a_watch_goes_on_after_a_break_with_what_is_watched_then(
     ):
         mine = await chain.rich()
         told = ToldOf()
-        watch = AccountWatch(url, told)
+        watch = AccountWatch([url], told)
         nursery.start_soon(watch.run)
         assert not came, "nobody is asked while nothing is watched"
         watch.watch([mine.pubkey()])
@@ -151,7 +152,7 @@ async def test_no_more_accounts_are_watched_than_an_endpoint_bears(tmp_path: Pat
     async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
         accounts = [Keypair().pubkey() for _ in range(2 * MAX_WATCHED)]
         told = ToldOf()
-        watch = AccountWatch(chain.ws_url, told)
+        watch = AccountWatch([chain.ws_url], told)
         nursery.start_soon(watch.run)
         watch.watch(accounts)
         for account in accounts[:MAX_WATCHED]:
@@ -195,7 +196,7 @@ async def test_a_server_that_says_anything_tells_of_nothing_that_is_not_watched(
 
     async with trio.open_nursery() as nursery:
         server = await nursery.start(trio_websocket.serve_websocket, serve, "127.0.0.1", 0, None)
-        watch = AccountWatch(f"ws://127.0.0.1:{server.port}/", told)
+        watch = AccountWatch([f"ws://127.0.0.1:{server.port}/"], told)
         nursery.start_soon(watch.run)
         watch.watch(accounts)
         with trio.fail_after(500):
@@ -240,7 +241,7 @@ async def test_an_endpoint_that_does_not_subscribe_is_tried_again(
         nursery.start_soon(trio.serve_listeners, answer, listeners)
         port = listeners[0].socket.getsockname()[1]
         told = Told()
-        nursery.start_soon(tell_of, f"ws://127.0.0.1:{port}/", Keypair().pubkey(), told)
+        nursery.start_soon(tell_of, [f"ws://127.0.0.1:{port}/"], Keypair().pubkey(), told)
         with trio.fail_after(500):
             while tries < 3:
                 await trio.sleep(0.1)
@@ -249,14 +250,52 @@ async def test_an_endpoint_that_does_not_subscribe_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    ("rpc", "websocket"),
+    ("rpc", "websockets"),
     [
-        ("https://api.devnet.solana.com", "wss://api.devnet.solana.com"),
-        ("https://rpc.example/v1?key=1", "wss://rpc.example/v1?key=1"),
-        ("http://127.0.0.1:8899", "ws://127.0.0.1:8900"),
-        ("http://[::1]:8899/", "ws://[::1]:8900/"),
+        ("https://api.devnet.solana.com", ("wss://api.devnet.solana.com",)),
+        ("https://rpc.example/v1?key=1", ("wss://rpc.example/v1?key=1",)),
+        ("http://127.0.0.1:8899", ("ws://127.0.0.1:8900", "ws://127.0.0.1:8899")),
+        ("http://[::1]:8899/", ("ws://[::1]:8900/", "ws://[::1]:8899/")),
     ],
 )
-def test_subscriptions_are_where_solanas_clients_look_for_them(rpc: str, websocket: str) -> None:
-    assert websocket_url(rpc) == websocket
-    assert websocket_url(rpc, same_port=True).removeprefix("ws") == rpc.removeprefix("http")
+def test_subscriptions_are_where_solanas_clients_look_for_them_or_where_answers_are(
+    rpc: str, websockets: tuple[str, ...]
+) -> None:
+    assert websocket_urls([rpc]) == websockets
+    (there,) = websocket_urls([rpc], same_port=True)
+    assert there.removeprefix("ws") == rpc.removeprefix("http")
+
+
+async def test_what_does_not_take_subscriptions_is_passed_over(tmp_path: Path) -> None:
+    """A provider with one port for all, and a second endpoint for when the first is down."""
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
+
+    async with running_chain(tmp_path / "chain") as chain, trio.open_nursery() as nursery:
+        payer = await chain.rich()
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, refuse, listeners)
+        refusing = f"ws://127.0.0.1:{listeners[0].socket.getsockname()[1]}/"
+        closed = f"ws://127.0.0.1:{_unused_port()}/"
+        told, of_account = Told(), ToldOf()
+        places = [closed, refusing, chain.ws_url]
+        nursery.start_soon(tell_of, places, payer.pubkey(), told)
+        watch = AccountWatch(places, of_account)
+        nursery.start_soon(watch.run)
+        watch.watch([payer.pubkey()])
+        await told.reaches(3)  # each try that fails tells as well
+        await of_account.reaches(payer.pubkey(), 1)
+        await _pay(chain, payer)
+        await told.reaches(4)
+        await of_account.reaches(payer.pubkey(), 2)
+        nursery.cancel_scope.cancel()
+
+
+def _unused_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port

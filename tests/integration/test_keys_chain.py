@@ -83,7 +83,7 @@ def _only_the_chain_tells(monkeypatch: pytest.MonkeyPatch) -> None:
 async def show(tmp_path: Path) -> AsyncIterator[Show]:
     clock = SystemClock()
     async with box_office(tmp_path) as box, trio.open_nursery() as nursery:
-        tickets = Tickets(box.chain, box.websocket)
+        tickets = Tickets(box.chain, box.websockets)
         nursery.start_soon(tickets.run)
         nursery.start_soon(tickets.follow)
         await tickets.ticket(EVENT, WALLET)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from hausd.chain.service import ChainService, ChainTerms, open_chain
-from hausd.chain.subscriptions import websocket_url
+from hausd.chain.subscriptions import websocket_urls
 from hausd.config import Config
 from hausd.core.cid import CID
 from hausd.core.clock import SystemClock
@@ -34,7 +34,7 @@ class Box:
 
     chain: ChainService
     artist: Keypair
-    websocket: str
+    websockets: Sequence[str]
 
     @property
     def build(self) -> Builder:
@@ -85,6 +85,6 @@ async def box_office(home: Path) -> AsyncIterator[Box]:
         assert own is not None
         terms = ChainTerms((own.url,), EMBEDDED.event_factory, 0, 10.0, embedded=True)
         async with open_chain(terms, clock, ChainService) as chain:
-            box = Box(chain, Keypair(), websocket_url(own.url))
+            box = Box(chain, Keypair(), websocket_urls([own.url]))
             await chain.airdrop(str(box.artist.pubkey()), 100 * SOL)
             yield box

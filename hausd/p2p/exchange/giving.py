@@ -264,7 +264,7 @@ class Giving:
         return MAX_HOPS if hops is None else hops
 
     def _addresses(self, peer: PeerId) -> tuple[str, ...]:
-        for view in self._host.peers():
-            if view.id == peer:
-                return tuple(view.addresses[:MAX_ADDRESSES])
-        return ()
+        connection = self._host.connection(peer)
+        if connection is None or not connection.kept.is_set():
+            return ()
+        return tuple(connection.known_addresses[:MAX_ADDRESSES])
