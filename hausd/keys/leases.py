@@ -28,6 +28,10 @@ _SCHEMA = """
 CREATE TABLE leases (name BLOB PRIMARY KEY, gone INTEGER NOT NULL, until_s INTEGER NOT NULL)
 WITHOUT ROWID
 """
+# Whole seconds only: SQLite compares an integer with a float by x87, which is wrong once after any
+# library in the process used MMX and left its registers in use.
+_GOOD = "SELECT name, gone, until_s FROM leases WHERE until_s > ?"
+_OVER = "DELETE FROM leases WHERE until_s <= ?"
 _SURPLUS = """
 DELETE FROM leases WHERE gone = ?1 AND name IN
 (SELECT name FROM leases WHERE gone = ?1 ORDER BY until_s DESC LIMIT -1 OFFSET ?2)
@@ -45,7 +49,7 @@ class Leases:
         self._before: dict[bytes, int] = {}
         self._gone: OrderedDict[bytes, int] = OrderedDict()
         if db is not None:
-            rows = db.execute("SELECT name, gone, until_s FROM leases WHERE until_s > ?", (now_s,))
+            rows = db.execute(_GOOD, (int(now_s),))
             for name, gone, until_s in rows.fetchall():
                 (self._gone if gone else self._before)[name] = until_s
 
@@ -62,7 +66,7 @@ class Leases:
         self._gone[name] = int(until_s)
         if len(self._gone) > MAX_LEASES:
             self._gone.popitem(last=False)
-        await self._do(partial(_write, [(name, 1, int(until_s))], now_s))
+        await self._do(partial(_write, [(name, 1, int(until_s))], int(now_s)))
 
     async def keep(self, players: Iterable[bytes], until_s: float, now_s: float) -> None:
         """These watch now. What is over is removed."""
@@ -70,7 +74,7 @@ class Leases:
             del self._before[ended]
         for ended in [name for name, at_s in self._gone.items() if at_s <= now_s]:
             del self._gone[ended]
-        await self._do(partial(_write, [(name, 0, int(until_s)) for name in players], now_s))
+        await self._do(partial(_write, [(name, 0, int(until_s)) for name in players], int(now_s)))
 
     async def _do(self, work: Callable[[sqlite3.Connection], None]) -> None:
         db = self._db
@@ -86,10 +90,10 @@ class Leases:
                 self._failed = True
 
 
-def _write(rows: list[tuple[bytes, int, int]], now_s: float, db: sqlite3.Connection) -> None:
+def _write(rows: list[tuple[bytes, int, int]], now_s: int, db: sqlite3.Connection) -> None:
     with db:
         db.executemany("INSERT OR REPLACE INTO leases VALUES (?, ?, ?)", rows)
-        db.execute("DELETE FROM leases WHERE until_s <= ?", (now_s,))
+        db.execute(_OVER, (now_s,))
         for gone in (0, 1):
             db.execute(_SURPLUS, (gone, MAX_LEASES))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import platform
 import shutil
 import sqlite3
 import stat
@@ -267,9 +270,6 @@ async def looked_up(box: Box, token: str) -> TurnedAway | None:
     return box.look(token)
 
 
-# Not in CI: after the tests of whole nodes, in their process, one player's row was not there after
-# the restart (in two runs of two); alone, and after all unit tests, it always is. Why is not known.
-@pytest.mark.slow
 async def test_a_player_inside_goes_on_after_a_restart_and_who_left_or_lost_the_ticket_does_not(
     box: Box, mock_clock: MockClock
 ) -> None:
@@ -332,6 +332,26 @@ async def test_what_is_kept_of_players_has_a_bound(tmp_path: Path) -> None:
     async with open_leases(tmp_path, BEGIN_S) as leases:
         await leases.keep(names, BEGIN_S + 60, BEGIN_S)
     assert len(rows(tmp_path)) == MAX_LEASES
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="there is no x87 here")
+async def test_registers_that_a_library_left_in_use_take_nobodys_place(tmp_path: Path) -> None:
+    """As libraries of media do: whoever uses x87 next in that thread gets one wrong result."""
+    names = [bytes([number]) * 16 for number in range(3)]
+    with mmap.mmap(
+        -1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    ) as code:
+        code.write(b"\x0f\xef\xc0\xc3")  # pxor mm0, mm0; ret
+        place = ctypes.c_char.from_buffer(code)
+        use_mmx = ctypes.CFUNCTYPE(None)(ctypes.addressof(place))
+        async with open_leases(tmp_path, BEGIN_S) as leases:
+            use_mmx()
+            for name in names:
+                await leases.leave(name, BEGIN_S + 60.0, float(BEGIN_S))
+        use_mmx()
+        async with open_leases(tmp_path, BEGIN_S + 1.0) as leases:
+            assert all(leases.has_left(name) for name in names)
+        del use_mmx, place
 
 
 @pytest.mark.parametrize("content", [b"no database" * 400, b""])
