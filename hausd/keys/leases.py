@@ -28,8 +28,8 @@ _SCHEMA = """
 CREATE TABLE leases (name BLOB PRIMARY KEY, gone INTEGER NOT NULL, until_s INTEGER NOT NULL)
 WITHOUT ROWID
 """
-# Whole seconds only: SQLite compares an integer with a float by x87, which is wrong once after any
-# library in the process used MMX and left its registers in use.
+# Whole seconds only: SQLite compares an integer with a float by x87, which is wrong once after a
+# library left its registers in use (docs/decisions/0022-embedded-chain.md).
 _GOOD = "SELECT name, gone, until_s FROM leases WHERE until_s > ?"
 _OVER = "DELETE FROM leases WHERE until_s <= ?"
 _SURPLUS = """

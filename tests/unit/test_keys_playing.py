@@ -336,7 +336,7 @@ async def test_what_is_kept_of_players_has_a_bound(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="there is no x87 here")
 async def test_registers_that_a_library_left_in_use_take_nobodys_place(tmp_path: Path) -> None:
-    """As libraries of media do: whoever uses x87 next in that thread gets one wrong result."""
+    """As the embedded chain does: who uses x87 next in that thread gets one wrong result."""
     names = [bytes([number]) * 16 for number in range(3)]
     with mmap.mmap(
         -1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
