@@ -1,4 +1,5 @@
-"""A small HTTP/1.1 server on trio for JSON bodies, whose answers a test decides."""
+"""A small HTTP/1.1 server on trio for JSON bodies, whose answers a test decides. It has no
+WebSocket."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ async def serve_json(handler: Handler) -> AsyncIterator[str]:
                 while len(pending) < length:
                     pending += await stream.receive_some()
                 body, pending = pending[:length], pending[length:]
-                reply = await handler(body)
+                reply = await handler(body) if head.startswith(b"POST ") else Reply(b"", 405)
                 lines = [f"HTTP/1.1 {reply.status} x", f"content-length: {len(reply.body)}"]
                 lines += [f"{name}: {value}" for name, value in reply.headers.items()]
                 await stream.send_all("\r\n".join([*lines, "", ""]).encode() + reply.body)
