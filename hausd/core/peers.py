@@ -24,7 +24,11 @@ Multiaddr = NewType("Multiaddr", str)
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _PEER_ID = re.compile(r"[1-9A-HJ-NP-Za-km-z]{40,60}")
-_DNS_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62}\.?)*")
+# labels of 63 letters at most, as DNS has them: each letter fits in one place only, so that no
+# name takes long to refuse
+_DNS_NAME = re.compile(
+    r"(?=.{1,253}\Z)[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+)
 _PROTOCOL = re.compile(r"/[!-~]{1,127}")
 _IDENTITY, _SHA2_256 = 0x00, 0x12
 _ED25519_PREFIX = bytes((_IDENTITY, 36, 0x08, 0x01, 0x12, PUBLIC_BYTES))

@@ -38,8 +38,8 @@ _IN_TEXT = (
     ),
     (re.compile(r"(?i)\b((?:set-)?cookie['\"]?\s*:\s*['\"]?)[^\r\n'\"]+"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)\b(bearer +)[A-Za-z0-9._~+/=-]+"), rf"\1{REDACTED}"),
-    # user:password@ in URLs.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^/\s:@]*:)[^/\s@]+@"), rf"\1{REDACTED}@"),
+    # user:password@ in URLs; without their scheme, whose begin would be sought from every letter.
+    (re.compile(r"(://[^/\s:@]*:)[^/\s@]+@"), rf"\1{REDACTED}@"),
     (re.compile(_HEX_SEED, re.DOTALL), f"{REDACTED} private key"),
 )
 

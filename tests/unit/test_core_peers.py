@@ -83,6 +83,11 @@ def test_addresses_have_one_form(written: str, one_form: str) -> None:
         "/ip4/127.0.0.1/tcp/04001",
         "/ip4/::1/tcp/1",
         "/dns4/a b/tcp/1",
+        f"/dns4/{'a' * 64}/tcp/1",
+        f"/dns4/node.{'a' * 64}.org/tcp/1",
+        "/dns4/a..b/tcp/1",
+        "/dns4/.a/tcp/1",
+        f"/dns4/{'a.' * 127}/tcp/1",
         "/ip4/1.2.3.4/tcp/1/p2p/nobody",
         "/ip4/1.2.3.4/tcp/1/p2p/12D3KooW/p2p-circuit",
     ],
@@ -90,6 +95,13 @@ def test_addresses_have_one_form(written: str, one_form: str) -> None:
 def test_what_cannot_be_dialled_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError):
         parse_multiaddr(wrong)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "9", "a.b.", "_dnsaddr.x.io", "xn--bcher-kva.example", "a-.b_", "a" * 63 + ".b"]
+)
+def test_names_are_those_that_dns_can_be_asked_for(name: str) -> None:
+    assert parse_endpoint(f"/dns4/{name}/tcp/1").host == name
 
 
 def test_loopback_and_wildcards_are_known() -> None:

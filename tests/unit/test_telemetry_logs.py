@@ -16,6 +16,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from support.cpu import done_in_bounds
 
 from hausd.telemetry import (
     LoggedProgress,
@@ -108,6 +109,19 @@ def test_no_secret_is_left_in_a_field_that_is_named_after_it(name: str) -> None:
 )
 def test_what_is_no_secret_stays(text: str) -> None:
     assert redacted_text(text) == text
+
+
+def test_no_text_takes_long_to_look_through() -> None:
+    told = done_in_bounds("""
+from hausd.telemetry import redacted_text
+
+units = ("a.", "://", "a:", "a://b:", "-----BEGIN ", "-----BEGIN PRIVATE KEY-----", "-----END ",
+         "authorization", "authorization: ", " ", "cookie'", "bearer ", "token", "_token=", "key=")
+for unit in units:
+    for begin in ("=", "://", "authorization", "cookie:", "bearer ", "-----BEGIN PRIVATE KEY-----"):
+        print(bool(redacted_text(begin + unit * (100_000 // len(unit)))))
+""")
+    assert told.split() == ["True"] * 90
 
 
 _plain = st.text() | st.binary() | st.integers() | st.floats() | st.none()

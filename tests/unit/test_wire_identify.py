@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libp2p.identity.identify.pb.identify_pb2 import Identify
 from multiaddr import Multiaddr as TheirMultiaddr
+from support.cpu import done_in_bounds
 from support.hosts import seed_of
 
 from hausd.core.keys import SigningKey
@@ -38,3 +39,22 @@ def test_of_what_others_tell_we_keep_what_we_can_dial() -> None:
 
 def test_an_agent_that_is_not_text_is_left_out() -> None:
     assert identify.decode(b"\x32\x01\xff").agent == ""
+
+
+def test_no_name_that_a_peer_tells_takes_long_to_read() -> None:
+    looked_at = done_in_bounds("""
+from hausd.wire import identify
+from hausd.wire import libp2p_pb2 as pb
+
+units = ("a", "-", "_", "a-", "a.", "aa.", "a..", "." , "a" * 63 + ".", "a" * 64 + ".", "9-.")
+tails = ("", "!", ".!", "..", ".", "-!", " ", "\\n", "a" * 64)
+for unit in units:
+    for length in (1, 30, 63, 64, 120, 127):
+        raws = []
+        for tail in tails:
+            name = ((unit * length)[: 127 - len(tail)] + tail).encode()
+            raws.append(b"\\x36" + bytes((len(name),)) + name + b"\\x06\\x00\\x01")
+        identify.decode(pb.Identify(listen_addrs=raws).SerializeToString())
+        print(len(raws))
+""")
+    assert len(looked_at.split()) == 66
