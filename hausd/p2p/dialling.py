@@ -25,6 +25,8 @@ async def connect_tcp(
         stream = await trio.open_tcp_stream(host, endpoint.port)
     except OSError as error:
         raise PeerUnreachable(error.strerror or str(error)) from error
+    except UnicodeError as error:  # of the system's resolver, for what DNS can't be asked
+        raise PeerUnreachable("that name is none that can be looked up") from error
     try:
         return stream, endpoint_of(stream.socket.getpeername())
     except OSError as error:

@@ -201,21 +201,22 @@ class Network:
         visit: bool,
         task_status: trio.TaskStatus[None],
     ) -> None:
-        """Dials and serves the connection; ``started`` with nothing, or raises before."""
+        """Dials and serves the connection; ``started`` with nothing, or PeerUnreachable before."""
         began = _Once(task_status)
-        stream, seen_at = await connect_tcp(endpoint, peer, told_at)
         try:
-            await self._hold(stream, endpoint, seen_at, peer, began, visit=visit)
-        except (ConnectionRefused, UpgradeFailed) as error:
+            stream, seen_at = await connect_tcp(endpoint, peer, told_at)
+            try:
+                await self._hold(stream, endpoint, seen_at, peer, began, visit=visit)
+            finally:
+                await trio.aclose_forcefully(stream)
+        except (PeerUnreachable, ConnectionRefused, UpgradeFailed) as error:
             if not began.done:
                 raise PeerUnreachable(str(error)) from error
-        except Exception as error:
-            if not began.done:
-                raise
+        except Exception as error:  # the door: what a stranger's address leads to ends alone
             count_swallowed("p2p-connection", error)
             self._tell_log("connection-failed", error, address=endpoint.host)
-        finally:
-            await trio.aclose_forcefully(stream)
+            if not began.done:
+                raise PeerUnreachable("the connection failed here") from error
 
     # -- both --
 

@@ -36,7 +36,7 @@ def subnet(address: Endpoint) -> str:
 async def _resolved(end: Endpoint) -> list[Endpoint]:
     try:
         answers = await trio.socket.getaddrinfo(end.host, end.port, type=trio.socket.SOCK_STREAM)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for what DNS can't be asked
         return []
     texts = {"ip4": "dns6", "ip6": "dns4"}
     found = []
