@@ -79,6 +79,8 @@ class Network:
         self._nursery = nursery
         self._clock = clock
         self._peers: dict[PeerId, Connection] = {}
+        self._leaving: dict[PeerId, trio.Event] = {}
+        """Peers of whose end not all have been told; set when they are."""
         self._dialling: dict[PeerId, trio.Event] = {}
         self._places = Places(limits)
         self._handlers: dict[str, Handler] = {}
@@ -286,15 +288,24 @@ class Network:
             raise ConnectionRefused("banned")
 
     async def _enter(self, connection: Connection) -> None:
-        """Of two connections to one peer both ends keep the same; raises ConnectionRefused."""
-        peer, old = connection.peer, self._peers.get(connection.peer)
-        if old is not None:
+        """Of two connections to one peer both ends keep the same; raises ConnectionRefused.
+
+        One is gone for all who watch before the next enters.
+        """
+        peer = connection.peer
+        while True:
+            if (leaving := self._leaving.get(peer)) is not None:
+                await leaving.wait()
+                continue
+            if (old := self._peers.get(peer)) is None:
+                break
             smaller_dials = Direction.OUT if self.me < peer else Direction.IN
             if connection.direction is not old.direction and old.direction is smaller_dials:
                 raise ConnectionRefused("connected-already")
             # else the same end dialled again: it has lost the old one
             old.mux.close("another connection took its place")
             await self._leave(old)
+        self._check(peer)  # once more: it may have been banned while others left
         self._peers[peer] = connection
         metrics.PEERS.set(len(self._peers))
         self._tell_log(
@@ -306,10 +317,14 @@ class Network:
 
     async def _leave(self, connection: Connection) -> None:
         del self._peers[connection.peer]
+        self._leaving[connection.peer] = trio.Event()
         metrics.PEERS.set(len(self._peers))
-        with trio.CancelScope(shield=True):
-            for watcher in self._watchers:
-                await self._tell(watcher.disconnected, connection.peer)
+        try:
+            with trio.CancelScope(shield=True):
+                for watcher in self._watchers:
+                    await self._tell(watcher.disconnected, connection.peer)
+        finally:
+            self._leaving.pop(connection.peer).set()
 
     async def _tell(self, told: Callable[[PeerId], Awaitable[None]], peer: PeerId) -> None:
         try:

@@ -9,8 +9,9 @@ import psutil
 import pytest
 import trio
 from support.hosts import host
-from support.rawpeer import RST, WINDOW, frame, lives, raw_peer
+from support.rawpeer import RST, WINDOW, RawPeer, frame, lives, raw_peer
 
+from hausd.core.keys import SigningKey
 from hausd.core.peers import (
     HostLimits,
     PeerId,
@@ -19,6 +20,7 @@ from hausd.core.peers import (
     StreamBroken,
     Verdict,
     parse_endpoint,
+    peer_id_of,
 )
 from hausd.p2p import network, places, visits
 from hausd.p2p.places import networks
@@ -251,6 +253,66 @@ async def test_a_peer_that_lost_its_connection_is_spoken_to_on_the_next() -> Non
                         heard += await again.channel.receive()
                 assert await lost.drained(5)
                 assert len(victim.peers()) == 1
+
+
+class Slow:
+    """A watcher that takes its time to hear that a peer is gone."""
+
+    def __init__(self, beginning: Callable[[], None] = lambda: None) -> None:
+        self.told: list[str] = []
+        self._beginning = beginning
+
+    async def connected(self, peer: PeerId) -> None:
+        await trio.lowlevel.checkpoint()
+        self.told.append("connected")
+
+    async def disconnected(self, peer: PeerId) -> None:
+        self._beginning()
+        await trio.sleep(0.2)
+        self.told.append("disconnected")
+
+
+async def test_of_many_connections_of_one_peer_at_once_one_stays_and_a_ban_ends_it() -> None:
+    async with host("victim") as victim, trio.open_nursery() as nursery:
+        slow, seed = Slow(), bytes(range(32))
+        victim.watch(slow)
+        opened: list[RawPeer] = []
+
+        async def come() -> None:
+            async with raw_peer(victim.addresses[0], seed) as peer:
+                opened.append(peer)
+                await trio.sleep_forever()
+
+        def open_here() -> int:
+            return victim._network._places._open
+
+        nursery.start_soon(come)
+        await until(victim.peers)
+        for _ in range(3):
+            nursery.start_soon(come)
+        await until(lambda: len(opened) == 4)
+        await until(lambda: open_here() == 1 and len(victim.peers()) == 1)
+        await until(lambda: slow.told.count("connected") == 4)
+        # one is gone for all who watch before the next is there
+        assert slow.told == ["connected", "disconnected"] * 3 + ["connected"]
+        victim.ban(peer_id_of(SigningKey(seed).public), 60, "for the test")
+        await until(lambda: not victim.peers() and open_here() == 0)
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_banned_while_its_next_connection_waits_does_not_enter() -> None:
+    async with host("victim") as victim:
+        seed = bytes(range(32))
+
+        def ban() -> None:
+            victim.ban(peer_id_of(SigningKey(seed).public), 60, "for the test")
+
+        victim.watch(Slow(ban))
+        async with raw_peer(victim.addresses[0], seed):
+            await until(victim.peers)
+            async with raw_peer(victim.addresses[0], seed) as again:
+                assert await again.drained(5)
+        assert not victim.peers()
 
 
 async def test_a_broken_stream_of_gossip_is_opened_again() -> None:
