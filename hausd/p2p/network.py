@@ -233,18 +233,19 @@ class Network:
         visit: bool = False,
     ) -> None:
         """A connection's whole life. Raises ConnectionRefused, UpgradeFailed."""
-        with self._places.take(address, inbound=expected is None):
-            with self._places.upgrading():
+        inbound = expected is None
+        with self._places.take(address, inbound=inbound):
+            with self._places.upgrading(inbound=inbound):
                 with trio.move_on_after(UPGRADE_S) as waited:
                     peer, channel = await upgrade(stream, self._noise, expected)
                 if waited.cancelled_caught:
                     raise UpgradeFailed(f"no handshake within {UPGRADE_S:g} s")
             self._check(peer)
             connection = Connection(
-                mux=self._mux(channel, peer, initiator=expected is not None),
+                mux=self._mux(channel, peer, initiator=not inbound),
                 address=address,
                 seen_at=seen_at,
-                direction=Direction.IN if expected is None else Direction.OUT,
+                direction=Direction.IN if inbound else Direction.OUT,
                 since_ms=self._clock.now_ms(),
                 visit=visit,
             )

@@ -10,7 +10,8 @@ from hausd.core.peers import Endpoint, HostLimits
 from hausd.p2p import metrics
 
 _MAX_UPGRADING = 64
-"""Connections in their handshake at once: what they cost is CPU, before anyone has a name."""
+"""Connections in their handshake at once: what they cost is CPU, before anyone has a name. A
+quarter is kept for those that we dial ourselves."""
 
 
 class ConnectionRefused(Exception):
@@ -47,9 +48,9 @@ class Places:
             self._count(keys, -1)
 
     @contextmanager
-    def upgrading(self) -> Iterator[None]:
+    def upgrading(self, *, inbound: bool) -> Iterator[None]:
         """The time of a handshake; raises ConnectionRefused."""
-        if self._upgrading >= _MAX_UPGRADING:
+        if self._upgrading >= _MAX_UPGRADING - (_MAX_UPGRADING // 4 if inbound else 0):
             raise ConnectionRefused("max-handshakes")
         self._upgrading += 1
         try:

@@ -106,6 +106,16 @@ async def test_who_connects_and_says_nothing_is_let_go(monkeypatch: pytest.Monke
                 assert await silent.receive_some() == b""
 
 
+async def test_who_connects_and_says_nothing_keeps_no_place_of_who_is_dialled() -> None:
+    async with host("victim") as victim, host("b") as b, AsyncExitStack() as all_:
+        end = parse_endpoint(victim.addresses[0])
+        for _ in range(places._MAX_UPGRADING):
+            await all_.enter_async_context(await trio.open_tcp_stream(end.host, end.port))
+        await until(lambda: victim._network._places._upgrading >= places._MAX_UPGRADING * 3 // 4)
+        with trio.fail_after(5):
+            await victim.connect(b.addresses[0])
+
+
 async def test_streams_beyond_the_bound_are_reset() -> None:
     async with host("a") as a, host("b", limits=HostLimits(streams_per_peer=4)) as b:
         b.handle("/hold/1", hold)
