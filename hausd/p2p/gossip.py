@@ -24,6 +24,10 @@ FANOUT_TTL_S = 60.0
 SEEN_TTL_S = 120.0
 MAX_SEEN = 65536
 MAX_BACKOFF_S = 3600
+MAX_BACKOFFS = 65536
+"""Peers, each in a topic, that are not to be grafted for a while; beyond it the oldest may be."""
+_BACKOFF_BEATS = 60
+"""Of a backoff that is over no more is kept than this long."""
 MAX_TOPICS_PER_PEER = 512
 MAX_IHAVE_PER_HEARTBEAT = 10
 MAX_IDS_PER_HEARTBEAT = 5000
@@ -63,7 +67,8 @@ class Gossip:
         self._mine: set[str] = set()
         self._mesh: dict[str, set[PeerId]] = {}
         self._fanout: dict[str, tuple[float, set[PeerId]]] = {}
-        self._backoff: dict[tuple[str, PeerId], float] = {}
+        self._backoff: OrderedDict[tuple[str, PeerId], float] = OrderedDict()
+        """Until when; stays when the peer goes, or coming again would end it."""
         self._seen: OrderedDict[bytes, float] = OrderedDict()
         self._kept: dict[bytes, Message] = {}
         self._history: deque[list[Message]] = deque([[]], maxlen=HISTORY_LENGTH)
@@ -186,6 +191,8 @@ class Gossip:
         if state is None:
             return 0.0
         penalty = 0.0
+        # before what it says is done: who leaves a topic leaves the mesh by that alone
+        was_in = {topic for topic, _ in rpc.prune if peer in self._mesh.get(topic, ())}
         for wants, topic in rpc.subscriptions:
             if not wants:
                 state.topics.discard(topic)
@@ -204,10 +211,10 @@ class Gossip:
             penalty += self._grafted(topic, peer, now_s)
         for topic, backoff_s in rpc.prune:
             members = self._mesh.get(topic, set())
-            if peer in members or topic in self._mine:
+            if topic in was_in or peer in members:
                 members.discard(peer)
                 backoff_s = min(backoff_s or PRUNE_BACKOFF_S, MAX_BACKOFF_S)
-                self._backoff[topic, peer] = now_s + backoff_s
+                self._back_off(topic, peer, now_s + backoff_s)
         for topic, ids in rpc.ihave:
             self._heard_ihave(state, peer, topic, ids)
         for message_id in rpc.iwant:
@@ -239,7 +246,9 @@ class Gossip:
 
     def heartbeat(self, now_s: float) -> None:
         """Mends the meshes, gossips about recent messages, forgets what is old. Once a second."""
-        self._backoff = {key: end for key, end in self._backoff.items() if end > now_s}
+        if self._beats % _BACKOFF_BEATS == 0:
+            for key in [key for key, end_s in self._backoff.items() if end_s <= now_s]:
+                del self._backoff[key]
         for topic in list(self._mesh):
             self._mend(topic, now_s)
         for topic, (end_s, _) in list(self._fanout.items()):
@@ -309,7 +318,9 @@ class Gossip:
         if state.ihave_heard > MAX_IHAVE_PER_HEARTBEAT:
             return
         for message_id in ids:
-            if message_id not in self._seen and state.ids_asked < MAX_IDS_PER_HEARTBEAT:
+            # of those that wait, too: it may read nothing of what it is asked
+            asked = max(state.ids_asked, len(state.outbox.iwant))
+            if message_id not in self._seen and asked < MAX_IDS_PER_HEARTBEAT:
                 state.ids_asked += 1
                 state.outbox.iwant.append(message_id)
                 self.woken.add(peer)
@@ -346,12 +357,18 @@ class Gossip:
 
     def _prune(self, topic: str, peer: PeerId, now_s: float, backoff_s: int) -> None:
         self._mesh.get(topic, set()).discard(peer)
-        self._backoff[topic, peer] = now_s + backoff_s
+        self._back_off(topic, peer, now_s + backoff_s)
         outbox = self._peers[peer].outbox
         outbox.graft = [other for other in outbox.graft if other != topic]
         if all(other != topic for other, _ in outbox.prune):
             outbox.prune.append((topic, backoff_s))
         self.woken.add(peer)
+
+    def _back_off(self, topic: str, peer: PeerId, end_s: float) -> None:
+        self._backoff[topic, peer] = end_s
+        self._backoff.move_to_end((topic, peer))
+        if len(self._backoff) > MAX_BACKOFFS:
+            self._backoff.popitem(last=False)
 
     def _pick(self, topic: str, count: int, without: Iterable[PeerId]) -> list[PeerId]:
         others = sorted(self.subscribers(topic) - set(without))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.hosts import seed_of
@@ -197,6 +198,69 @@ def test_what_a_peer_makes_us_keep_is_bounded(seed: int) -> None:
     assert len(state.outbox.ihave) <= gossip.MAX_OUTBOX_IHAVE
     assert not router._kept
     assert not router._seen
+
+
+def test_who_leaves_a_topic_for_a_moment_is_not_grafted_before_it_may_be() -> None:
+    router, peer = Gossip(random.Random(1)), PeerId("p")
+    router.subscribe("t", 0)
+    router.add_peer(peer)
+    router.received(peer, Rpc(subscriptions=[(True, "t")]), 0)
+    assert router.take(peer).graft == ["t"]
+    router.received(peer, Rpc(subscriptions=[(False, "t")], prune=[("t", 10)]), 1)
+    router.received(peer, Rpc(subscriptions=[(True, "t")]), 2)
+    assert not router.take(peer).graft, "it would take that for a fault of ours"
+    router.heartbeat(12)
+    assert router.take(peer).graft == ["t"]
+
+
+def test_who_reads_nothing_is_asked_for_no_more_with_every_heartbeat() -> None:
+    router, peer = Gossip(random.Random(1)), PeerId("p")
+    router.subscribe("t", 0)
+    router.add_peer(peer)
+    for beat in range(5):
+        for each in range(gossip.MAX_IHAVE_PER_HEARTBEAT):
+            ids = [b"%d-%d-%d" % (beat, each, number) for number in range(1000)]
+            router.received(peer, Rpc(ihave=[("t", ids)]), beat)
+        router.heartbeat(beat)
+    assert len(router.take(peer).iwant) == gossip.MAX_IDS_PER_HEARTBEAT
+    router.received(peer, Rpc(ihave=[("t", [b"another"])]), 6)
+    assert router.take(peer).iwant == [b"another"]
+
+
+def test_who_was_never_in_a_mesh_has_nothing_to_be_kept_out_of() -> None:
+    router = Gossip(random.Random(1))
+    for topic in range(20):
+        router.subscribe(f"t{topic}", 0)
+    for number in range(100):
+        peer = PeerId(f"p{number}")
+        router.add_peer(peer)
+        router.received(peer, Rpc(prune=[(f"t{topic}", 3600) for topic in range(20)]), 0)
+        router.remove_peer(peer)
+    assert not router._backoff
+
+
+def test_of_many_that_were_in_a_mesh_the_last_are_kept_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gossip, "MAX_BACKOFFS", 10)
+    router = Gossip(random.Random(1))
+    router.subscribe("t", 0)
+
+    def graft(number: int, now_s: float) -> float:
+        peer = PeerId(f"p{number}")
+        router.add_peer(peer)
+        penalty = router.received(peer, Rpc(graft=["t"]), now_s)
+        router.received(peer, Rpc(prune=[("t", 3600)]), now_s)
+        router.remove_peer(peer)
+        return penalty
+
+    for number in range(30):
+        assert graft(number, 0) == 0
+    assert len(router._backoff) == 10
+    assert [graft(number, 1) > 0 for number in (29, 1)] == [True, False]
+    for beat in range(100):
+        router.heartbeat(3602.0 + beat)
+    assert not router._backoff, "they are over"
 
 
 def test_a_large_outbox_leaves_in_pieces() -> None:
