@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from support.peers import peer
 from hausd.core import peers
 from hausd.core.cid import CID
 from hausd.core.clock import SystemClock
-from hausd.core.peers import PeerStream, PeerUnreachable, parse_endpoint, parse_multiaddr
-from hausd.p2p import Host, PeerBook, network, redial
+from hausd.core.peers import Endpoint, PeerStream, PeerUnreachable, parse_endpoint, parse_multiaddr
+from hausd.p2p import Host, PeerBook, lookups, network, redial
+from hausd.p2p.dialling import connect_tcp
 from hausd.p2p.kad import kad
+from hausd.p2p.kad.addresses import dialable
 from hausd.p2p.kad.dht import Dht
 from hausd.p2p.kad.kad import Kad, KadTerms, Unanswered
 from hausd.p2p.metrics import DIALS_FAILED
@@ -109,6 +113,38 @@ async def test_whatever_a_dialled_peer_brings_about_is_its_own(
                     await a.connect(b.addresses[0])
             assert counted() > before
         await is_well(a)
+
+
+async def test_names_whose_servers_never_answer_take_no_threads_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+    begun: list[object] = []
+
+    def never(*_: object, **__: object) -> list[tuple[object, ...]]:
+        begun.append(None)
+        answer.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    far = parse_endpoint("/dns4/slow.example.org/tcp/4001")
+    world = frozenset((Reach.WORLD,))
+    try:
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(dialable, Contact(peer(number), (far,)), world)
+                nursery.start_soon(_dialled, far)
+            await until(lambda: len(begun) == lookups.MAX_AT_ONCE)
+            with trio.fail_after(10):
+                await trio.to_thread.run_sync(begun.copy)
+            nursery.cancel_scope.cancel()
+        assert len(begun) == lookups.MAX_AT_ONCE, "no more of them at once"
+    finally:
+        answer.set()
+
+
+async def _dialled(far: Endpoint) -> None:
+    await connect_tcp(far, peer(1), Reach.WORLD)
 
 
 @pytest.mark.usefixtures("any_name")
