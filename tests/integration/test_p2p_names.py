@@ -184,3 +184,27 @@ async def test_contacts_of_the_dht_with_such_names_are_asked_in_vain(
                 assert not await dht.find(CID.of(b"room"), 20, deadline_s=in_time)
             await until(lambda: asked.count(Kind.FIND_NODE) >= 5)  # the table is kept fresh
             await is_well(a)
+
+
+async def test_an_answer_of_the_dht_that_fails_here_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everywhere = KadTerms("open", OPEN_PROTOCOL, frozenset(Reach), frozenset(Reach))
+
+    def fails(*_: object) -> None:
+        raise KeyError("nobody thought of this")
+
+    async def answers(stream: PeerStream) -> None:
+        while data := await stream.receive_some():
+            for question in MessageReader(MAX_QUESTION_BYTES).feed(data):
+                await stream.send_all(encode(question))
+
+    async with host("a") as a, host("b") as b:
+        b.handle(OPEN_PROTOCOL, answers)
+        async with Kad(a, everywhere, SystemClock(), random.Random(1)).open() as table:
+            there = Contact(b.peer_id, (parse_endpoint(b.addresses[0]),))
+            assert (await table.ask(there, Message(Kind.PING))).kind is Kind.PING
+            monkeypatch.setattr(Kad, "_believable", fails)
+            with pytest.raises(Unanswered):
+                await table.ask(there, Message(Kind.PING))
+            await is_well(a)
