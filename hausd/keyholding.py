@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 import trio
@@ -21,6 +21,7 @@ from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey, open_room_authority
 from hausd.core.peers import (
     MAX_ADDRESSES,
+    Endpoint,
     PeerAddress,
     PeerId,
     PeerStream,
@@ -244,7 +245,10 @@ async def stream_to(
     ``told_at``: from where its addresses were told. Raises PeerUnreachable, ProtocolRefused,
     StreamBroken.
     """
-    ends = [parse_endpoint(each) for each in peer.addresses]
+    ends: list[Endpoint] = []
+    for untrusted in peer.addresses:
+        with suppress(ValueError):  # what can't be dialled is left out
+            ends.append(parse_endpoint(untrusted))
     async with host.visit(peer.peer, ends, told_at):
         stream = await host.open_stream(peer.peer, protocol)
         try:

@@ -17,7 +17,15 @@ from support.peers import peer
 from hausd.core import peers
 from hausd.core.cid import CID
 from hausd.core.clock import SystemClock
-from hausd.core.peers import Endpoint, PeerStream, PeerUnreachable, parse_endpoint, parse_multiaddr
+from hausd.core.peers import (
+    Endpoint,
+    PeerAddress,
+    PeerStream,
+    PeerUnreachable,
+    parse_endpoint,
+    parse_multiaddr,
+)
+from hausd.keyholding import stream_to
 from hausd.p2p import Host, PeerBook, lookups, network, redial
 from hausd.p2p.dialling import connect_tcp
 from hausd.p2p.kad import kad
@@ -208,3 +216,18 @@ async def test_an_answer_of_the_dht_that_fails_here_is_none(
             with pytest.raises(Unanswered):
                 await table.ask(there, Message(Kind.PING))
             await is_well(a)
+
+
+async def test_a_key_holder_is_asked_at_those_of_its_addresses_that_can_be_dialled() -> None:
+    async def answers(stream: PeerStream) -> None:
+        await stream.send_all(b"here")
+
+    none = ("/quic", "/dns4/a..b/tcp/1", "/ip4/1.2.3.4/udp/1/quic-v1")  # a head may name any
+    async with host("a") as a, host("b") as b:
+        b.handle("/keys/1", answers)
+        with pytest.raises(PeerUnreachable):
+            async with stream_to(a, PeerAddress(b.peer_id, none), "/keys/1", Reach.MACHINE):
+                pass
+        told = PeerAddress(b.peer_id, (*none, b.addresses[0]))
+        async with stream_to(a, told, "/keys/1", Reach.MACHINE) as stream:
+            assert await stream.receive_some() == b"here"
