@@ -135,9 +135,8 @@ class OnChain:
             kept = self._kept()
             self._watch.watch(map(Pubkey.from_string, kept))
             for room in kept:
-                known = self._known.known(room) if room not in self._due_s else None
-                if known is not None:  # it was looked up before there was a room to tell
-                    await self._read(known)
+                if room not in self._due_s:  # it was looked up before there was a room to tell
+                    await self._known.tell(room)
                 told = room in self._told
                 if told or now_s >= self._due_s.get(room, 0.0):
                     self._known.want(room, expected=True)
@@ -159,6 +158,7 @@ class OnChain:
             self._wake.set()
 
     async def _read(self, event: RoomEvent) -> None:
+        """Raises OSError where the room could not write it down."""
         await self._rooms.event_changed(event)
         room = self._rooms.get(event.room)
         written = event.checkpoint

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
@@ -32,19 +33,31 @@ Changed = Callable[[RoomEvent], Awaitable[None]]
 log = structlog.get_logger("hausd.chain")
 
 
+@dataclass(slots=True)
+class _Known:
+    """An event as it was read at ``at_s``, and whether who is told of changes took it, or could
+    not."""
+
+    event: RoomEvent
+    at_s: float
+    told: bool = False
+    refused: bool = False
+
+
 class KnownEvents:
     """Events by room. ``run`` reads what is wanted."""
 
     def __init__(self, chain: ChainService) -> None:
         self._chain = chain
-        self._known: OrderedDict[RoomId, tuple[RoomEvent, float]] = OrderedDict()
+        self._known: OrderedDict[RoomId, _Known] = OrderedDict()
         self._missing: OrderedDict[RoomId, float] = OrderedDict()
         self._send, self._receive = trio.open_memory_channel[RoomId](MAX_WANTED)
         self._waiting: set[RoomId] = set()
         self._faults: OrderedDict[RoomId, str] = OrderedDict()
         """Why an event could not be read when it was last tried."""
         self.changed: Changed | None = None
-        """Called with each event that was read and differs from before."""
+        """Called with each event that was read and differs from before. Where it raises OSError, it
+        is called again when the event is read the next time."""
 
     def known(self, room: RoomId) -> RoomEvent | None:
         """What was read of an event lately; never waits. What grows old is read anew."""
@@ -52,9 +65,9 @@ class KnownEvents:
         if found is None:
             return None
         self._known.move_to_end(room)
-        if trio.current_time() - found[1] > FRESH_S:
+        if trio.current_time() - found.at_s > FRESH_S:
             self.want(room)
-        return found[0]
+        return found.event
 
     def want(self, room: RoomId, *, expected: bool = False) -> None:
         """Has an event read soon; never waits. ``expected``: also where it was not found lately,
@@ -84,6 +97,12 @@ class KnownEvents:
         await self._keep(event)
         return event
 
+    async def tell(self, room: RoomId) -> None:
+        """Calls ``changed`` with what is known of an event, though it was called with it before."""
+        known = self._known.get(room)
+        if known is not None:
+            await self._tell(known)
+
     async def run(self) -> None:
         """Reads what is wanted, a few at once."""
         async with trio.open_nursery() as nursery:
@@ -104,14 +123,30 @@ class KnownEvents:
 
     async def _keep(self, event: RoomEvent) -> None:
         before = self._known.get(event.room)
-        if before is not None and event.slot < before[0].slot <= self._chain.status().slot:
+        if before is not None and event.slot < before.event.slot <= self._chain.status().slot:
             return  # an older answer came later
-        self._known[event.room] = (event, trio.current_time())
+        known = _Known(event, trio.current_time())
+        if before is not None:
+            known.told, known.refused = before.told and before.event == event, before.refused
+        self._known[event.room] = known
         self._known.move_to_end(event.room)
         self._missing.pop(event.room, None)
         _bound(self._known)
-        if self.changed is not None and (before is None or before[0] != event):
-            await self.changed(event)
+        if not known.told:
+            await self._tell(known)
+
+    async def _tell(self, known: _Known) -> None:
+        if self.changed is None:
+            return
+        try:
+            await self.changed(known.event)
+        except OSError as fault:
+            if not known.refused:
+                because = fault.strerror or str(fault)
+                log.error("event-not-taken", room=known.event.room, because=because)
+            known.told, known.refused = False, True
+        else:
+            known.told, known.refused = True, False
 
 
 def _bound(kept: OrderedDict[RoomId, T]) -> None:
