@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 import trio
@@ -241,10 +241,14 @@ async def stream_to(
 ) -> AsyncIterator[PeerStream]:
     """A stream to a peer, which is visited where it is not connected; it is reset at the end.
 
-    ``told_at``: from where its addresses were told. Raises PeerUnreachable, ProtocolRefused,
+    ``told_at``: from where its addresses were told. Those of kinds that are not dialled here (QUIC,
+    WebSocket) are left out. Raises PeerUnreachable, ProtocolRefused,
     StreamBroken.
     """
-    ends = [parse_endpoint(each) for each in peer.addresses]
+    ends = []
+    for untrusted in peer.addresses:
+        with suppress(ValueError):
+            ends.append(parse_endpoint(untrusted))
     async with host.visit(peer.peer, ends, told_at):
         stream = await host.open_stream(peer.peer, protocol)
         try:

@@ -433,6 +433,21 @@ async def test_a_holder_that_is_silent_is_asked_last_the_next_time(stage: Stage)
     assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
 
 
+@pytest.mark.parametrize("alone", [True, False])
+async def test_addresses_that_are_not_dialled_here_keep_nobody_from_the_others(
+    stage: Stage, *, alone: bool
+) -> None:
+    """QUIC and WebSocket are spoken by other nodes, and what is no address at all may be told."""
+    stage.may()
+    foreign = ("/ip4/127.0.0.1/udp/4001/quic-v1", "/dns4/node/tcp/443/wss", "nonsense")
+    origin = stage.origin.address
+    stranger = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), foreign)
+    named = (PeerAddress(origin.peer, (*foreign, *origin.addresses)),)
+    stage.viewer.events.events[EVENT] = gated(*named if alone else (stranger, origin))
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+
+
 async def test_nobody_there_is_told(stage: Stage) -> None:
     gone = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ("/ip4/127.0.0.1/tcp/1",))
     stage.viewer.events.events[EVENT] = gated(gone)
