@@ -15,7 +15,7 @@ import tenacity
 import trio
 
 from hausd import __version__
-from hausd.chain.answers import Valued
+from hausd.chain.answers import Slot, Valued
 from hausd.chain.calls import Ask, Endpoint, RpcError, TryAnother
 from hausd.chain.metrics import SLOT_LAG
 from hausd.core.beat import beat
@@ -301,7 +301,8 @@ class Pool:
                     continue
                 try:
                     await self._greet(index)
-                    self._look_at(index, "getSlot", await endpoint.call("getSlot", [], int), 0)
+                    slot: int = await endpoint.call("getSlot", [], Slot)
+                    self._look_at(index, "getSlot", slot, 0)
                 except TryAnother as fault:
                     self._failed(index, fault)
                 except RpcError as fault:

@@ -422,6 +422,21 @@ async def test_a_slot_that_can_not_be_is_forgotten_once_another_endpoint_told_on
             assert await here.given() == SOL
 
 
+async def test_a_slot_that_no_computer_counts_ends_no_watching(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        here.pool.genesis = here.chain.genesis
+        here.proxies[0].mangle = result(lambda told: 10**400, "getSlot")
+        asked = here.proxies[1].asked
+        while asked.count("getSlot") < 3:
+            await trio.sleep(LOOK_S / 4)
+        (_, _, trouble), (_, _, none) = here.pool.standings
+        assert "not the right shape" in trouble
+        assert not none
+        assert here.pool.slot == here.chain.slot
+
+
 async def test_an_endpoint_that_stood_still_and_catches_up_makes_no_liar_of_the_others(
     fast: MockClock, tmp_path: Path
 ) -> None:
