@@ -138,8 +138,8 @@ class OnChain:
                 if room not in self._due_s:  # it was looked up before there was a room to tell
                     await self._known.tell(room)
                 told = room in self._told
-                if told or now_s >= self._due_s.get(room, 0.0):
-                    self._known.want(room, expected=True)
+                due = told or now_s >= self._due_s.get(room, 0.0)
+                if due and self._known.expect(room):
                     self._due_s[room] = now_s + (_LOOK_S if told else _READ_S)
                     self._told.discard(room)
             for gone in self._due_s.keys() - set(kept):

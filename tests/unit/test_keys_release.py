@@ -484,6 +484,20 @@ async def test_ten_thousand_wallets_from_one_node_are_not_looked_up(stage: Stage
     assert await stage.asked(other) == KEY, "nobody else suffers"
 
 
+async def test_who_asks_too_often_has_nothing_looked_up(stage: Stage) -> None:
+    """A name of a room costs nothing, and what is not known of it is read of the chain."""
+    peer, before = stage.viewer.host.peer_id, stage.origin.events.asked
+    one = delegated(stage.viewer)
+    shown = Shown(one.delegation.text, one.signature)
+    for n in range(200):
+        room = RoomId(str(Keypair.from_seed(n.to_bytes(32, "big")).pubkey()))
+        question = KeyQuestion(room, (EPOCH.id,), bytes(16), shown)
+        answer = await stage.origin.holder.answer(peer, question)
+    assert answer.outcome == (Refusal.TRY_LATER,)
+    assert not answer.holders
+    assert stage.origin.events.asked - before <= PEER_BURST + 5
+
+
 async def test_a_crowd_at_the_door_keeps_nobody_out_who_is_inside(
     tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
