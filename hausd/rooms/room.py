@@ -218,6 +218,10 @@ class Room(ABC):
         """Has the room's file written soon."""
         self._unsaved.set()
 
+    async def kept(self) -> None:
+        """The room's file is as the room is when this returns. Raises OSError."""
+        await self._save_now(strict=True)
+
     async def _keep_saving(self) -> None:
         while True:
             await self._unsaved.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -61,21 +62,27 @@ class Wall:
 
 
 class MemoryRecords:
-    """Room files that outlive a node's end, kept as the bytes that a disk would hold."""
+    """Room files that outlive a node's end, kept as the bytes that a disk would hold. The disk may
+    be ``full``, or let go of nothing (``fails_to_delete``)."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.full = self.fails_to_delete = False
 
     def load(self) -> tuple[list[RoomRecord], list[str]]:
         return [msgspec.json.decode(one, type=RoomRecord) for one in self.files.values()], []
 
     def save(self, record: RoomRecord) -> None:
-        self.files[record.id] = encode(record)
+        self.write(RoomId(record.id), encode(record))
 
     def write(self, room: RoomId, encoded: bytes) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.files[room] = encoded
 
     def delete(self, room: RoomId) -> None:
+        if self.fails_to_delete:
+            raise OSError(errno.EIO, "Input/output error")
         self.files.pop(room, None)
 
 
