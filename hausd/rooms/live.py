@@ -132,7 +132,9 @@ class LiveTrack:
     def add_part(
         self, span: Span, shown: LivePart, part: StoredPart, *, ends_segment: bool
     ) -> None:
-        """Appends a part to the segment that ``span`` names, opening it if it is new."""
+        """Appends a part to the segment that ``span`` names, opening it if it is new.
+
+        Only where ``takes`` says so."""
         self._add(span, shown, part, ends_segment=ends_segment)
 
     def add_missing(self, span: Span, duration: int, *, ends_segment: bool) -> None:
@@ -204,16 +206,14 @@ class LiveTrack:
     def last_msn(self) -> int | None:
         return self._segments[-1].msn if self._segments else None
 
-    @property
-    def next_part(self) -> int:
-        """Index of the part that comes next in the newest segment; 0 where that is complete."""
-        newest = self._segments[-1] if self._segments else None
-        return len(newest.parts) if newest is not None and not newest.complete else 0
+    def takes(self, msn: int) -> bool:
+        """Whether a part of this segment can be listed.
 
-    @property
-    def newest_part(self) -> int:
-        """Index of the newest part in its segment."""
-        return len(self._segments[-1].parts) - 1 if self._segments else -1
+        What a playlist said stays (RFC 8216bis, 6.2.1): nothing is added to a segment that is
+        over, and one that was called a gap is none later.
+        """
+        newest = self._segments[-1] if self._segments else None
+        return newest is None or msn > newest.msn or (msn == newest.msn and not newest.complete)
 
     def duration_of(self, msn: int) -> float | None:
         """Seconds of a complete segment in the window."""
@@ -348,7 +348,8 @@ class LiveTrack:
         index = msn - self._segments[0].msn
         if not 0 <= index < len(self._segments):
             return None
-        return self._segments[index]
+        found = self._segments[index]
+        return found if found.msn == msn else None
 
     def _find_gone(self, msn: int) -> _Segment | None:
         return next((segment for segment in self._gone if segment.msn == msn), None)

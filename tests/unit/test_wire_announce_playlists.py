@@ -71,8 +71,11 @@ def words_of_run(run: int, random: Random, *, sheds: bool) -> Iterator[Word]:
     yield RunStarted(run, "start", 434)
     gops = random.randrange(1, 8)
     queues = [words_of_rendition(name, run, gops, random, sheds=sheds) for name in TIMESCALES]
-    for name in TIMESCALES:
-        yield started(name, run)
+    for name, queue in zip(TIMESCALES, queues, strict=True):
+        if name == "720p" and random.random() < 0.5:
+            queue.insert(0, started(name, run))  # an encoder begins when it gets to it
+        else:
+            yield started(name, run)
     while any(queues):
         queue = random.choice([queue for queue in queues if queue])
         yield queue.pop(0)
@@ -138,6 +141,8 @@ class Room:
             assert comparable(theirs) == comparable(ours)
             assert live_media_playlist(theirs) == live_media_playlist(ours)
             assert self.follower.windows[name].active == track.live.active
+            numbers = [segment.msn for segment in ours.segments]
+            assert numbers == sorted(set(numbers)), "no two segments have one number"
             for segment in ours.segments:
                 for part in range(len(segment.parts)):
                     at = (segment.session.counter, segment.msn, part)
