@@ -79,6 +79,11 @@ class Lane:
 
     # -- what the follower does --
 
+    @property
+    def run_number(self) -> int:
+        """The newest run in which this rendition began; -1 before the first."""
+        return self.track.run if self.track is not None else -1
+
     def state(self, track: Track, told_by: PeerId | None) -> None:
         """A verified statement about this rendition, in any order."""
         if self.newest is not None and track.n <= self.newest.n:

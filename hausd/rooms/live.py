@@ -338,6 +338,10 @@ class LiveTrack:
             ]
 
     def _open(self, span: Span) -> _Segment:
+        if self._segments and span.msn != self._segments[-1].msn + 1:
+            # Players number segments by their place: a playlist has no hole, it begins behind it.
+            while self._segments:
+                self._leave()
         opened = _Segment(span.msn, span.session, span.run, span.program_time_ms)
         self._segments.append(opened)
         return opened
@@ -348,8 +352,7 @@ class LiveTrack:
         index = msn - self._segments[0].msn
         if not 0 <= index < len(self._segments):
             return None
-        found = self._segments[index]
-        return found if found.msn == msn else None
+        return self._segments[index]  # a playlist has no hole
 
     def _find_gone(self, msn: int) -> _Segment | None:
         return next((segment for segment in self._gone if segment.msn == msn), None)
@@ -363,6 +366,14 @@ class LiveTrack:
         newest = self._segments[-1]
         return round(newest.size * 8 * self.rendition.timescale / newest.duration)
 
+    def _leave(self) -> None:
+        """The oldest segment leaves the playlist."""
+        gone = self._segments.popleft()
+        for part in gone.parts:
+            if part is not None:
+                part.data = None
+        self._gone.append(gone)
+
     def _trim(self) -> None:
         held = sum(segment.duration for segment in self._segments) / self.rendition.timescale
         while len(self._segments) > _IN_MEMORY_SEGMENTS:
@@ -371,11 +382,7 @@ class LiveTrack:
             if held - seconds < self._window_s:
                 break
             held -= seconds
-            gone = self._segments.popleft()
-            for part in gone.parts:
-                if part is not None:
-                    part.data = None
-            self._gone.append(gone)
+            self._leave()
         while self._gone and self._gone_s() > self._window_s:
             self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS

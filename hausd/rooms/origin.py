@@ -331,19 +331,21 @@ class Origin:
     def _gap_the_shed(self, done: _Track) -> None:
         """Players on a rendition that is shed see gaps, not a playlist that stands still.
 
-        One of which nothing was heard in this run may only be late.
+        So does who watches what was lost altogether, while the sound goes on. A rendition of
+        which nothing was heard in this run may only be late.
         """
-        reference = next(iter(self.tracks.values()))
+        reference = next((track for track in self.tracks.values() if track.live.active), None)
         if done is not reference or done.msn is None:
             return
         edge = done.live.playlist().segments[-1]
         span = Span(edge.msn, edge.session, edge.run, edge.program_time_ms)
+        timeline = self._timeline()
+        early = edge.msn < timeline.first_msn + _LATE_GOPS
         for track in self.tracks.values():
             last = track.live.last_msn
-            if track.live.active or last is None:
+            if track.live.active or (early and track.init.run != timeline.run):
                 continue
-            patience = 0 if track.init.run == edge.run else _LATE_GOPS
-            if edge.msn - last > patience:
+            if last is not None and last < edge.msn:
                 self._fill_gaps(track, span)
                 self._gap(track, edge.msn, span)
 

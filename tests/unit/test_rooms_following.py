@@ -111,6 +111,38 @@ async def test_an_encoder_that_is_late_in_a_new_run_never_gives_two_segments_one
         ], "all of it is recorded, whatever players could be shown"
 
 
+async def test_playlists_of_a_video_that_is_lost_go_on_with_the_sound(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(3) as stage:
+        origin, follower = await stage.node("origin"), await stage.node("follower")
+        stage.swarm.link(origin.node, follower.node)
+        room = (await origin.rooms.create("A room")).id
+        await follower.rooms.follow(room)
+        await trio.sleep(1)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(3)
+            show.begin_run(late=["source", "720p"])
+            await show.play(6)
+            for _ in range(70):
+                await show.play(1)
+                await trio.sleep(0.01)
+                edges = {
+                    name: origin.room(room).tracks[name].playlist().segments[-1].msn
+                    for name in NAMES
+                }
+                assert len(set(edges.values())) == 1, edges
+            await trio.sleep(SETTLED_S)
+            await same_live(origin, follower, room)
+            show.begin_run()
+            await show.play(2)
+            await trio.sleep(SETTLED_S)
+            for peer in (origin, follower):
+                for name in NAMES:
+                    await _serves_what_was_made(peer, room, show, name)
+            await same_live(origin, follower, room)
+
+
 async def _serves_what_was_made(peer: Peer, room: str, show: Show, name: str) -> None:
     """Every name in a playlist gives the bytes that it stands for."""
     track = peer.room(room).tracks[name]

@@ -168,6 +168,27 @@ async def test_parts_made_before_a_rendition_is_shed_are_told_before_it_is() -> 
     room.check()
 
 
+async def test_followers_hear_of_every_part_after_the_leading_rendition_is_shed() -> None:
+    room, random = Room(), Random(0)
+    room.begin(SESSION)
+    room.say(RunStarted(3, "start", 434), random)
+    room.say(started("720p", 3), random)  # an encoded source may begin after a smaller one
+    room.say(started("source", 3), random)
+    for part in range(3):
+        for name in ("source", "720p"):
+            room.say(PartMade(name, 3, 0, 0, part * 30_000, 30_000, part == 0), random)
+    room.say(TrackStopped("720p", 3, "too slow"), random)
+    for part in range(3, 9):
+        ticks = len(room.announcer.recent)
+        room.say(PartMade("source", 3, 0, 0, part * 30_000, 30_000, False), random)
+        assert len(room.announcer.recent) == ticks + 1
+        room.check()
+    room.say(TrackStopped("source", 3, "encoder failed"), random)
+    room.say(started("audio", 3), random)
+    room.say(PartMade("audio", 3, 1, 0, 96_000, 16_000, True), random)
+    room.check()
+
+
 @pytest.mark.parametrize("sheds", [False, True])
 @settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a seed says nothing when smaller
 @given(st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 2))
