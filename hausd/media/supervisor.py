@@ -298,32 +298,52 @@ class Workers:
 
     @asynccontextmanager
     async def start(self, config: WorkerConfig) -> AsyncIterator[Worker]:
-        """A worker for one stream; ended and reaped when the block is left."""
-        async with self._spawning:
-            spare, self._spare = self._spare, None
-            worker = spare if spare is not None else await self._spawn()
+        """A worker for one stream; ended and reaped when the block is left.
+
+        Raises WorkerCrashed where none can be started.
+        """
+        worker = await self._fresh(config)
         try:
-            try:
-                await worker.configure(config)
-            except WorkerCrashed:
-                if worker is not spare:
-                    raise
-                # It died while it waited: a fresh one does as well.
-                await self._discard(worker)
-                worker = await self._spawn()
-                await worker.configure(config)
             if self._keep_spare and self._nursery is not None:
                 self._nursery.start_soon(self._refill)
             yield worker
         finally:
             await self._discard(worker)
 
+    async def _fresh(self, config: WorkerConfig) -> Worker:
+        """The spare, or where there is none that lives a new one; told what it is for."""
+        async with self._spawning:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            with suppress(WorkerCrashed):  # it died while it waited
+                return await self._told(spare, config)
+        return await self._told(await self._spawn(), config)
+
+    async def _told(self, worker: Worker, config: WorkerConfig) -> Worker:
+        try:
+            await worker.configure(config)
+        except BaseException:
+            await self._discard(worker)
+            raise
+        return worker
+
     async def _refill(self) -> None:
         async with self._spawning:
             if self._spare is None:
-                self._spare = await self._spawn()
+                with suppress(WorkerCrashed):  # the next stream has to wait for its worker
+                    self._spare = await self._spawn()
 
     async def _spawn(self) -> Worker:
+        """A process that waits. Raises WorkerCrashed where the system has none to give."""
+        try:
+            return await self._process()
+        except OSError as fault:
+            metrics.CRASHED.labels(how="not-started").inc()
+            log.error("worker-not-started", error=str(fault))
+            why = fault.strerror or str(fault)
+            raise WorkerCrashed(f"no media worker can be started ({why})") from fault
+
+    async def _process(self) -> Worker:
         assert self._nursery is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

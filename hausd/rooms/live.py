@@ -132,7 +132,9 @@ class LiveTrack:
     def add_part(
         self, span: Span, shown: LivePart, part: StoredPart, *, ends_segment: bool
     ) -> None:
-        """Appends a part to the segment that ``span`` names, opening it if it is new."""
+        """Appends a part to the segment that ``span`` names, opening it if it is new.
+
+        Only where ``takes`` says so."""
         self._add(span, shown, part, ends_segment=ends_segment)
 
     def add_missing(self, span: Span, duration: int, *, ends_segment: bool) -> None:
@@ -204,16 +206,14 @@ class LiveTrack:
     def last_msn(self) -> int | None:
         return self._segments[-1].msn if self._segments else None
 
-    @property
-    def next_part(self) -> int:
-        """Index of the part that comes next in the newest segment; 0 where that is complete."""
-        newest = self._segments[-1] if self._segments else None
-        return len(newest.parts) if newest is not None and not newest.complete else 0
+    def takes(self, msn: int) -> bool:
+        """Whether a part of this segment can be listed.
 
-    @property
-    def newest_part(self) -> int:
-        """Index of the newest part in its segment."""
-        return len(self._segments[-1].parts) - 1 if self._segments else -1
+        What a playlist said stays (RFC 8216bis, 6.2.1): nothing is added to a segment that is
+        over, and one that was called a gap is none later.
+        """
+        newest = self._segments[-1] if self._segments else None
+        return newest is None or msn > newest.msn or (msn == newest.msn and not newest.complete)
 
     def duration_of(self, msn: int) -> float | None:
         """Seconds of a complete segment in the window."""
@@ -338,6 +338,10 @@ class LiveTrack:
             ]
 
     def _open(self, span: Span) -> _Segment:
+        if self._segments and span.msn != self._segments[-1].msn + 1:
+            # Players number segments by their place: a playlist has no hole, it begins behind it.
+            while self._segments:
+                self._leave()
         opened = _Segment(span.msn, span.session, span.run, span.program_time_ms)
         self._segments.append(opened)
         return opened
@@ -348,7 +352,7 @@ class LiveTrack:
         index = msn - self._segments[0].msn
         if not 0 <= index < len(self._segments):
             return None
-        return self._segments[index]
+        return self._segments[index]  # a playlist has no hole
 
     def _find_gone(self, msn: int) -> _Segment | None:
         return next((segment for segment in self._gone if segment.msn == msn), None)
@@ -362,6 +366,14 @@ class LiveTrack:
         newest = self._segments[-1]
         return round(newest.size * 8 * self.rendition.timescale / newest.duration)
 
+    def _leave(self) -> None:
+        """The oldest segment leaves the playlist."""
+        gone = self._segments.popleft()
+        for part in gone.parts:
+            if part is not None:
+                part.data = None
+        self._gone.append(gone)
+
     def _trim(self) -> None:
         held = sum(segment.duration for segment in self._segments) / self.rendition.timescale
         while len(self._segments) > _IN_MEMORY_SEGMENTS:
@@ -370,11 +382,7 @@ class LiveTrack:
             if held - seconds < self._window_s:
                 break
             held -= seconds
-            gone = self._segments.popleft()
-            for part in gone.parts:
-                if part is not None:
-                    part.data = None
-            self._gone.append(gone)
+            self._leave()
         while self._gone and self._gone_s() > self._window_s:
             self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS

@@ -307,8 +307,11 @@ class Show:
         self._gop = self._at = 0
         self._run = 0
         self._shed: set[str] = set()
+        self._late: dict[str, list[tuple[PartMade, bytes]]] = {}
         self.said: list[tuple[str, bytes]] = []
         """Every part that the worker made, by rendition."""
+        self.made: dict[tuple[str, int, int, int], bytes] = {}
+        """The same by rendition, run, GOP and place in that."""
         self.fragments = False
         """Whether parts are fragments of MP4, as a real worker's, or just bytes."""
 
@@ -324,13 +327,23 @@ class Show:
             with suppress(trio.ClosedResourceError):  # the room let the encoder go
                 self._say.send_nowait((RunEnded(self._run), b""))
 
-    def begin_run(self) -> None:
-        """A new run: what follows begins with a discontinuity."""
+    def begin_run(self, late: Sequence[str] = ()) -> None:
+        """A new run: what follows begins with a discontinuity.
+
+        Nothing is heard of the encoders of ``late`` before they ``catch_up``."""
         self._run += 1
         self._gop = self._at = 0
+        self._late = {name: [] for name in late}
         self._tell(RunStarted(self._run, "start", 434))
         for name in self._names:
-            self._start(name)
+            if name not in late:
+                self._start(name)
+
+    def catch_up(self, name: str) -> None:
+        """An encoder that was late begins, and tells at once all that it has made."""
+        self._start(name)
+        for made, data in self._late.pop(name):
+            self._tell(made, data)
 
     def shed(self, name: str) -> None:
         self._shed.add(name)
@@ -377,7 +390,11 @@ class Show:
         if self.fragments:
             data = fragment(1, [Sample(start, start, made.duration, part == 0, data)])
         self.said.append((name, data))
-        self._tell(made, data)
+        self.made[name, self._run, self._gop, part] = data
+        if name in self._late:
+            self._late[name].append((made, data))
+        else:
+            self._tell(made, data)
 
     def _start(self, name: str) -> None:
         kind = Kind.AUDIO if name == "audio" else Kind.VIDEO

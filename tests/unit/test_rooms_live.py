@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import trio
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
 from hausd.core.live import FileRange, LivePart, Media
 from hausd.core.media import Kind, Rendition
+from hausd.http.directives import is_reached
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.wire.hls_live import live_media_playlist
 
@@ -169,3 +172,28 @@ def test_every_format_in_the_window_is_said_and_none_that_left_it() -> None:
         assert live.variant().rendition == other
         assert live.variant().earlier == ((VIDEO,) if 0 in runs else ())
     assert live.variant().earlier == ()
+
+
+def test_a_playlist_begins_behind_what_it_misses_and_every_name_gives_its_own_bytes() -> None:
+    live = track(window_s=60.0)
+    for msn in (0, 1, 2, 80, 81):
+        add(live, msn, ends=True, stored=True)
+    playlist = live.playlist()
+    assert [segment.msn for segment in playlist.segments] == [80, 81]
+    assert live.part(4, 2, 0) is not None, "still to be had by who was told of it"
+    for msn in (80, 81):
+        found = live.part(4, msn, 0)
+        assert found is not None
+        assert found.body == (f"{msn}-{(msn if msn > 80 else 3, 0)}".encode(),)
+    assert all(is_reached(playlist, msn, part) for msn in (2, 79, 80) for part in (None, 0, 7))
+
+
+def test_the_question_whether_a_part_is_there_has_an_answer_whatever_the_playlist_is_like() -> None:
+    live = track(window_s=60.0)
+    for msn in range(3):
+        add(live, msn, ends=True)
+    whole = live.playlist()
+    broken = replace(whole, segments=(*whole.segments[:1], *whole.segments[2:]))
+    for msn in range(4):
+        for part in range(3):
+            assert is_reached(broken, msn, part) is is_reached(whole, msn, part)
