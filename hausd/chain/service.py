@@ -251,7 +251,12 @@ class ChainService:
 
     async def act(self, instructions: Sequence[Instruction], payer: Keypair) -> Landed:
         """Signs and sends what the node has to say itself; ends with its fate known. The fee is
-        what was bid."""
+        what was bid.
+
+        Problem ``not-yet`` where that stays unknown. What is signed anew after it costs another fee
+        and no more: going live, a checkpoint and a recording are taken but once by the program, and
+        move no money. So nothing else may be sent by this.
+        """
         client = await self.client()
         sender = self._sender(client)
         widest = Budget(MAX_COMPUTE_UNITS, 0)
