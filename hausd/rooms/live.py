@@ -57,6 +57,11 @@ class _Segment:
     cid: CID | None = None
     frozen: LiveSegment | None = None
 
+    @property
+    def stored(self) -> bool:
+        """Whether all that came of it is on disk."""
+        return all(part is None or part.stored is not None for part in self.parts)
+
     def snapshot(self) -> LiveSegment:
         if self.frozen is not None:
             return self.frozen
@@ -165,6 +170,7 @@ class LiveTrack:
         gap.gap = True
         gap.duration = round(duration_s * self.rendition.timescale)
         gap.complete = True
+        self._trim()
         self._touch()
         return gap.duration
 
@@ -299,7 +305,7 @@ class LiveTrack:
         first = parts[0].stored
         if all(part.data is not None for part in parts):
             body = tuple(part.data for part in parts if part.data is not None)
-        elif first is not None:
+        elif first is not None and segment.stored:
             body = FileRange(first.path, first.offset, segment.size)
         else:
             return None
@@ -389,9 +395,10 @@ class LiveTrack:
         for index, segment in enumerate(self._segments):
             if index >= newest_kept:
                 break
-            for part in segment.parts:
-                if part is not None and part.stored is not None:
-                    part.data = None
+            if segment.stored:  # a segment is served from one place: memory, or a file
+                for part in segment.parts:
+                    if part is not None:
+                        part.data = None
         runs = {(s.session.counter, s.run) for s in (*self._gone, *self._segments)}
         newest = max(self._inits, default=None)
         for key in list(self._inits):
