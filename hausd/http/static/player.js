@@ -247,7 +247,8 @@ export class Player {
     target.addEventListener("keydown", (event) => {
       const place = event.target;
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (place instanceof Element && place.closest("button, select, input, summary, a, video, code")) {
+      if (!video.getClientRects().length) return; // it is not shown: nothing to steer
+      if (place instanceof Element && place.closest("button, select, input, textarea, summary, a, video, code")) {
         if (place !== video || " ".includes(event.key)) return; // they have keys of their own
       }
       const actions = {

@@ -1,0 +1,174 @@
+"""What the page at / says and does when something is amiss, in Chromium. It is the page that is
+shipped, at a node whose answers each test writes, by the browser's clock where it waits."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, Route
+from support.browser import Watching, watching
+from support.content import OTHER_ROOM as ROOM
+
+from hausd.http.messages import Request
+from hausd.http.pages import Pages
+
+pytestmark = pytest.mark.e2e
+
+NODE = "http://localhost:8080"
+SHOWN = f"/api/v1/rooms/{ROOM}"
+LIVE = f"/live/{ROOM}/index.m3u8"
+RECORDED = f"/archive/{ROOM}/index.m3u8"
+PLAYER = "/static/hls.min.js"
+SILENCE = None
+TOUCHED = """(id) => {
+  window.touched = 0;
+  const count = (changes) => { touched += changes.length; };
+  new MutationObserver(count).observe(document.getElementById(id), {childList: true});
+}"""
+"""Counts how often a region that is read aloud is written anew."""
+TAKEN = """([place, key]) => !document.querySelector(place).dispatchEvent(
+  new KeyboardEvent('keydown', {key, bubbles: true, cancelable: true}))"""
+"""Whether the page takes a key away from what has the focus."""
+
+Said = tuple[int, Any] | None
+
+
+def refused(status: int, code: str, message: str, hint: str = "") -> Said:
+    return status, {"error": {"code": code, "message": message, "hint": hint}}
+
+
+def room(state: str, *, segments: int = 0, **more: Any) -> Said:
+    return 200, shape(ROOM, state, segments=segments, **more)
+
+
+def shape(name: str, state: str, *, segments: int = 0, **more: Any) -> dict[str, Any]:
+    recording = {"segments": segments, "duration_s": 2.0 * segments, "bytes": 1, "missing": 0}
+    known = {"id": name, "title": f"Show {name}", "state": state, "gated": False, "viewers": 0}
+    return {**known, "recording": recording, **more}
+
+
+@dataclass
+class Stage:
+    """The page, and what it is answered. ``says``: by path, or by path and query."""
+
+    seen: Watching
+    says: dict[str, Said] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    files: Pages = field(default_factory=Pages)
+
+    @property
+    def page(self) -> Page:
+        return self.seen.page
+
+    def opens(self, path: str = f"/?room={ROOM}") -> None:
+        self.page.goto(NODE + path)
+
+    def text(self, element: str) -> str:
+        return " ".join(self.seen.text(element).split())
+
+    def is_shown(self, element: str) -> bool:
+        return self.page.locator(f"#{element}").is_visible()
+
+    def later(self, seconds: float) -> None:
+        """The page's clock goes on; what it does then is done."""
+        self.page.clock.fast_forward(int(seconds * 1000))
+        self.seen.watches(0.15)
+
+    def comes_to(self, element: str, words: str) -> None:
+        """Waits, by the page's clock, until an element has these words."""
+        for _ in range(60):
+            if words in self.text(element):
+                return
+            self.later(1)
+        raise AssertionError((self.text(element), self.seen.complaints))
+
+    def asks(self, path: str, times: int = 1) -> None:
+        """Waits, by the page's clock, until the page has asked so many times more."""
+        before = self.asked[path]
+        for _ in range(60):
+            if self.asked[path] >= before + times:
+                return
+            self.later(1)
+        raise AssertionError((path, self.asked))
+
+    def answer(self, route: Route) -> None:
+        url = urlsplit(route.request.url)
+        whole = f"{url.path}?{url.query}"
+        self.asked[url.path] += 1
+        headers = {"accept-encoding": ""}
+        request = Request("GET", url.path, "", headers, "1.1", False, "127.0.0.1", "localhost")
+        found = self.files.find(request)
+        if url.path not in self.says and found is not None and isinstance(found.body, tuple):
+            told = {name.decode(): value.decode() for name, value in found.headers}
+            route.fulfill(status=200, headers=told, body=b"".join(found.body))
+            return
+        missing = refused(404, "no-such-room", "No such room on this node.")
+        said = self.says.get(whole, self.says.get(url.path, missing))
+        if said is None:
+            route.abort("connectionrefused")
+            return
+        status, content = said
+        told = {"content-type": "application/json"}
+        route.fulfill(status=status, headers=told, body=json.dumps(content))
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    with watching(allowed=("Failed to load resource", "failed: ")) as seen:
+        found = Stage(seen)
+        found.says["/api/v1/status"] = 200, {"rooms_live": 1, "viewers": 0, "version": "1.2.3"}
+        seen.page.clock.install()
+        seen.page.route("**/*", found.answer)
+        yield found
+
+
+def test_keys_are_the_players_only_while_it_is_shown_and_nothing_else_takes_them(
+    stage: Stage,
+) -> None:
+    def taken(place: str, key: str) -> bool:
+        return bool(stage.page.evaluate(TAKEN, [place, key]))
+
+    stage.says[SHOWN] = room("created", gated=True)
+    stage.opens()
+    stage.comes_to("badge", "Not live yet")
+    assert taken("body", " ")
+    assert taken("body", "ArrowLeft")
+    assert not taken("#text", "ArrowLeft"), "the caret's key, in a text to sign"
+    stage.says[LIVE] = refused(403, "no-ticket", "no ticket")
+    stage.opens()
+    stage.comes_to("entry-title", "No ticket")
+    assert not taken("body", " "), "the key that scrolls"
+
+
+def test_a_button_that_copies_says_aloud_what_it_shows(stage: Stage) -> None:
+    stage.says[SHOWN] = room("created")
+    stage.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    stage.opens()
+    stage.comes_to("badge", "Not live yet")
+    button = stage.page.locator("#links button").first
+    assert button.get_attribute("aria-label") == "Copy This page"
+    button.click()
+    stage.page.get_by_role("button", name="Copied: This page").wait_for()
+    stage.later(2)
+    stage.page.get_by_role("button", name="Copy This page").wait_for()
+
+
+def test_the_focus_is_seen_on_the_video(stage: Stage) -> None:
+    stage.says[SHOWN] = room("created")
+    stage.opens()
+    stage.comes_to("badge", "Not live yet")
+    for _ in range(9):
+        stage.page.keyboard.press("Tab")
+        if stage.page.evaluate("document.activeElement.id") == "video":
+            break
+    style = "(({outlineStyle: s, outlineOffset: o}) => [s, parseFloat(o)])"
+    drawn, offset = stage.page.evaluate(f"{style}(getComputedStyle(document.activeElement))")
+    assert stage.page.evaluate("document.activeElement.id") == "video"
+    assert drawn == "solid"
+    assert offset < 0, "what is outside of the stage is cut off"
