@@ -172,3 +172,25 @@ def test_the_focus_is_seen_on_the_video(stage: Stage) -> None:
     assert stage.page.evaluate("document.activeElement.id") == "video"
     assert drawn == "solid"
     assert offset < 0, "what is outside of the stage is cut off"
+
+
+def test_the_list_has_what_is_on_air_however_old_and_the_head_goes_along(stage: Stage) -> None:
+    newest = [shape(f"k{n}", "ended", segments=n % 2) for n in range(200)]
+    old = shape("k999", "live", viewers=7)
+    stage.says["/api/v1/rooms"] = 200, newest
+    stage.says["/api/v1/rooms?limit=200&state=live&state=waiting"] = 200, [old]
+    stage.opens("/")
+    stage.comes_to("node", "1 live · 0 watching")
+    stage.seen.until(lambda: stage.page.locator(".card").count() == 201)
+    assert stage.page.locator(".card strong").first.inner_text() == "Show k999"
+    assert "newest 200 rooms" in stage.text("more")
+    assert stage.is_shown("more")
+    badges = stage.page.locator(".card .badge").all_inner_texts()[1:]
+    assert {each.upper() for each in badges[0::2]} == {"ENDED"}, "nothing was recorded"
+    assert {each.upper() for each in badges[1::2]} == {"RECORDED"}
+    stage.says["/api/v1/status"] = 200, {"rooms_live": 2, "viewers": 9, "version": "1.2.3"}
+    stage.says["/api/v1/rooms"] = 200, [shape("k1", "ended")]
+    stage.comes_to("node", "2 live · 9 watching")
+    stage.seen.until(lambda: stage.page.locator(".card").count() == 1)
+    assert not stage.is_shown("more")
+    stage.seen.require_quiet()

@@ -21,6 +21,7 @@ function every(action) {
     busy = true;
     clearTimeout(timer);
     let wait = LOOK_AGAIN_MS;
+    showNode().catch(() => {}); // if it does not answer, the action says so
     try {
       wait = (await action()) ?? LOOK_AGAIN_MS;
       showFault(null);
@@ -34,7 +35,11 @@ function every(action) {
   return run();
 }
 
+// A room is looked at more often than this is worth asking for.
+let toldAt = -Infinity;
 async function showNode() {
+  if (performance.now() - toldAt < LOOK_AGAIN_MS) return;
+  toldAt = performance.now();
   const status = await api("status");
   byId("node").textContent = `${status.rooms_live} live · ${status.viewers} watching · hausd ${status.version}`;
 }

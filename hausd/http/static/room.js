@@ -3,7 +3,7 @@ import { api, faultOf } from "./api.js";
 import { copyRow } from "./copying.js";
 import { Entry } from "./entry.js";
 import { Player } from "./player.js";
-import { byId, clock, setBadge } from "./showing.js";
+import { byId, clock, isRecorded, setBadge } from "./showing.js";
 
 const LOOK_SOON_MS = 1000; // while viewers wait for a picture
 const query = new URLSearchParams(location.search);
@@ -185,7 +185,7 @@ export async function openRoom(asked, every) {
     byId("join").hidden = true;
     await entry.roomIs(room);
     onAir = room.state === "live" || room.state === "waiting";
-    const recorded = (room.recording?.segments ?? 0) > 0;
+    const recorded = isRecorded(room);
     if (mode === null && !onAir && recorded) player.mode = "start";
     // Who may not watch hears that before the show begins, and sees at once when they may.
     if (!shown || entry.refusal) await retry();
@@ -194,7 +194,7 @@ export async function openRoom(asked, every) {
     document.title = `${title} · hausd`;
     byId("title").textContent = title;
     byId("facts").textContent = facts(room);
-    setBadge(byId("badge"), room.state);
+    setBadge(byId("badge"), room);
     byId("watch-live").disabled = !onAir;
     byId("watch-start").disabled = !recorded;
     const links = `${room.id} ${room.ingest_url} ${room.gated} ${entry.signed?.token}`;
