@@ -128,6 +128,56 @@ def stage() -> Iterator[Stage]:
         yield found
 
 
+def test_a_stream_that_is_about_to_begin_is_waited_for_without_a_door(stage: Stage) -> None:
+    stage.says[SHOWN] = room("live", gated=True)
+    stage.says[LIVE] = refused(503, "not-begun", "The stream is about to begin.")
+    stage.opens()
+    stage.comes_to("curtain", "The stream is about to begin. Trying again…")
+    stage.asks(LIVE, 2)
+    assert stage.is_shown("video")
+    assert not stage.is_shown("entry")
+    stage.says[LIVE] = refused(403, "not-yet", "the delegation has not begun")
+    stage.comes_to("entry-title", "Your node may not watch")
+    assert not stage.is_shown("video")
+    stage.seen.require_quiet()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "unknown-room"), (404, "nobody-has-it"), (503, "too-many-rooms")],
+)
+def test_why_a_room_of_another_node_is_not_to_be_had_is_said_in_the_nodes_words(
+    stage: Stage, status: int, code: str
+) -> None:
+    stage.says[LIVE] = refused(status, code, "So it is.", "Do this.")
+    stage.opens()
+    stage.comes_to("fault", "So it is. Do this.")
+    assert not stage.is_shown("join")
+    stage.page.evaluate(
+        """(join) => { window.turns = 0; new MutationObserver(() => { turns += !join.hidden; })
+          .observe(join, {attributeFilter: ['hidden']}); }""",
+        stage.page.query_selector("#join"),
+    )
+    stage.asks(LIVE, 2)
+    assert stage.text("fault") == "So it is. Do this."
+    assert not stage.is_shown("join")
+    assert stage.page.evaluate("turns") == 0, "it is not read aloud at each try"
+    stage.says[SHOWN] = room("created")
+    stage.comes_to("badge", "Not live yet")
+    assert not stage.is_shown("fault")
+
+
+def test_a_room_that_is_looked_for_is_looked_for_without_a_fault(stage: Stage) -> None:
+    stage.says[LIVE] = refused(503, "still-looking", "The room is being looked for.")
+    stage.opens()
+    stage.asks(LIVE, 2)
+    assert stage.is_shown("join-wait")
+    assert not stage.is_shown("fault")
+    stage.says[SHOWN] = room("created")
+    stage.comes_to("badge", "Not live yet")
+    assert not stage.is_shown("join")
+
+
 def test_keys_are_the_players_only_while_it_is_shown_and_nothing_else_takes_them(
     stage: Stage,
 ) -> None:
@@ -146,6 +196,20 @@ def test_keys_are_the_players_only_while_it_is_shown_and_nothing_else_takes_them
     assert not taken("body", " "), "the key that scrolls"
 
 
+def test_regions_that_are_read_aloud_are_written_only_where_words_change(stage: Stage) -> None:
+    stage.says[SHOWN] = room("created")
+    stage.opens()
+    stage.comes_to("curtain", "Waiting for the stream to begin…")
+    stage.page.evaluate(TOUCHED, "curtain")
+    stage.asks(SHOWN, 3)
+    assert stage.page.evaluate("touched") == 0
+    stage.says[SHOWN] = SILENCE
+    stage.comes_to("fault", "The node does not answer. Trying again…")
+    stage.page.evaluate(TOUCHED, "fault")
+    stage.asks(SHOWN, 3)
+    assert stage.page.evaluate("touched") == 0
+
+
 def test_a_button_that_copies_says_aloud_what_it_shows(stage: Stage) -> None:
     stage.says[SHOWN] = room("created")
     stage.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -157,6 +221,61 @@ def test_a_button_that_copies_says_aloud_what_it_shows(stage: Stage) -> None:
     stage.page.get_by_role("button", name="Copied: This page").wait_for()
     stage.later(2)
     stage.page.get_by_role("button", name="Copy This page").wait_for()
+
+
+def test_what_does_not_play_is_said_in_the_nodes_words_and_at_last_what_to_press(
+    stage: Stage,
+) -> None:
+    stage.says[SHOWN] = room("ended", segments=3)
+    stage.says[RECORDED] = refused(503, "recording-sought", "The recording is looked for")
+    stage.opens()
+    stage.comes_to("curtain", "The recording is looked for. Trying again…")
+    stage.comes_to("curtain", "The recording is looked for. This page has stopped trying.")
+    assert "Press “From the start” to try again." in stage.text("curtain")
+    tried = stage.asked[RECORDED]
+    stage.later(30)
+    assert stage.asked[RECORDED] == tried
+    stage.page.click("#watch-start")
+    stage.asks(RECORDED)
+
+
+def test_a_recording_that_only_others_have_is_asked_for(stage: Stage) -> None:
+    known = {"segments": 0, "duration_s": 0, "bytes": 0, "missing": 0, "sought": "bafy"}
+    stage.says[SHOWN] = room("closed", recording=known)
+    stage.says[RECORDED] = refused(503, "recording-sought", "The recording is looked for")
+    stage.opens()
+    stage.comes_to("curtain", "The recording is looked for. Trying again…")
+
+
+def test_a_mistake_of_the_page_is_not_blamed_on_the_node(stage: Stage) -> None:
+    stage.says[SHOWN] = room("live", free={"rendition": "90p"})
+    stage.opens()
+    stage.comes_to("fault", "This page has failed.")
+    assert any("TypeError" in said for said in stage.seen.complaints)
+    stage.says[SHOWN] = refused(500, "internal", "The node failed at this.")
+    stage.comes_to("fault", "The node failed at this.")
+
+
+def test_a_node_that_goes_away_while_the_room_is_asked_for_is_said_to_be_away(
+    stage: Stage,
+) -> None:
+    stage.says[LIVE] = SILENCE
+    stage.opens()
+    stage.comes_to("fault", "The node does not answer. Trying again…")
+    stage.says[SHOWN] = room("live", gated=True)
+    stage.asks(LIVE, 1)
+    assert stage.text("fault") == "The node does not answer. Trying again…"
+
+
+def test_a_player_that_did_not_load_is_loaded_again(stage: Stage) -> None:
+    stage.says[SHOWN] = room("live")
+    stage.says[LIVE] = refused(503, "not-begun", "The stream is about to begin.")
+    stage.says[PLAYER] = SILENCE
+    stage.opens()
+    stage.comes_to("curtain", "The player could not be loaded. Trying again…")
+    del stage.says[PLAYER]
+    stage.comes_to("curtain", "The stream is about to begin. Trying again…")
+    assert stage.page.locator(f'script[src="{PLAYER}"]').count() == 1
 
 
 def test_the_focus_is_seen_on_the_video(stage: Stage) -> None:

@@ -1,15 +1,15 @@
 // The page at /: a list of rooms, or one room (/?room=ID). Reads /api/v1 and what it plays.
-import { api } from "./api.js";
+import { api, wordsOf } from "./api.js";
 import { showList } from "./list.js";
 import { openRoom } from "./room.js";
-import { byId } from "./showing.js";
+import { byId, say } from "./showing.js";
 
 const LOOK_AGAIN_MS = 4000;
 
 function showFault(fault) {
   const place = byId("fault");
   place.hidden = !fault;
-  if (fault) place.textContent = fault.status ? fault.message : "The node does not answer. Trying again…";
+  if (fault) say(place, fault.status === 0 ? "The node does not answer. Trying again…" : wordsOf(fault));
 }
 
 // Does the action again and again; it may say after how many milliseconds.
@@ -46,7 +46,7 @@ async function showNode() {
 
 const asked = new URLSearchParams(location.search).get("room");
 if (asked) {
-  openRoom(asked, every);
+  openRoom(asked, every).catch(showFault);
 } else {
   byId("list").hidden = false;
   every(showList);
