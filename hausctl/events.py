@@ -39,10 +39,10 @@ def event_of(here: Here, id_: str) -> EventShape:
     return cast("EventShape", shaped(here.client.get("events", id_)))
 
 
-def answer_event(here: Here, id_: str) -> None:
-    """Says how the event is now."""
+def answer_event(here: Here, id_: str, **more: object) -> None:
+    """Says how the event is now; ``more``: what programs are told beside that."""
     value = here.client.get("events", id_)
-    here.answer(value, event_sheet(cast("EventShape", shaped(value))))
+    here.answer({**value, **more}, event_sheet(cast("EventShape", shaped(value))))
 
 
 def list_events(

@@ -141,14 +141,19 @@ def claim(
         raise Refused("nothing-owed", "this event owes nobody anything", hint)
     steps, refused = payments(act, owed)
     if not steps:
-        raise refused[0]
+        raise refused[0][1]
     outcomes = act.cashier.pay_each(*steps)
-    answer_event(act.here, act.event)
-    if refused or any(outcome.refused for outcome in outcomes):
+    refused += [(each.step.what, each.refused) for each in outcomes if each.refused]
+    told = [
+        {"what": what, "code": why.code, "message": why.message, "hint": why.hint}
+        for what, why in refused
+    ]
+    answer_event(act.here, act.event, refused=told)
+    if refused:
         raise typer.Exit(1)
 
 
-def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[Refused]]:
+def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[tuple[str, Refused]]]:
     """A step for each payout, and why there is none for the others: a payee whose accounts can't be
     told holds nobody else up. Raises NotRunning."""
     steps, refused = [], []
@@ -161,8 +166,8 @@ def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[Re
         except NotRunning:
             raise
         except Refused as fault:
-            act.cashier.say(f"{what}: not done, {fault.message}")
-            refused.append(fault)
+            act.cashier.say_refused(what, fault)
+            refused.append((what, fault))
             continue
         claimed = make(act.at, payee, payout.index, to.payment)
         steps.append(Step(what, [*to.opening, claimed], rents=to.rents))
