@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hausctl.client import Refused
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.events import Act
 from hausctl.money import lamports, units
 from hausctl.paying import DryOption, YesOption, address
@@ -49,7 +49,7 @@ def add_to(app: typer.Typer) -> None:
 
 def add_tier(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="At most 24 bytes.")],
     price: Annotated[
         str, typer.Argument(metavar="PRICE", help="In SOL, or the event's token, as in 0.25; or 0.")
@@ -100,7 +100,7 @@ def add_tier(
 
 def set_split(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     shares: Annotated[
         list[str] | None,
         typer.Argument(metavar="ADDRESS=PERCENT…", help="None: all is the artist's."),
@@ -120,7 +120,7 @@ def set_split(
 
 def open_(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -135,7 +135,7 @@ def open_(
 
 def set_schedule(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     starts: Annotated[
@@ -159,7 +159,7 @@ def set_schedule(
 
 def set_metadata(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
@@ -192,7 +192,7 @@ def set_metadata(
 
 def set_stream_authority(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     authority: Annotated[
         str,
         typer.Argument(metavar="[ADDRESS]", help="The key that streams; a new one of this node's."),
@@ -250,14 +250,16 @@ def answer_room(here: Here, room: dict[str, Any], status: str) -> None:
     """Says where an event is streamed to."""
     from rich.markup import escape
 
+    from hausctl.context import marked
+
     names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
     value = {name: room[name] for name in names} | {"status": status}
     here.answer(
         value,
-        f"Event [bold]{escape(room['title'])}[/]  {room['id']}  ({status})\n",
-        f"Publish to  {escape(room['ingest_url'])}",
-        f"Stream key  {escape(room['stream_key'] or '')}",
-        f"Watch at    {escape(room['watch_url'])}\n",
+        marked(f"Event [bold]{escape(room['title'])}[/]  {escape(room['id'])}  ({status})\n"),
+        f"Publish to  {room['ingest_url']}",
+        f"Stream key  {room['stream_key'] or ''}",
+        f"Watch at    {room['watch_url']}\n",
     )
 
 

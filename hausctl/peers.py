@@ -30,6 +30,7 @@ def list_peers(ctx: typer.Context) -> None:
             "(the other node's hausctl status shows it)",
         )
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("Peer", "Way", "RTT", "In", "Out", "Since", "Address", box=None, pad_edge=False)
@@ -41,7 +42,7 @@ def list_peers(ctx: typer.Context) -> None:
             size(peer.received_bytes),
             size(peer.sent_bytes),
             ago(peer.since),
-            peer.addresses[0] if peer.addresses else "-",
+            escape(peer.addresses[0]) if peer.addresses else "-",
         )
     here.answer(value, table)
 

@@ -9,7 +9,7 @@ import typer
 
 from hausctl.client import NotRunning, Refused
 from hausctl.coins import receiving
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.drafts import cid_of
 from hausctl.events import Act, answer_event
 from hausctl.money import paid
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 def finalize(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -63,7 +63,7 @@ def finalize(
 
 def deliver(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -90,7 +90,7 @@ def _delivery(act: Act) -> Step:
 
 def set_rta_recipient(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     recipient: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose it shall be.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -107,7 +107,7 @@ def set_rta_recipient(
 
 def set_recording(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     cid: Annotated[str, typer.Argument(metavar="CID", help="The finished directory's.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -124,7 +124,7 @@ def set_recording(
 
 def claim(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,

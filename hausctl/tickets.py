@@ -8,7 +8,7 @@ import typer
 
 from hausctl.client import Refused, shaped
 from hausctl.coins import checking, cost_of, paying, receiving
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.context import Here
 from hausctl.events import Act, event_of
 from hausctl.guests import read_guests
@@ -41,7 +41,7 @@ CountOption = Annotated[
 @app.command()
 def buy(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     tier: TierOption = 0,
@@ -54,7 +54,7 @@ def buy(
 ) -> None:
     """Buys tickets for an event."""
     here = Here.of(ctx)
-    id_ = here.room_id(event)
+    id_ = here.event_id(event)
     now = event_of(here, id_)
     if tier >= len(now.tiers):
         have = f"it has {len(now.tiers)}" if now.tiers else "entrance is free"
@@ -111,7 +111,7 @@ def list_tickets(
     here = Here.of(ctx)
     if not event and not holder:
         raise typer.BadParameter("name an event, or a wallet with --holder")
-    id_ = here.room_id(event) if event else ""
+    id_ = here.event_id(event) if event else ""
     value = _tickets(here, id_, str(address(holder)) if holder else "")
     if here.json or not value:
         here.answer(value, "There are none.")
@@ -133,12 +133,12 @@ def list_tickets(
 @app.command()
 def verify(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     holder: Annotated[str, typer.Argument(metavar="HOLDER", help="Address of a wallet.")],
 ) -> None:
     """Tells whether a wallet has a ticket; exit code 1 where it has none."""
     here = Here.of(ctx)
-    id_ = here.room_id(event)
+    id_ = here.event_id(event)
     found = _tickets(here, id_, str(address(holder)))
     count = found[0]["count"] if found else 0
     here.answer(
@@ -154,7 +154,7 @@ def verify(
 @app.command()
 def refund(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     tier: TierOption = 0,
@@ -175,7 +175,7 @@ def refund(
 @app.command()
 def transfer(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     to: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose they shall be.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -200,7 +200,7 @@ def transfer(
 @app.command()
 def close(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     give_up: Annotated[
@@ -226,7 +226,7 @@ def close(
 @app.command()
 def gift(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     guests: Annotated[
         list[str] | None, typer.Argument(metavar="[ADDRESS]…", help="Who gets them.")
     ] = None,
@@ -299,7 +299,7 @@ def _held(act: Act) -> TicketShape:
 @app.command()
 def use(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     lasts: Annotated[

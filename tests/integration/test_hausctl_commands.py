@@ -93,6 +93,8 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
     [
         (("statu",), "No such command 'statu'. Did you mean 'status'?"),
         (("rooms", "show"), "Missing argument 'ROOM'."),
+        (("events", "show"), "Missing argument 'EVENT'."),
+        (("tickets", "buy"), "Missing argument 'EVENT'."),
         (("rooms",), "Missing command. Choose from create, list, show"),
         (("logs", "--count", "few"), "Invalid value for '--count' / '-n': not a whole number"),
         (("logs", "--level", "loud"), "Invalid value for '--level': 'loud' is not one of 'debug'"),
@@ -183,6 +185,27 @@ async def test_a_room_may_be_named_by_the_beginning_of_its_id_or_its_title(tmp_p
             said = await hausctl(tmp_path, "rooms", "close", name, "--json")
             assert said.json["error"]["code"] == code
         assert node.known[OTHER].state == "live"
+
+
+async def test_titles_and_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        title = "Show [/b] :warning:"
+        node.known[ROOM] = live_room(ROOM, title)
+        cid = "bafy[red]"
+        for arguments, said in (
+            (("rooms", "set", ROOM, "--preview", "5m"), f"{title}: the first 5 minutes are free."),
+            (("rooms", "close", ROOM), f"{title} is closed."),
+            (("rooms", "export", ROOM, "-o", "[/b].mp4"), "/[/b].mp4."),
+            (("rooms", "list"), title),
+            (("rooms", "show", ROOM), title),
+            (("top", "--once"), title),
+            (("pins", "add", cid), f"Pinned {cid}"),
+            (("pins", "list"), cid),
+            (("pins", "remove", cid), f"{cid} is pinned no more."),
+        ):
+            done = await hausctl(tmp_path, *arguments)
+            assert (done.code, done.err) == (0, "")
+            assert said in done.out
 
 
 async def test_an_export_goes_where_the_user_stands(tmp_path: Path) -> None:
