@@ -302,7 +302,7 @@ async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path
         port = other.getsockname()[1]
         (tmp_path / "hausd.toml").write_text(
             f"[http]\nlisten = '127.0.0.1:{port}'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
-            "[p2p]\nlisten = '/ip4/127.0.0.1/tcp/0'\n"
+            "[p2p]\nlisten = '/ip4/127.0.0.1/tcp/0'\n[chain]\nlisten = ''\n"
         )
         said = await hausctl(tmp_path, "doctor")
         told = await hausctl(tmp_path, "doctor", "--json")
@@ -330,7 +330,7 @@ async def test_doctor_looks_at_the_port_for_other_nodes_as_at_any_other(
         port = other.getsockname()[1]
         (tmp_path / "hausd.toml").write_text(
             "[http]\nlisten = '127.0.0.1:0'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
-            f"[p2p]\nlisten = '{listen.format(port)}'\n"
+            f"[p2p]\nlisten = '{listen.format(port)}'\n[chain]\nlisten = ''\n"
         )
         other.listen()
         (found,) = await _ports(tmp_path)
@@ -339,6 +339,24 @@ async def test_doctor_looks_at_the_port_for_other_nodes_as_at_any_other(
     assert found["mend"].endswith("p2p.listen in hausd.toml")
     (found,) = await _ports(tmp_path)
     assert (found["state"], "is free (p2p.listen)" in found["found"]) == ("ok", True)
+
+
+async def test_doctor_looks_at_both_ports_of_the_nodes_own_chain(tmp_path: Path) -> None:
+    own = "[chain]\nlisten = '127.0.0.1:{}'\n"
+    rest = "[http]\nlisten = '127.0.0.1:0'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (tmp_path / "hausd.toml").write_text(rest + own.format(port - 1) + "[p2p]\nlisten = ''\n")
+        found = (await _ports(tmp_path))[1]
+        assert found["state"] == "fail"
+        assert f"127.0.0.1:{port} is taken by process" in found["found"]
+        assert found["mend"].endswith("chain.listen in hausd.toml")
+        (tmp_path / "hausd.toml").write_text(
+            f"{rest}{own.format(port)}rpc_url = 'http://127.0.0.1:1'\n[p2p]\nlisten = ''\n"
+        )
+        assert await _ports(tmp_path) == [], "where it uses another chain"
 
 
 async def _ports(home: Path) -> list[dict[str, str]]:
