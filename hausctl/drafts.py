@@ -16,6 +16,8 @@ from hausctl.times import moment
 from hausctl.wallet import KeypairOption, SignerOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from solders.pubkey import Pubkey
 
     from hausctl.context import Here
@@ -32,7 +34,13 @@ BudgetOption = Annotated[
         help="Goes to the node, which writes the recording's manifest on chain with it.",
     ),
 ]
+DescriptionOption = Annotated[
+    str,
+    typer.Option("--description", help="More about it, at most 4,000 characters."),
+]
+_MAX_DESCRIPTION = 4_000
 _MAX_NAME_BYTES = 24
+_MAX_PAYEES = 8
 _SHARE = 100
 """Ten thousandths in a percent."""
 
@@ -113,7 +121,7 @@ def set_split(
     """Shares what a draft will bring in.
 
     Among up to eight payees; what is left is the artist's."""
-    wanted = [share(each) for each in shares or []]
+    wanted = shares_of(shares or ())
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("How it is shared", act.builder.set_split(act.who, act.at, wanted))
 
@@ -162,7 +170,7 @@ def set_metadata(
     event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
-    description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
+    description: DescriptionOption = "",
     cid: Annotated[
         str,
         typer.Option("--cid", metavar="CID", help="Metadata that is on IPFS already, instead."),
@@ -175,6 +183,7 @@ def set_metadata(
     This node stores the metadata, the chain names its CID."""
     if bool(description) == bool(cid):
         raise typer.BadParameter("name either --description or --cid")
+    described(description)
     named = cid_of(cid) if cid else None
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     if named is None:
@@ -263,6 +272,14 @@ def answer_room(here: Here, room: dict[str, Any], status: str) -> None:
     )
 
 
+def described(text: str) -> str:
+    """A description. Raises typer.BadParameter."""
+    if len(text) > _MAX_DESCRIPTION:
+        message = f"it has {len(text):,} characters, {_MAX_DESCRIPTION:,} are possible"
+        raise typer.BadParameter(message, param_hint="--description")
+    return text
+
+
 def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:
     """A kind of ticket. Raises typer.BadParameter."""
     from hausd.core.programs.accounts import TicketTier
@@ -278,6 +295,15 @@ def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:
         "refundable_until": 0,
     }
     return TicketTier(name=name, price=price, supply=supply, sold=0, **plain | more)
+
+
+def shares_of(untrusted: Sequence[str]) -> tuple[Share, ...]:
+    """Payees with their shares. Raises typer.BadParameter."""
+    if len(untrusted) > _MAX_PAYEES:
+        raise typer.BadParameter(
+            f"{len(untrusted)} shares are too many, {_MAX_PAYEES} are possible"
+        )
+    return tuple(share(each) for each in untrusted)
 
 
 def share(untrusted: str) -> Share:

@@ -10,7 +10,7 @@ import typer
 from hausctl.client import shaped
 from hausctl.context import Here
 from hausctl.store import answer_verified
-from hausctl.times import length_s, moment
+from hausctl.times import MOST_DEPTH, bounded_s, moment
 from hausctl.words import ago, clock, short_id, size, span
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def add(
     here = Here.of(ctx)
     body: dict[str, object] = {"target": target}
     if last:
-        body["last_s"] = length_s(last)
+        body["last_s"] = bounded_s(last, "--last", "1s", MOST_DEPTH)
     if until:
         body["until"] = moment(until).isoformat()
     value = here.client.post("pins", body=body)

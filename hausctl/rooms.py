@@ -19,7 +19,7 @@ from hausctl.previewing import (
     free_wish,
     free_words,
 )
-from hausctl.times import length_s
+from hausctl.times import MOST_DEPTH, bounded_s
 from hausctl.words import short_id, size
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def follow(
     here = Here.of(ctx)
     body: dict[str, object] = {"peer": peer}
     if last:
-        body["last_s"] = length_s(last)
+        body["last_s"] = bounded_s(last, "--last", "1s", MOST_DEPTH)
     value = here.client.post("rooms", room, "follow", body=body)
     told = [notice["text"] for notice in value["notices"] if notice["code"] == "nobody-found"]
     here.answer(

@@ -16,7 +16,7 @@ from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Rent, Step
 from hausctl.signingin import sign_in
-from hausctl.times import length_s, when
+from hausctl.times import when, whole_s
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
@@ -314,8 +314,8 @@ def use(
     ] = False,
 ) -> None:
     """Lets this node watch with your ticket: signs a text that says so, once."""
-    here = Here.of(ctx)
-    id_ = here.room_id(event)
+    here, lasts_s = Here.of(ctx), whole_s(lasts, "--for", "366d")
+    id_ = here.event_id(event)
     who = wallet(keypair, signer)
     if not _tickets(here, id_, str(who.address)) and event_of(here, id_).artist != str(who.address):
         hint = f"hausctl tickets buy {id_}"

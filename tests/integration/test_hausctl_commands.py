@@ -105,6 +105,32 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
         (("rooms", "export", "x", "-o", "film.mp4", "--format", "unixfs"), "needs no file"),
         (("status", "--frobnicate"), "No such option: --frobnicate"),
         (("status", "--home"), "--home needs a directory"),
+        (("rooms", "create", "Nacht \udcff"), "the command line is no text"),
+        (
+            ("rooms", "follow", "x", "--last", "0.5s"),
+            "Invalid value for --last: '0.5s' is not 1s to 36500d",
+        ),
+        (
+            ("pins", "add", "x", "--last", "36501d"),
+            "Invalid value for --last: '36501d' is not 1s to 36500d",
+        ),
+        (("pins", "add", "x", "--until", "+9999999d"), "is not in the years 1971 to 8999"),
+        (("peers", "ban", "x", "--for", "60"), "for --for: '60' is not a length of time"),
+        (("peers", "ban", "x", "--for", "31d"), "Invalid value for --for: '31d' is not 1s to 30d"),
+        (
+            ("tickets", "use", "x", "--for", "367d"),
+            "Invalid value for --for: '367d' is not 1s to 366d",
+        ),
+        (
+            ("keys", "show", "--signer", 'a"b'),
+            "Invalid value for --signer: 'a\"b' is no command line",
+        ),
+        (("keys", "show", "--signer", " "), "Invalid value for --signer: it names no program"),
+        (("events", "create", "x", "--ticket-supply", "5000000000"), "at most 4294967295"),
+        (("events", "create", "x", "--tip-extension", "999999w"), "is not 1s to 1h"),
+        (("events", "create", "x", "--starts", "9999-12-31"), "is not in the years"),
+        (("events", "create", "x", "--description", "é" * 4001), "it has 4,001 characters, 4,000"),
+        (("events", "create", "x", *["--split", "y=1"] * 9), "9 shares are too many"),
     ],
 )
 async def test_wrong_usage_is_told_apart_from_refusals(
@@ -129,6 +155,8 @@ async def test_wrong_usage_names_the_help_of_the_command_that_was_meant(tmp_path
 async def test_the_version_is_told_without_a_node(tmp_path: Path) -> None:
     done = await trio.run_process(program("--version"), capture_stdout=True, env=environment())
     assert done.stdout.decode() == f"hausctl {__version__}\n"
+    assert (await hausctl(tmp_path, "--version", "--json")).json == {"version": __version__}
+    assert "--version" in (await hausctl(tmp_path, "--help")).out
 
 
 async def test_a_home_that_is_a_file_is_called_so(tmp_path: Path) -> None:
