@@ -308,7 +308,6 @@ def use(
     every: Annotated[
         bool, typer.Option("--every-event", help="Any event on this chain, not this one alone.")
     ] = False,
-    chat: Annotated[bool, typer.Option("--chat", help="Lets the node chat for you, too.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Shows what would be signed, and signs nothing.")
     ] = False,
@@ -320,7 +319,7 @@ def use(
     if not _tickets(here, id_, str(who.address)) and event_of(here, id_).artist != str(who.address):
         hint = f"hausctl tickets buy {id_}"
         raise Refused("no-ticket", f"{who.address} has no ticket for this event", hint)
-    made = _delegation(here, id_, str(who.address), int(length_s(lasts)), every=every, chat=chat)
+    made = _delegation(here, id_, str(who.address), lasts_s, every=every)
     if dry_run:
         here.answer({"text": made.text}, made.text)
         return
@@ -332,9 +331,7 @@ def use(
     )
 
 
-def _delegation(
-    here: Here, room: str, who: str, lasts_s: int, *, every: bool, chat: bool
-) -> Delegation:
+def _delegation(here: Here, room: str, who: str, lasts_s: int, *, every: bool) -> Delegation:
     import os
     import time
 
@@ -352,7 +349,7 @@ def _delegation(
             wallet=who,
             node=PeerId(keys.node),
             sealing_key=bytes(address(keys.sealing_key)),
-            scopes=frozenset({Scope.WATCH, Scope.CHAT} if chat else {Scope.WATCH}),
+            scopes=frozenset({Scope.WATCH}),
             not_before_s=now_s,
             not_after_s=now_s + lasts_s,
             nonce=os.urandom(NONCE_BYTES),
