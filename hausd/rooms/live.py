@@ -23,6 +23,11 @@ from hausd.rooms.opening import Opener, Piece, Place
 _IN_MEMORY_SEGMENTS = 3
 """Newest complete segments whose bytes stay in memory even when they are on disk: nearly every
 request is for these, and memory is a system call cheaper than a file."""
+MAX_SEGMENTS = 1_200
+"""In a window, and as many that left it a moment ago: what an origin says of how long they are is
+no bound. Ten minutes, the longest window, of segments of half a second."""
+MAX_UNSTORED_BYTES = 256 * 1024 * 1024
+"""Of segments that no disk has, as where it is full."""
 _RATE_WINDOW = 32
 """Complete segments over which peak and average bandwidth are measured."""
 
@@ -385,11 +390,11 @@ class LiveTrack:
         while len(self._segments) > _IN_MEMORY_SEGMENTS:
             first = self._segments[0]
             seconds = first.duration / self.rendition.timescale
-            if held - seconds < self._window_s:
+            if held - seconds < self._window_s and not self._holds_too_much():
                 break
             held -= seconds
             self._leave()
-        while self._gone and self._gone_s() > self._window_s:
+        while self._gone and (self._gone_s() > self._window_s or len(self._gone) > MAX_SEGMENTS):
             self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS
         for index, segment in enumerate(self._segments):
@@ -404,6 +409,10 @@ class LiveTrack:
         for key in list(self._inits):
             if key not in runs and key != newest:
                 del self._inits[key]
+
+    def _holds_too_much(self) -> bool:
+        unstored = sum(segment.size for segment in self._segments if not segment.stored)
+        return len(self._segments) > MAX_SEGMENTS or unstored > MAX_UNSTORED_BYTES
 
     def _touch(self) -> None:
         self._version += 1
