@@ -35,6 +35,7 @@ from hausd.core.event_shapes import ChainStatusShape
 from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey
 from hausd.core.programs.accounts import NOBODY
+from hausd.core.storage import RecordingStopped
 from hausd.onchain import OnChain
 from hausd.ownchain import OwnChain
 from hausd.rooms.manager import Rooms
@@ -70,7 +71,11 @@ class NodeChain(ChainService):
         if self.rooms is None:
             raise _starting()
         chain = await self.chain()
-        made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
+        try:
+            made = await self.rooms.create(title, event=room, chain=bytes(address(chain.genesis)))
+        except OSError as fault:
+            why = fault.strerror or str(fault)
+            raise Problem("disk", f"the room was not created: {why}", status=507) from fault
         authority = Pubkey(SigningKey(self.rooms.find(room).record.seed).public.raw)
         return NewStreamShape(room=made, stream_authority=str(authority))
 
@@ -86,8 +91,8 @@ class NodeChain(ChainService):
             try:
                 await self.store.put([(cid, metadata)], room)
                 await self.store.pins.add(str(cid), lambda what, done, total: None)
-            except OSError as fault:
-                why = explain(fault, "the store")
+            except (OSError, RecordingStopped) as fault:
+                why = explain(fault, "the store") if isinstance(fault, OSError) else str(fault)
                 raise Problem("disk", f"the metadata was not stored: {why}", status=507) from fault
         return MetadataShape(metadata=str(cid), kept=keep)
 

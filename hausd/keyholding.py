@@ -21,7 +21,6 @@ from hausd.core.ids import RoomId
 from hausd.core.keys import SigningKey, open_room_authority
 from hausd.core.peers import (
     MAX_ADDRESSES,
-    Endpoint,
     PeerAddress,
     PeerId,
     PeerStream,
@@ -45,6 +44,7 @@ from hausd.policy.reach import Reach
 from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
+from hausd.rooms.room import Room
 from hausd.wire.keys import PROTOCOL
 from hausd.wire.naming import MAX_NAMED
 
@@ -193,8 +193,9 @@ class _Events:
         known = self._events.known
         event = known.known(room) if known is not None else None
         if event is None:
-            if known is not None:
-                known.want(room)
+            # of a room that is not here, and of which no key is, nothing has to be known
+            if known is not None and (self._room(room) or self._nodes.ring.has_of(room)):
+                known.want(room, own=True)
             return None
         if not event.gated and not self._sealed(room):
             return None
@@ -202,11 +203,14 @@ class _Events:
 
     def _sealed(self, room: RoomId) -> bool:
         """Whether anything of a room is sealed, as where its chain was not known when it began."""
-        found = self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
+        found = self._room(room)
         return found is not None and found.gated
 
+    def _room(self, room: RoomId) -> Room | None:
+        return self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
+
     def _named(self, room: RoomId) -> tuple[PeerAddress, ...]:
-        found = self._nodes.rooms.get(room) if self._nodes.rooms is not None else None
+        found = self._room(room)
         if isinstance(found, OriginRoom):
             return self._nodes.holders if found.gated else ()
         if isinstance(found, FollowedRoom) and found.newest is not None:
@@ -242,12 +246,13 @@ async def stream_to(
 ) -> AsyncIterator[PeerStream]:
     """A stream to a peer, which is visited where it is not connected; it is reset at the end.
 
-    ``told_at``: from where its addresses were told. Raises PeerUnreachable, ProtocolRefused,
+    ``told_at``: from where its addresses were told. Those of kinds that are not dialled here (QUIC,
+    WebSocket) are left out. Raises PeerUnreachable, ProtocolRefused,
     StreamBroken.
     """
-    ends: list[Endpoint] = []
+    ends = []
     for untrusted in peer.addresses:
-        with suppress(ValueError):  # what can't be dialled is left out
+        with suppress(ValueError):
             ends.append(parse_endpoint(untrusted))
     async with host.visit(peer.peer, ends, told_at):
         stream = await host.open_stream(peer.peer, protocol)

@@ -135,12 +135,11 @@ class OnChain:
             kept = self._kept()
             self._watch.watch(map(Pubkey.from_string, kept))
             for room in kept:
-                known = self._known.known(room) if room not in self._due_s else None
-                if known is not None:  # it was looked up before there was a room to tell
-                    await self._read(known)
+                if room not in self._due_s:  # it was looked up before there was a room to tell
+                    await self._known.tell(room)
                 told = room in self._told
-                if told or now_s >= self._due_s.get(room, 0.0):
-                    self._known.want(room, expected=True)
+                due = told or now_s >= self._due_s.get(room, 0.0)
+                if due and self._known.expect(room):
                     self._due_s[room] = now_s + (_LOOK_S if told else _READ_S)
                     self._told.discard(room)
             for gone in self._due_s.keys() - set(kept):
@@ -159,6 +158,7 @@ class OnChain:
             self._wake.set()
 
     async def _read(self, event: RoomEvent) -> None:
+        """Raises OSError where the room could not write it down."""
         await self._rooms.event_changed(event)
         room = self._rooms.get(event.room)
         written = event.checkpoint

@@ -89,13 +89,15 @@ def endpoint_name(url: str) -> str:
 
 
 class Endpoint:
-    """One RPC endpoint."""
+    """One RPC endpoint. ``whole_s``: how long a whole answer may take, from the question on; the
+    client's own times are those of each byte."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, clock: Clock) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, clock: Clock, whole_s: float) -> None:
         self.name = endpoint_name(url)
         self._http = http
         self._url = url
         self._clock = clock
+        self._whole_s = whole_s
         self._calls = 0
         self._batches = True
 
@@ -186,6 +188,11 @@ class Endpoint:
         ]
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes, float]:
+        with trio.move_on_after(self._whole_s):
+            return await self._exchanged(body)
+        raise TryAnother("it did not answer in time", "slow")
+
+    async def _exchanged(self, body: bytes) -> tuple[int, bytes, float]:
         headers = {"content-type": "application/json"}
         try:
             async with self._http.stream(

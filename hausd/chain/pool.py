@@ -15,7 +15,7 @@ import tenacity
 import trio
 
 from hausd import __version__
-from hausd.chain.answers import Valued
+from hausd.chain.answers import Slot, Valued
 from hausd.chain.calls import Ask, Endpoint, RpcError, TryAnother
 from hausd.chain.metrics import SLOT_LAG
 from hausd.core.beat import beat
@@ -36,6 +36,8 @@ _CONNECTIONS = 16
 _KEPT_S = 12.0
 """A connection outlives the pause between two looks: making one costs more than a call."""
 _LATENCY_WEIGHT = 0.2
+_WHOLE_TIMES = 4
+"""A whole answer may take so much longer than its first byte: one of all events has megabytes."""
 T = TypeVar("T")
 R = TypeVar("R")
 log = structlog.get_logger("hausd.chain")
@@ -301,7 +303,8 @@ class Pool:
                     continue
                 try:
                     await self._greet(index)
-                    self._look_at(index, "getSlot", await endpoint.call("getSlot", [], int), 0)
+                    slot: int = await endpoint.call("getSlot", [], Slot)
+                    self._look_at(index, "getSlot", slot, 0)
                 except TryAnother as fault:
                     self._failed(index, fault)
                 except RpcError as fault:
@@ -328,7 +331,8 @@ def _pause(retry: tenacity.RetryCallState) -> float:
 async def open_pool(
     urls: Sequence[str], clock: Clock, answer_s: float, genesis: str = ""
 ) -> AsyncIterator[Pool]:
-    """The endpoints at these URLs, watched. ``answer_s``: how long one may take to answer."""
+    """The endpoints at these URLs, watched. ``answer_s``: how long one may take to begin to
+    answer, and from one piece of the answer to the next; for the whole, _WHOLE_TIMES as long."""
     async with (
         httpx.AsyncClient(
             headers={"user-agent": f"hausd/{__version__}"},
@@ -339,7 +343,8 @@ async def open_pool(
         ) as http,
         trio.open_nursery() as nursery,
     ):
-        pool = Pool([Endpoint(http, url, clock) for url in urls], genesis)
+        whole_s = _WHOLE_TIMES * answer_s
+        pool = Pool([Endpoint(http, url, clock, whole_s) for url in urls], genesis)
         nursery.start_soon(pool.watch)
         try:
             yield pool

@@ -111,9 +111,10 @@ def room_event(
         title=words(event.title),
         artist=str(event.artist),
         authority=PublicKey(bytes(event.stream_authority)),
-        authority_slot=event.authority_since,
-        starts_ms=event.starts_at * 1000,
-        ends_ms=event.scheduled_end * 1000,
+        # who lies must not be believed for ever: no later word would count
+        authority_slot=min(event.authority_since, slot),
+        starts_ms=_in_calendar(event.starts_at) * 1000,
+        ends_ms=_in_calendar(event.scheduled_end) * 1000,
         gated=bool(sale and sale.tiers),
         premium=event.premium,
         recording=event.recording,
@@ -193,7 +194,11 @@ def tokens_shape(tokens: Tokens, decimals: int) -> TokensShape:
 
 def moment(seconds: int) -> datetime:
     """A time on chain; what no calendar has is its nearest end."""
-    return datetime.fromtimestamp(max(0, min(seconds, _MAX_TIME_S)), UTC)
+    return datetime.fromtimestamp(_in_calendar(seconds), UTC)
+
+
+def _in_calendar(seconds: int) -> int:
+    return max(0, min(seconds, _MAX_TIME_S))
 
 
 def _set(seconds: int) -> datetime | None:

@@ -89,7 +89,8 @@ class ChainConfig(Section):
     )
     answer_s: Seconds = option(
         10.0,
-        "An endpoint that does not answer for this long is passed by.",
+        "An endpoint that does not answer for this long, nor wholly in four times as long, is "
+        "passed by.",
         unit="seconds",
         ge=0.5,
         le=120,

@@ -66,10 +66,8 @@ def is_reached(playlist: LivePlaylist, msn: int, part: int | None) -> bool:
         return edge_part > part
     if edge_msn < msn:
         return False
-    first = playlist.segments[0].msn
-    if msn < first or part < len(playlist.segments[msn - first].parts):
-        return True
-    return edge_part > 0
+    found = next((one for one in reversed(playlist.segments) if one.msn == msn), None)
+    return found is None or part < len(found.parts) or edge_part > 0
 
 
 def is_too_far(playlist: LivePlaylist, msn: int, part: int | None) -> bool:

@@ -181,9 +181,14 @@ class KeyHolder:
 
     async def answer(self, peer: PeerId, question: KeyQuestion) -> KeyAnswer:
         """The answer to a question of a peer, whose connection proves who it is."""
-        event = self._events.event(question.room)
+        event: GatedEvent | None = None
+        may = self._by_peer.take(peer, trio.current_time())
+        if may:  # what is not known of the room is read of the chain
+            event = self._events.event(question.room)
         holders = event.holders if event is not None else ()
         try:
+            if not may:
+                raise Refused(Refusal.TRY_LATER)
             outcome, to = await self._decide(peer, question, event)
             answer = seal_keys(question, peer, to, outcome, holders)
         except Refused as fault:
@@ -200,8 +205,6 @@ class KeyHolder:
         self, peer: PeerId, question: KeyQuestion, event: GatedEvent | None
     ) -> tuple[dict[bytes, bytes | Refusal], bytes]:
         """What becomes of each epoch's key, and to which key those given are sealed."""
-        if not self._by_peer.take(peer, trio.current_time()):
-            raise Refused(Refusal.TRY_LATER)
         if event is None or not self._ring.has_of(question.room):
             raise Refused(Refusal.NOT_A_HOLDER)
         if isinstance(question.by, Shown):

@@ -198,9 +198,9 @@ class Worker:
                 metrics.FRAMES_DROPPED.inc(max(message.frames_dropped - self._dropped, 0))
                 self._cpu_s, self._dropped = message.cpu_s, message.frames_dropped
             case Notice():
-                metrics.NOTICES.labels(code=_known(message.code)).inc()
+                metrics.NOTICES.labels(code=metrics.CODES.label(message.code)).inc()
             case RunStarted():
-                metrics.RUNS.labels(reason=_known(message.reason)).inc()
+                metrics.RUNS.labels(reason=metrics.REASONS.label(message.reason)).inc()
             case _:
                 pass
 
@@ -298,32 +298,52 @@ class Workers:
 
     @asynccontextmanager
     async def start(self, config: WorkerConfig) -> AsyncIterator[Worker]:
-        """A worker for one stream; ended and reaped when the block is left."""
-        async with self._spawning:
-            spare, self._spare = self._spare, None
-            worker = spare if spare is not None else await self._spawn()
+        """A worker for one stream; ended and reaped when the block is left.
+
+        Raises WorkerCrashed where none can be started.
+        """
+        worker = await self._fresh(config)
         try:
-            try:
-                await worker.configure(config)
-            except WorkerCrashed:
-                if worker is not spare:
-                    raise
-                # It died while it waited: a fresh one does as well.
-                await self._discard(worker)
-                worker = await self._spawn()
-                await worker.configure(config)
             if self._keep_spare and self._nursery is not None:
                 self._nursery.start_soon(self._refill)
             yield worker
         finally:
             await self._discard(worker)
 
+    async def _fresh(self, config: WorkerConfig) -> Worker:
+        """The spare, or where there is none that lives a new one; told what it is for."""
+        async with self._spawning:
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            with suppress(WorkerCrashed):  # it died while it waited
+                return await self._told(spare, config)
+        return await self._told(await self._spawn(), config)
+
+    async def _told(self, worker: Worker, config: WorkerConfig) -> Worker:
+        try:
+            await worker.configure(config)
+        except BaseException:
+            await self._discard(worker)
+            raise
+        return worker
+
     async def _refill(self) -> None:
         async with self._spawning:
             if self._spare is None:
-                self._spare = await self._spawn()
+                with suppress(WorkerCrashed):  # the next stream has to wait for its worker
+                    self._spare = await self._spawn()
 
     async def _spawn(self) -> Worker:
+        """A process that waits. Raises WorkerCrashed where the system has none to give."""
+        try:
+            return await self._process()
+        except OSError as fault:
+            metrics.CRASHED.labels(how="not-started").inc()
+            log.error("worker-not-started", error=str(fault))
+            why = fault.strerror or str(fault)
+            raise WorkerCrashed(f"no media worker can be started ({why})") from fault
+
+    async def _process(self) -> Worker:
         assert self._nursery is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -355,19 +375,6 @@ class Workers:
     async def _discard(self, worker: Worker) -> None:
         await worker.close()
         metrics.WORKERS.dec()
-
-
-_KNOWN_WORDS: set[str] = set()
-_MOST_WORDS = 64
-
-
-def _known(untrusted_word: str) -> str:
-    """A label for the metrics; a worker gone mad can't make thousands of them."""
-    if untrusted_word not in _KNOWN_WORDS:
-        if len(_KNOWN_WORDS) >= _MOST_WORDS or len(untrusted_word) > 40:
-            return "other"
-        _KNOWN_WORDS.add(untrusted_word)
-    return untrusted_word
 
 
 def _frames_of(tags: Sequence[Tag]) -> list[bytes | memoryview]:

@@ -1,8 +1,9 @@
 """What an origin states about its room: the manifest, and signed announcements of every tick.
 
-A tick is closed by a part of the run's first rendition (the source, or the sound where there is
-no picture) and lists every part that became ready since the tick before, so a slow encoder's part
-comes in a later tick and holds nothing back. No I/O: who carries announcements reads ``recent``.
+A tick is closed by a part of the run's leading rendition: the first to begin (most often the
+source, or the sound where there is no picture), and once that is shed another. It lists every part
+that became ready since the tick before, so a slow encoder's part comes in a later tick and holds
+nothing back. No I/O: who carries announcements reads ``recent``.
 """
 
 from __future__ import annotations
@@ -217,6 +218,8 @@ class Announcer:
         if told is not None:
             self._close_tick()
             self._repeat(told.statement, active=False)
+            if rendition == self._leading:
+                self._leading = self._next_leading(told.statement.run)
 
     def part(self, placed: PartPlaced) -> None:
         """A part is there; one of the leading rendition closes the tick."""
@@ -297,6 +300,12 @@ class Announcer:
         """What came before a track is stated is in a tick before the one it holds from."""
         if self._session is not None and (self._parts or self._gaps):
             self._tick()
+
+    def _next_leading(self, run: int) -> str:
+        """Another rendition that is made; none where the next one to begin leads."""
+        tracks = (told.statement for told in self._tracked.values())
+        made = (track.rendition.name for track in tracks if track.active and track.run == run)
+        return next(made, "")
 
     def _tick(self, *, ends_run: bool = False) -> None:
         gops: dict[tuple[int, int, int, EpochId | None], list[TickPart]] = {}

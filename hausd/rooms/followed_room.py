@@ -13,6 +13,7 @@ import structlog
 import trio
 
 from hausd.core.cid import CID
+from hausd.core.events import RoomEvent
 from hausd.core.following import Ask, Told
 from hausd.core.freeing import Freed
 from hausd.core.gating import EpochId, Withheld
@@ -39,7 +40,13 @@ from hausd.rooms.picturing import Picturing
 from hausd.rooms.ports import Network
 from hausd.rooms.proving import Proving
 from hausd.rooms.pulling import Puller
-from hausd.rooms.records import RoomRecord, authority_of, free_terms, take_free_terms
+from hausd.rooms.records import (
+    RoomRecord,
+    authority_of,
+    free_terms,
+    take_authority,
+    take_free_terms,
+)
 from hausd.rooms.room import RoomParts
 from hausd.wire.announce import Signed, advances
 from hausd.wire.follow import TickChain
@@ -174,6 +181,18 @@ class FollowedRoom(Attended):
             nursery.start_soon(self._watch)
             async for heard in topic.heard():
                 self._follower.hear(heard.data, heard.peer)
+
+    async def take_authority(self, event: RoomEvent) -> None:
+        """Keeps who signs for its event now; the room that takes this one's place follows it.
+        Raises OSError where that can't be written down; then it stays as it was."""
+        record = self.record
+        before = record.authority, record.authority_slot, record.chain
+        take_authority(record, event)
+        try:
+            await self.kept()
+        except OSError:
+            record.authority, record.authority_slot, record.chain = before
+            raise
 
     async def stop(self) -> None:
         """What was recorded is on disk; an open segment goes on after the next start."""

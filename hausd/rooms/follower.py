@@ -106,11 +106,16 @@ class Follower:
         return {name: lane.live for name, lane in self.lanes.items() if lane.live is not None}
 
     def variants(self) -> list[Variant]:
-        """Videos from best to least, then audio, as the origin offers them."""
+        """Videos from best to least, then audio, as the origin offers them.
+
+        What has not begun in the newest run, such as a video that was lost, is not among them.
+        """
+        run = max((lane.run_number for lane in self.lanes.values()), default=-1)
         made = [
             _variant(lane, lane.live)
             for lane in self.lanes.values()
             if lane.live is not None and lane.live.active and lane.live.last_msn is not None
+            if lane.run_number == run
         ]
         return sorted(made, key=rank)
 

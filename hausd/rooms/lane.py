@@ -70,12 +70,19 @@ class Lane:
     _tracks: list[tuple[Track, Pull]] = field(default_factory=list)
     _wake: trio.Event = field(default_factory=trio.Event)
     _msn: int | None = None
+    _next: int = 0
+    """Index of the part that comes next in that GOP."""
     _gop_bytes: int = 0
     _spoiled: bool = False
     """Whether a part of the open GOP is missing: what builds on it can't be shown."""
     _missed: int = 0  # parts, since the last GOP that came whole
 
     # -- what the follower does --
+
+    @property
+    def run_number(self) -> int:
+        """The newest run in which this rendition began; -1 before the first."""
+        return self.track.run if self.track is not None else -1
 
     def state(self, track: Track, told_by: PeerId | None) -> None:
         """A verified statement about this rendition, in any order."""
@@ -257,10 +264,8 @@ class Lane:
             elif self._missed and not self._spoiled:
                 log.info("parts-came-again", room=self.room, of=self.name, missed=self._missed)
                 self._missed = 0
-            self._msn, self._spoiled, self._gop_bytes = gop.msn, False, 0
-            live = self._window()
-        expected = live.next_part if live.last_msn == gop.msn else 0
-        if part.index < expected:
+            self._msn, self._spoiled, self._gop_bytes, self._next = gop.msn, False, 0, 0
+        if part.index < self._next:
             return False
         self._gop_bytes += part.size
         if part.index >= MAX_GOP_PARTS or self._gop_bytes > MAX_GOP_BYTES:
@@ -268,8 +273,9 @@ class Lane:
             self.tape.spoil()
             return False
         self._open_archive(gop, part)
-        for _ in range(part.index - expected):
+        for _ in range(part.index - self._next):
             self._lose(span, part.duration, ends=False)
+        self._next = part.index + 1
         return True
 
     def _add(self, gop: TickGop, part: TickPart, pull: Pull | None) -> None:
@@ -286,7 +292,8 @@ class Lane:
             stored.place = Place(gop.epoch, gop.segment, part.leaf)
         shown = LivePart(part.duration, part.independent, part.size)
         first = live.last_msn is None
-        live.add_part(span, shown, stored, ends_segment=part.ends_gop)
+        if live.takes(gop.msn):  # else the origin too can only record it
+            live.add_part(span, shown, stored, ends_segment=part.ends_gop)
         self.tape.append(cut, stored, part.duration)
         if part.ends_gop:
             self._close_gop()
@@ -303,7 +310,9 @@ class Lane:
         self._missed += 1
         self._spoiled = True
         self.tape.spoil()
-        self._window().add_missing(span, duration, ends_segment=ends)
+        live = self._window()
+        if live.takes(span.msn):
+            live.add_missing(span, duration, ends_segment=ends)
 
     def _gap(self, gap: TickGap) -> None:
         """The origin has nothing here either."""

@@ -23,6 +23,11 @@ from hausd.rooms.opening import Opener, Piece, Place
 _IN_MEMORY_SEGMENTS = 3
 """Newest complete segments whose bytes stay in memory even when they are on disk: nearly every
 request is for these, and memory is a system call cheaper than a file."""
+MAX_SEGMENTS = 1_200
+"""In a window, and as many that left it a moment ago: what an origin says of how long they are is
+no bound. Ten minutes, the longest window, of segments of half a second."""
+MAX_UNSTORED_BYTES = 256 * 1024 * 1024
+"""Of segments that no disk has, as where it is full."""
 _RATE_WINDOW = 32
 """Complete segments over which peak and average bandwidth are measured."""
 
@@ -56,6 +61,11 @@ class _Segment:
     """None for a part that never came."""
     cid: CID | None = None
     frozen: LiveSegment | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Whether all that came of it is on disk."""
+        return all(part is None or part.stored is not None for part in self.parts)
 
     def snapshot(self) -> LiveSegment:
         if self.frozen is not None:
@@ -132,7 +142,9 @@ class LiveTrack:
     def add_part(
         self, span: Span, shown: LivePart, part: StoredPart, *, ends_segment: bool
     ) -> None:
-        """Appends a part to the segment that ``span`` names, opening it if it is new."""
+        """Appends a part to the segment that ``span`` names, opening it if it is new.
+
+        Only where ``takes`` says so."""
         self._add(span, shown, part, ends_segment=ends_segment)
 
     def add_missing(self, span: Span, duration: int, *, ends_segment: bool) -> None:
@@ -163,6 +175,7 @@ class LiveTrack:
         gap.gap = True
         gap.duration = round(duration_s * self.rendition.timescale)
         gap.complete = True
+        self._trim()
         self._touch()
         return gap.duration
 
@@ -204,16 +217,14 @@ class LiveTrack:
     def last_msn(self) -> int | None:
         return self._segments[-1].msn if self._segments else None
 
-    @property
-    def next_part(self) -> int:
-        """Index of the part that comes next in the newest segment; 0 where that is complete."""
-        newest = self._segments[-1] if self._segments else None
-        return len(newest.parts) if newest is not None and not newest.complete else 0
+    def takes(self, msn: int) -> bool:
+        """Whether a part of this segment can be listed.
 
-    @property
-    def newest_part(self) -> int:
-        """Index of the newest part in its segment."""
-        return len(self._segments[-1].parts) - 1 if self._segments else -1
+        What a playlist said stays (RFC 8216bis, 6.2.1): nothing is added to a segment that is
+        over, and one that was called a gap is none later.
+        """
+        newest = self._segments[-1] if self._segments else None
+        return newest is None or msn > newest.msn or (msn == newest.msn and not newest.complete)
 
     def duration_of(self, msn: int) -> float | None:
         """Seconds of a complete segment in the window."""
@@ -299,7 +310,7 @@ class LiveTrack:
         first = parts[0].stored
         if all(part.data is not None for part in parts):
             body = tuple(part.data for part in parts if part.data is not None)
-        elif first is not None:
+        elif first is not None and segment.stored:
             body = FileRange(first.path, first.offset, segment.size)
         else:
             return None
@@ -338,6 +349,10 @@ class LiveTrack:
             ]
 
     def _open(self, span: Span) -> _Segment:
+        if self._segments and span.msn != self._segments[-1].msn + 1:
+            # Players number segments by their place: a playlist has no hole, it begins behind it.
+            while self._segments:
+                self._leave()
         opened = _Segment(span.msn, span.session, span.run, span.program_time_ms)
         self._segments.append(opened)
         return opened
@@ -348,7 +363,7 @@ class LiveTrack:
         index = msn - self._segments[0].msn
         if not 0 <= index < len(self._segments):
             return None
-        return self._segments[index]
+        return self._segments[index]  # a playlist has no hole
 
     def _find_gone(self, msn: int) -> _Segment | None:
         return next((segment for segment in self._gone if segment.msn == msn), None)
@@ -362,33 +377,42 @@ class LiveTrack:
         newest = self._segments[-1]
         return round(newest.size * 8 * self.rendition.timescale / newest.duration)
 
+    def _leave(self) -> None:
+        """The oldest segment leaves the playlist."""
+        gone = self._segments.popleft()
+        for part in gone.parts:
+            if part is not None:
+                part.data = None
+        self._gone.append(gone)
+
     def _trim(self) -> None:
         held = sum(segment.duration for segment in self._segments) / self.rendition.timescale
         while len(self._segments) > _IN_MEMORY_SEGMENTS:
             first = self._segments[0]
             seconds = first.duration / self.rendition.timescale
-            if held - seconds < self._window_s:
+            if held - seconds < self._window_s and not self._holds_too_much():
                 break
             held -= seconds
-            gone = self._segments.popleft()
-            for part in gone.parts:
-                if part is not None:
-                    part.data = None
-            self._gone.append(gone)
-        while self._gone and self._gone_s() > self._window_s:
+            self._leave()
+        while self._gone and (self._gone_s() > self._window_s or len(self._gone) > MAX_SEGMENTS):
             self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS
         for index, segment in enumerate(self._segments):
             if index >= newest_kept:
                 break
-            for part in segment.parts:
-                if part is not None and part.stored is not None:
-                    part.data = None
+            if segment.stored:  # a segment is served from one place: memory, or a file
+                for part in segment.parts:
+                    if part is not None:
+                        part.data = None
         runs = {(s.session.counter, s.run) for s in (*self._gone, *self._segments)}
         newest = max(self._inits, default=None)
         for key in list(self._inits):
             if key not in runs and key != newest:
                 del self._inits[key]
+
+    def _holds_too_much(self) -> bool:
+        unstored = sum(segment.size for segment in self._segments if not segment.stored)
+        return len(self._segments) > MAX_SEGMENTS or unstored > MAX_UNSTORED_BYTES
 
     def _touch(self) -> None:
         self._version += 1

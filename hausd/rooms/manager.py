@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
+import msgspec
 import structlog
 import trio
 
@@ -50,6 +52,8 @@ class Rooms:
         self._following = trio.Lock()
         self._left: dict[RoomId, RoomRecord] = {}
         """Rooms that are not taken part in, and of which something is in the store."""
+        self._untidy = False
+        """Whether the disk refused to let go of something of them."""
         self.repaired: list[str] = []
 
     @asynccontextmanager
@@ -73,9 +77,10 @@ class Rooms:
             self._nursery = nursery
             for record in records:
                 if record.role is Role.FOLLOWER and not record.followed:
-                    await self._put_away(record)
+                    self._put_away(record)
                 else:
                     await self._add(record)
+            await self._tidy()
             nursery.start_soon(self._leave_unwanted)
             try:
                 yield self
@@ -196,9 +201,12 @@ class Rooms:
                 return known
             if len(self._rooms) >= MAX_ROOMS:
                 raise Problem("too-many-rooms", f"a node has at most {MAX_ROOMS} rooms", status=409)
-            record = self._left.get(id_) or RoomRecord(
+            left = self._left.get(id_)
+            record = RoomRecord(
                 role=Role.FOLLOWER, id=id_, title=title, created_ms=self._parts.clock.now_ms()
             )
+            if left is not None:  # a copy: it stays as it is on disk where that takes nothing
+                record = msgspec.structs.replace(left)
             record.followed, record.last_ms, record.auto = followed, last_ms, False
             await self._look_up_authority(record)
             authority_of(record)
@@ -210,15 +218,15 @@ class Rooms:
             return room
 
     async def event_changed(self, event: RoomEvent) -> None:
-        """An event was read anew: its room follows whom it names now as its stream's signer."""
+        """An event was read anew: its room follows whom it names now as its stream's signer.
+        Raises OSError where that can't be written down; then it follows whom it did."""
         if not isinstance(self._rooms.get(event.room), FollowedRoom):
             return  # or it is being joined just now, by whoever has it read
         async with self._following:
             room = self._rooms.get(event.room)
             if not isinstance(room, FollowedRoom) or not names_other(room.record, event):
                 return
-            take_authority(room.record, event)
-            await trio.to_thread.run_sync(self._parts.records.save, room.record)
+            await room.take_authority(event)
             await room.stop()
             await room.leave()
             await self._add(room.record)
@@ -249,7 +257,8 @@ class Rooms:
 
     async def unfollow(self, untrusted_room: str) -> RoomShape:
         """Follows a room no more. It is left, unless somebody watches it just now; what is
-        recorded of it is the first to be evicted. Raises Problem."""
+        recorded of it is the first to be evicted. Raises Problem, and OSError where that can't be
+        written down; then it is followed still."""
         room = self.find(untrusted_room)
         if not isinstance(room, FollowedRoom):
             raise Problem("not-followed", "this room's origin is this node", status=409)
@@ -260,7 +269,13 @@ class Rooms:
                 "take it out of relay.allow and relay.premium, or set relay.auto=false",
                 409,
             )
+        last_ms = room.record.last_ms
         room.keep(followed=False)
+        try:
+            await room.kept()
+        except OSError:
+            room.keep(followed=True, last_ms=last_ms)
+            raise
         if not room.audience.viewers():
             await self._leave(room)
         log.info("room-unfollowed", room=room.id)
@@ -272,6 +287,9 @@ class Rooms:
             for room in self.followed():
                 if room.why is None:
                     await self._leave(room)
+            if self._untidy:
+                async with self._following:
+                    await self._tidy()
 
     async def _leave(self, room: FollowedRoom) -> None:
         async with self._following:
@@ -280,22 +298,41 @@ class Rooms:
             await room.stop()
             del self._rooms[room.id], self._shown[room.id]
             await room.leave()
-            await self._put_away(room.record)
+            self._put_away(room.record)
+            await self._tidy()
             log.info("room-left", room=room.id)
 
-    async def _put_away(self, record: RoomRecord) -> None:
+    def _put_away(self, record: RoomRecord) -> None:
         """Keeps in mind whose the recordings are that are left of a room, as long as some are."""
         self._left[RoomId(record.id)] = record
-        if record.auto:  # nobody here wanted it: but for what is pinned nothing of it stays
-            self._parts.store.rate(RoomId(record.id), LEFT)
-            await self._parts.store.shrink(RoomId(record.id), 0)
-        held = set(self._parts.store.rooms())
+        self._parts.store.rate(RoomId(record.id), LEFT)
+
+    async def _tidy(self) -> None:
+        """Lets go of what nobody here wanted, but for what is pinned, and of the files of rooms of
+        which nothing is left. What the disk refuses is tried again."""
+        store, refused = self._parts.store, False
+        for id_ in [id_ for id_, record in self._left.items() if record.auto]:
+            refused |= not await self._let_go(id_, partial(store.shrink, id_, 0))
+        held = set(store.rooms())
         for id_ in [id_ for id_ in self._left if id_ not in held]:
+            delete = partial(trio.to_thread.run_sync, self._parts.records.delete, id_)
+            if not await self._let_go(id_, delete):
+                refused = True
+                continue
             del self._left[id_]
-            self._parts.store.rate(id_, None)
-            await trio.to_thread.run_sync(self._parts.records.delete, id_)
-        if RoomId(record.id) in held:
-            self._parts.store.rate(RoomId(record.id), LEFT)
+            store.rate(id_, None)
+        self._untidy = refused
+
+    async def _let_go(self, room: RoomId, work: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the disk did it; told where it is the first that it does not."""
+        try:
+            await work()
+        except OSError as fault:
+            if not self._untidy:
+                log.error("room-not-put-away", room=room, error=fault.strerror)
+            self._untidy = True
+            return False
+        return True
 
     def followed(self) -> Sequence[FollowedRoom]:
         """The rooms that begin elsewhere."""

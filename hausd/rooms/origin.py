@@ -18,7 +18,7 @@ from hausd.core.storage import SegmentKey
 from hausd.rooms.announcer import Announcer, InitMade, PartPlaced
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack, Span, StoredPart
-from hausd.rooms.metrics import PART_BYTES, PARTS, RUNS
+from hausd.rooms.metrics import PART_BYTES, PARTS, REASONS, RUNS
 from hausd.rooms.opening import Opener, Place
 from hausd.rooms.packing import Packer
 from hausd.rooms.recorder import Recorder
@@ -28,6 +28,9 @@ from hausd.wire.leafseal import ObjectClass
 from hausd.wire.worker import PartMade, RunEnded, RunStarted, TrackStarted, TrackStopped
 
 MAX_RENDITIONS = 16
+_LATE_GOPS = 4
+"""How far an encoder may be behind at the beginning of a run: what may wait in front of it is 6 s
+of video (``media.ladder.WAITING_S``), and no GOP but the first is much shorter than its target."""
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class _Track:
     number: int = -1
     """The newest archive segment that was opened."""
     msn: int | None = None
+    parts: int = 0
+    """Of the live segment ``msn``."""
     begun: bool = False
     """Whether a part of this run came."""
 
@@ -142,7 +147,7 @@ class Origin:
         self.part_target_ms = self.part_target_ms or message.part_target_ms
         for track in self.tracks.values():
             track.live.active = False
-        RUNS.labels(message.reason).inc()
+        RUNS.labels(REASONS.label(message.reason)).inc()
 
     def track_started(self, message: TrackStarted, init: bytes) -> None:
         timeline = self._timeline()
@@ -217,6 +222,8 @@ class Origin:
             if span.msn < track.msn:
                 raise UntrustedWorker(f"a part of {message.rendition} came after its GOP was over")
             self._close_gop(track)
+        if span.msn != track.msn:
+            track.msn, track.parts = span.msn, 0
         self._open_archive(track, span, number)
         if not track.begun and track.open is not None:
             self._begin(track, track.open)
@@ -229,9 +236,10 @@ class Origin:
         if self._leaves is not None:
             self._leaves.add(cut)
         part = StoredPart(cid, len(data), data, place=place)
-        shown = LivePart(message.duration, message.independent, len(data))
-        track.live.add_part(span, shown, part, ends_segment=message.ends_gop)
-        track.msn = span.msn
+        if track.live.takes(span.msn):
+            shown = LivePart(message.duration, message.independent, len(data))
+            track.live.add_part(span, shown, part, ends_segment=message.ends_gop)
+        index, track.parts = track.parts, track.parts + 1
         if track.open is not None and not track.open.again:
             track.open.ticks += message.duration
             self._recorder.append(track.open.key, cut, part)
@@ -245,7 +253,7 @@ class Origin:
                 track.live.rendition,
                 span,
                 number,
-                track.live.newest_part,
+                index,
                 span.program_time_ms,
                 message,
                 cut,
@@ -321,15 +329,23 @@ class Origin:
             self._gap_the_shed(track)
 
     def _gap_the_shed(self, done: _Track) -> None:
-        """Players on a rendition that is shed see gaps, not a playlist that stands still."""
-        reference = next(iter(self.tracks.values()))
+        """Players on a rendition that is shed see gaps, not a playlist that stands still.
+
+        So does who watches what was lost altogether, while the sound goes on. A rendition of
+        which nothing was heard in this run may only be late.
+        """
+        reference = next((track for track in self.tracks.values() if track.live.active), None)
         if done is not reference or done.msn is None:
             return
         edge = done.live.playlist().segments[-1]
         span = Span(edge.msn, edge.session, edge.run, edge.program_time_ms)
+        timeline = self._timeline()
+        early = edge.msn < timeline.first_msn + _LATE_GOPS
         for track in self.tracks.values():
             last = track.live.last_msn
-            if not track.live.active and last is not None and last < edge.msn:
+            if track.live.active or (early and track.init.run != timeline.run):
+                continue
+            if last is not None and last < edge.msn:
                 self._fill_gaps(track, span)
                 self._gap(track, edge.msn, span)
 

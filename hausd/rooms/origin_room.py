@@ -356,7 +356,7 @@ class OriginRoom(Room):
 
     def _on_crash(self, how: str) -> None:
         self.origin.end_run()
-        self.notice("worker-crashed", f"The media worker died ({how}) and was replaced.")
+        self.notice("worker-crashed", f"The media worker failed ({how}); another is tried.")
 
     # -- the recording --
 

@@ -6,6 +6,7 @@ in plain words, and it is tried again at a later segment; the live stream goes o
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ log = structlog.get_logger("hausd.rooms")
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """More than this waiting for the disk means that the disk is too slow to record."""
+MAX_OWED_BYTES = 8 * 1024 * 1024
+"""Of blocks that the store did not take and that are put later. Beyond it the largest are left out:
+pictures."""
+_SMALL_BYTES = 64 * 1024
+"""Inits and manifest nodes have some KB, and no segment plays without them. Pictures are larger,
+and no reason to stop the recording."""
 _BATCH = 64
 _RETRY_AFTER_S = 5.0
 
@@ -50,6 +57,14 @@ class _PutJob:
     blocks: tuple[tuple[CID, bytes], ...]
     then: Callable[[], None] | None
 
+    @property
+    def size(self) -> int:
+        return sum(len(block) for _, block in self.blocks)
+
+    @property
+    def key(self) -> tuple[CID, ...]:
+        return tuple(cid for cid, _ in self.blocks)
+
 
 _Job = _PartJob | _CloseJob | _PutJob
 
@@ -69,6 +84,8 @@ class Recorder:
     _wake: trio.Event = field(default_factory=trio.Event)
     _idle: trio.Event = field(default_factory=trio.Event)
     _broken: set[SegmentKey] = field(default_factory=set)
+    _owed: dict[tuple[CID, ...], _PutJob] = field(default_factory=dict)
+    """What is to be put, by its CIDs, until it is."""
     _retry_at_s: float = 0.0
 
     def append(self, key: SegmentKey, leaves: tuple[Leaf, ...], part: StoredPart) -> None:
@@ -96,28 +113,33 @@ class Recorder:
     def put(
         self, blocks: tuple[tuple[CID, bytes], ...], then: Callable[[], None] | None = None
     ) -> None:
-        """Queues small blocks; ``then`` is called once they are on disk."""
-        self._queued_bytes += sum(len(block) for _, block in blocks)
-        self._push(_PutJob(blocks, then))
+        """Queues small blocks; ``then`` is called once they are on disk.
+
+        Where the store takes none now, they are put as soon as it does, up to ``MAX_OWED_BYTES``.
+        """
+        job = _PutJob(blocks, then)
+        self._queued_bytes += job.size
+        self._push(job)
 
     async def run(self) -> None:
         """Writes what is queued, in order, until cancelled."""
         while True:
             while not self._jobs:
                 self._idle.set()
-                await self._wake.wait()
-                self._wake = trio.Event()
+                with trio.move_on_after(_RETRY_AFTER_S if self._owed else math.inf) as pause:
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                if pause.cancelled_caught:
+                    break
             batch = [self._jobs.popleft() for _ in range(min(_BATCH, len(self._jobs)))]
             await self._write(batch)
 
     async def drained(self) -> None:
-        """Returns when nothing waits to be written."""
+        """Returns when nothing waits to be written, but for what the store does not take."""
         await self._idle.wait()
 
     async def _write(self, batch: list[_Job]) -> None:
         changes: list[tuple[_PartJob | _CloseJob, Append | Close]] = []
-        puts: list[tuple[CID, bytes]] = []
-        put: list[Callable[[], None]] = []
         for job in batch:
             match job:
                 case _PartJob():
@@ -130,25 +152,46 @@ class Recorder:
                     else:
                         changes.append((job, Close(job.key, job.nodes, encode_record(job.record))))
                 case _PutJob():
-                    self._queued_bytes -= sum(len(block) for _, block in job.blocks)
-                    puts.extend(job.blocks)
-                    put += [job.then] if job.then is not None else []
+                    self._queued_bytes -= job.size
+                    self._owed[job.key] = job
+        small = [job for job in self._owed.values() if job.size <= _SMALL_BYTES]
         try:
-            if puts:
-                await self.store.put(puts, self.room)
-            for then in put:
-                then()
+            await self._put(small)
             places = await self.store.write([change for _, change in changes]) if changes else []
         except RecordingStopped as stopped:
             self._stop(str(stopped))
-            for job, _ in changes:
-                self._break(job.key)
+            for change, _ in changes:
+                self._break(change.key)
+            self._bound_owed()
             return
         if changes and self.stopped_because:
             self.stopped_because = ""
             self.on_resumed()
-        for (job, _), place in zip(changes, places, strict=True):
-            self._written(job, place)
+        for (change, _), place in zip(changes, places, strict=True):
+            self._written(change, place)
+        if self._owed:
+            try:
+                await self._put(list(self._owed.values()))
+            except RecordingStopped:
+                self._bound_owed()  # the parts' own trouble is told, once they have any
+
+    async def _put(self, jobs: list[_PutJob]) -> None:
+        blocks = [block for job in jobs for block in job.blocks]
+        if blocks:
+            await self.store.put(blocks, self.room)
+        for job in jobs:
+            del self._owed[job.key]
+            if job.then is not None:
+                job.then()
+
+    def _bound_owed(self) -> None:
+        over = sum(job.size for job in self._owed.values()) - MAX_OWED_BYTES
+        for job in sorted(self._owed.values(), key=lambda job: job.size, reverse=True):
+            if over <= 0:
+                break
+            over -= job.size
+            del self._owed[job.key]
+            log.warning("blocks-not-stored", room=self.room, bytes=job.size)
 
     def _written(self, job: _PartJob | _CloseJob, place: FileRange) -> None:
         match job:

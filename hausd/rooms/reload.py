@@ -87,8 +87,14 @@ async def _finish(room: Room, store: BlockStore, unclosed: UnclosedSegment) -> s
     try:
         record, nodes = await _tell(room, store, unclosed)
         await store.write([Close(key, nodes, encode_record(record))])
+    except OSError as fault:
+        return f"{name} was cut short, and can't be read now: {fault.strerror}"
     except (ManifestError, BadFragment, RecordingStopped) as fault:
-        await store.discard([key])
+        try:
+            await store.discard([key])
+        except OSError as refused:
+            why = refused.strerror
+            return f"{name} was cut short, is no good ({fault}), and can't be removed: {why}"
         return f"{name} was cut short and had to be dropped: {fault}"
     seconds = record.segment.duration_ms / 1000
     return f"{name} was cut short by a crash; the {seconds:.1f} s that were written are kept"

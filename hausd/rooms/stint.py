@@ -27,6 +27,9 @@ DRAIN_S = 5.0
 _CRASHES_MAX = 5
 """Crashes within _CRASH_WINDOW_S after which the stream itself is held to be the cause."""
 _CRASH_WINDOW_S = 60.0
+_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""Before the next worker, by crashes within that window: what the machine has no process or no
+memory for now, it may have in a moment. The publisher is not read meanwhile."""
 
 
 @dataclass(slots=True)
@@ -176,7 +179,7 @@ class Stint:
                 tasks.cancel_scope.cancel()
         except* WorkerCrashed as crashes:
             crash = str(crashes.exceptions[0])
-        return self._crashed(crash) if crash else True
+        return await self._crashed(crash) if crash else True
 
     async def _finish_when_left(self, worker: MediaWorker) -> None:
         await self._left.wait()
@@ -186,7 +189,7 @@ class Stint:
         if deadline.cancelled_caught:
             raise WorkerCrashed("it did not finish in time after the publisher left")
 
-    def _crashed(self, how: str) -> bool:
+    async def _crashed(self, how: str) -> bool:
         self._set_worker(None)
         self.next_tag_ms = None
         WORKER_CRASHES.inc()
@@ -196,7 +199,10 @@ class Stint:
         now = trio.current_time()
         self._crashes = [at for at in self._crashes if now - at < _CRASH_WINDOW_S] + [now]
         if len(self._crashes) > _CRASHES_MAX:
-            self.end(f"the media worker died {len(self._crashes)} times within a minute: {how}")
+            self.end(f"the media worker failed {len(self._crashes)} times within a minute: {how}")
+            return True
+        with trio.move_on_after(_PAUSES_S[len(self._crashes) - 1]):
+            await self._left.wait()
             return True
         self.restarts += 1
         return False

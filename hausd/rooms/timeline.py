@@ -41,6 +41,11 @@ class Timeline:
         return self._run.number if self._run is not None else None
 
     @property
+    def first_msn(self) -> int:
+        """Media sequence number with which the run began, or the next one will."""
+        return self._run.base_msn if self._run is not None else self.next_msn
+
+    @property
     def zero_ms(self) -> int:
         """Wall time of the run's media time 0; 0 before the run's first part."""
         return (self._run.zero_ms or 0) if self._run is not None else 0

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.disk import mounted, needs_root, run
 from support.store import LIMITS, leaf, room, segment
 
 from hausd.blocks.store import Store, open_store
@@ -18,22 +16,6 @@ from hausd.core.cid import CID
 from hausd.core.storage import RecordingStopped
 
 SIZE = 10_000
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a file system needs root")
-
-
-def run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-@contextmanager
-def mounted(folder: Path, *arguments: str) -> Iterator[Path]:
-    folder.mkdir()
-    run("mount", *arguments, str(folder))
-    try:
-        yield folder
-    finally:
-        run("umount", "--lazy", str(folder))
 
 
 async def write_until_stopped(store: Store, first: int) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from trio.testing import MockClock
 
+from hausd.chain.answers import Slot
 from hausd.chain.client import ChainClient
 from hausd.chain.embedded.disk import Held
 from hausd.chain.pool import LOOK_S, Pool, Unavailable, open_pool
@@ -422,6 +424,21 @@ async def test_a_slot_that_can_not_be_is_forgotten_once_another_endpoint_told_on
             assert await here.given() == SOL
 
 
+async def test_a_slot_that_no_computer_counts_ends_no_watching(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with setting(tmp_path, 2) as here:
+        here.pool.genesis = here.chain.genesis
+        here.proxies[0].mangle = result(lambda told: 10**400, "getSlot")
+        asked = here.proxies[1].asked
+        while asked.count("getSlot") < 3:
+            await trio.sleep(LOOK_S / 4)
+        (_, _, trouble), (_, _, none) = here.pool.standings
+        assert "not the right shape" in trouble
+        assert not none
+        assert here.pool.slot == here.chain.slot
+
+
 async def test_an_endpoint_that_stood_still_and_catches_up_makes_no_liar_of_the_others(
     fast: MockClock, tmp_path: Path
 ) -> None:
@@ -451,6 +468,26 @@ async def test_a_slow_endpoint_is_passed_by(fast: MockClock, tmp_path: Path) -> 
         here.pool.genesis = here.chain.genesis
         assert await here.given() == 0
         assert here.proxies[1].asked
+
+
+def drips(takes_s: float) -> Mangle:
+    """Answers byte by byte."""
+    return lambda asked, told: Reply(json.dumps(told).encode(), takes_s=takes_s)
+
+
+async def test_an_endpoint_that_answers_in_drips_is_passed_by(
+    fast: MockClock, tmp_path: Path
+) -> None:
+    async with fork_chain(tmp_path, [], 2) as chain:
+        urls = [proxy.url for proxy in chain.proxies]
+        async with open_pool(urls, SystemClock(), 2.0) as pool:
+            chain.proxies[0].mangle = drips(5.0)
+            assert await pool.call("getSlot", [], Slot) == chain.slot
+            assert not pool.standings[0][2], "a whole answer may take longer than its first byte"
+            chain.proxies[0].mangle = drips(60.0)
+            with trio.fail_after(40):
+                assert await pool.call("getSlot", [], Slot) == chain.slot
+            assert pool.standings[0][2] == "it did not answer in time"
 
 
 async def test_an_account_of_somebody_elses_program_is_not_an_event(

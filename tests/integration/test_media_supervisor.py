@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -178,6 +180,47 @@ async def test_a_dead_spare_is_replaced_unnoticed(workers: Workers) -> None:
             await trio.sleep(0.01)
     async with workers.start(PASS) as worker:
         (await collect(worker, stream(1))).check()
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process opens nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("lacking", ["descriptors", "processes"])
+async def test_a_worker_that_cant_be_started_harms_one_room_and_not_the_node(
+    monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    own = psutil.Process()
+    with trio.fail_after(30):
+        async with Workers() as workers:
+            await trio.sleep(0.1)
+            files = own.num_fds()
+            with monkeypatch.context() as patch, ExitStack() as stack:
+                if lacking == "processes":
+                    patch.setattr(sys, "executable", "/nowhere/python")
+                async with workers.start(PASS) as spare:
+                    if lacking == "descriptors":
+                        stack.enter_context(no_more_files())
+                    await trio.sleep(0.1)  # meanwhile no spare can be made
+                    for _ in range(2):
+                        with pytest.raises(WorkerCrashed, match="no media worker can be started"):
+                            async with workers.start(PASS):
+                                pass
+                    (await collect(spare, stream(1))).check()
+            async with workers.start(PASS) as worker:
+                (await collect(worker, stream(1))).check()
+            await trio.sleep(0.1)
+            assert own.num_fds() <= files
+    assert own.children() == []
 
 
 async def test_the_worker_tells_how_it_fares(workers: Workers) -> None:

@@ -35,7 +35,7 @@ class EventChain:
     def known(self, room: RoomId) -> RoomEvent | None:
         return self._known.get(room)
 
-    def want(self, room: RoomId) -> None:
+    def want(self, room: RoomId, *, own: bool = False) -> None:
         self.wanted.append(room)
         if room in self.events:
             self._known[room] = self.events[room]

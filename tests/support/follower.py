@@ -86,7 +86,8 @@ class Follower:
         children = [raw_child(*leaf) for leaf in zip(part.leaves, sizes, strict=True)]
         shown = LivePart(part.duration, part.independent, part.size)
         stored = StoredPart(file_over(children).cid, part.size, bytes(part.size))
-        window.add_part(span, shown, stored, ends_segment=part.ends_gop)
+        if window.takes(span.msn):
+            window.add_part(span, shown, stored, ends_segment=part.ends_gop)
 
 
 def comparable(playlist: LivePlaylist) -> tuple[object, ...]:

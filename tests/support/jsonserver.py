@@ -12,9 +12,12 @@ import trio
 
 @dataclass(frozen=True)
 class Reply:
+    """``takes_s``: the body comes byte by byte, and takes so long altogether."""
+
     body: bytes
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    takes_s: float = 0.0
 
 
 class Hangs(Exception):
@@ -48,7 +51,11 @@ async def serve_json(handler: Handler) -> AsyncIterator[str]:
                 reply = await handler(body) if head.startswith(b"POST ") else Reply(b"", 405)
                 lines = [f"HTTP/1.1 {reply.status} x", f"content-length: {len(reply.body)}"]
                 lines += [f"{name}: {value}" for name, value in reply.headers.items()]
-                await stream.send_all("\r\n".join([*lines, "", ""]).encode() + reply.body)
+                await stream.send_all("\r\n".join([*lines, "", ""]).encode())
+                size = 1 if reply.takes_s else len(reply.body) or 1
+                for at in range(0, len(reply.body), size):
+                    await trio.sleep(reply.takes_s / len(reply.body))
+                    await stream.send_all(reply.body[at : at + size])
         except (Hangs, trio.BrokenResourceError, trio.ClosedResourceError):
             return
         finally:

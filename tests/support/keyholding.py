@@ -60,8 +60,10 @@ class ScriptedEvents:
     """Implements ``keys.ports.Events``."""
 
     events: dict[RoomId, GatedEvent] = field(default_factory=dict)
+    asked: int = 0
 
     def event(self, room: RoomId) -> GatedEvent | None:
+        self.asked += 1
         return self.events.get(room)
 
 

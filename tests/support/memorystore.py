@@ -92,6 +92,9 @@ class MemoryStore:
         return places
 
     async def put(self, blocks: Sequence[tuple[CID, bytes]], room: RoomId) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.full:
+            raise RecordingStopped("the disk is full")
         for cid, block in blocks:
             assert cid.matches(block)
             self.small[cid] = block

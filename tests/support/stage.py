@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -61,21 +62,27 @@ class Wall:
 
 
 class MemoryRecords:
-    """Room files that outlive a node's end, kept as the bytes that a disk would hold."""
+    """Room files that outlive a node's end, kept as the bytes that a disk would hold. The disk may
+    be ``full``, or let go of nothing (``fails_to_delete``)."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.full = self.fails_to_delete = False
 
     def load(self) -> tuple[list[RoomRecord], list[str]]:
         return [msgspec.json.decode(one, type=RoomRecord) for one in self.files.values()], []
 
     def save(self, record: RoomRecord) -> None:
-        self.files[record.id] = encode(record)
+        self.write(RoomId(record.id), encode(record))
 
     def write(self, room: RoomId, encoded: bytes) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         self.files[room] = encoded
 
     def delete(self, room: RoomId) -> None:
+        if self.fails_to_delete:
+            raise OSError(errno.EIO, "Input/output error")
         self.files.pop(room, None)
 
 
@@ -300,8 +307,11 @@ class Show:
         self._gop = self._at = 0
         self._run = 0
         self._shed: set[str] = set()
+        self._late: dict[str, list[tuple[PartMade, bytes]]] = {}
         self.said: list[tuple[str, bytes]] = []
         """Every part that the worker made, by rendition."""
+        self.made: dict[tuple[str, int, int, int], bytes] = {}
+        """The same by rendition, run, GOP and place in that."""
         self.fragments = False
         """Whether parts are fragments of MP4, as a real worker's, or just bytes."""
 
@@ -317,13 +327,23 @@ class Show:
             with suppress(trio.ClosedResourceError):  # the room let the encoder go
                 self._say.send_nowait((RunEnded(self._run), b""))
 
-    def begin_run(self) -> None:
-        """A new run: what follows begins with a discontinuity."""
+    def begin_run(self, late: Sequence[str] = ()) -> None:
+        """A new run: what follows begins with a discontinuity.
+
+        Nothing is heard of the encoders of ``late`` before they ``catch_up``."""
         self._run += 1
         self._gop = self._at = 0
+        self._late = {name: [] for name in late}
         self._tell(RunStarted(self._run, "start", 434))
         for name in self._names:
-            self._start(name)
+            if name not in late:
+                self._start(name)
+
+    def catch_up(self, name: str) -> None:
+        """An encoder that was late begins, and tells at once all that it has made."""
+        self._start(name)
+        for made, data in self._late.pop(name):
+            self._tell(made, data)
 
     def shed(self, name: str) -> None:
         self._shed.add(name)
@@ -370,7 +390,11 @@ class Show:
         if self.fragments:
             data = fragment(1, [Sample(start, start, made.duration, part == 0, data)])
         self.said.append((name, data))
-        self._tell(made, data)
+        self.made[name, self._run, self._gop, part] = data
+        if name in self._late:
+            self._late[name].append((made, data))
+        else:
+            self._tell(made, data)
 
     def _start(self, name: str) -> None:
         kind = Kind.AUDIO if name == "audio" else Kind.VIDEO

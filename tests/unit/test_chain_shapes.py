@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import pytest
+
 from hausd.chain.shapes import event_shape, room_event
 from hausd.chain.tokens import SOL_COIN
 from hausd.core.programs.accounts import EventAccount, SaleAccount, read_account
@@ -26,3 +30,15 @@ def test_titles_and_tiers_are_one_line_of_what_is_printed() -> None:
     assert (shape.title, shape.tiers[0].name) == (_SHOWN, _SHOWN)
     known = room_event(event, sale, None, bytes(32), 1, SOL_COIN)
     assert (known.title, known.offers[0].name) == (_SHOWN, _SHOWN)
+
+
+@pytest.mark.parametrize("time", [-(2**63), -1, 2**63 - 1])
+def test_a_time_that_no_calendar_has_is_its_nearest_end(time: int) -> None:
+    factory = PROGRAMS.event_factory
+    raw = raw_event(starts_at=time, scheduled_end=time, authority_since=2**64 - 1)
+    event = read_account(EventAccount, EVENT, factory, factory, raw)
+    shape = event_shape(event, None, None, None, 7, SOL_COIN)
+    known = room_event(event, None, None, bytes(32), 7, SOL_COIN)
+    for ms, shown in ((known.starts_ms, shape.starts), (known.ends_ms, shape.ends)):
+        assert datetime.fromtimestamp(ms / 1000, UTC) == shown
+    assert known.authority_slot == 7, "it can't be later than it was read"

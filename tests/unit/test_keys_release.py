@@ -316,6 +316,20 @@ async def test_a_wrong_key_is_not_taken_and_another_holder_is_asked(stage: Stage
     assert await stage.asked(stage.viewer, NEXT) == "wrong-key"
 
 
+async def test_a_wrong_key_that_was_imported_keeps_nobody_from_asking(stage: Stage) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    wrong = EpochKey(bytes(32))
+    await stage.viewer.ring.keep_unproven(EVENT, dict.fromkeys((EPOCH.id, NEXT.id), wrong))
+    stage.viewer.events.events[EVENT] = gated()
+    assert await stage.asked(stage.viewer) == "no-key-holder", "rather than a wrong one"
+    stage.viewer.events.events[EVENT] = gated(stage.origin.address)
+    assert stage.viewer.ring.get(EVENT, EPOCH.id) == wrong
+    assert await stage.asked(stage.viewer) == KEY
+    assert stage.viewer.ring.get(EVENT, EPOCH.id) == KEY
+    assert await stage.viewer.asking.ask(EVENT, NEXT) == NEXT_KEY
+
+
 async def test_a_refusal_of_one_is_not_the_last_word(stage: Stage) -> None:
     """A neighbour that lies about tickets keeps nobody out."""
     stage.may()
@@ -433,6 +447,21 @@ async def test_a_holder_that_is_silent_is_asked_last_the_next_time(stage: Stage)
     assert await stage.asked(stage.viewer, NEXT) == NEXT_KEY
 
 
+@pytest.mark.parametrize("alone", [True, False])
+async def test_addresses_that_are_not_dialled_here_keep_nobody_from_the_others(
+    stage: Stage, *, alone: bool
+) -> None:
+    """QUIC and WebSocket are spoken by other nodes, and what is no address at all may be told."""
+    stage.may()
+    foreign = ("/ip4/127.0.0.1/udp/4001/quic-v1", "/dns4/node/tcp/443/wss", "nonsense")
+    origin = stage.origin.address
+    stranger = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), foreign)
+    named = (PeerAddress(origin.peer, (*foreign, *origin.addresses)),)
+    stage.viewer.events.events[EVENT] = gated(*named if alone else (stranger, origin))
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    assert await stage.asked(stage.viewer) == KEY
+
+
 async def test_nobody_there_is_told(stage: Stage) -> None:
     gone = PeerAddress(peer_id_of(SigningKey(bytes(32)).public), ("/ip4/127.0.0.1/tcp/1",))
     stage.viewer.events.events[EVENT] = gated(gone)
@@ -467,6 +496,20 @@ async def test_ten_thousand_wallets_from_one_node_are_not_looked_up(stage: Stage
     other = await stage.node("other")
     await other.ring.add_delegation(delegated(other))
     assert await stage.asked(other) == KEY, "nobody else suffers"
+
+
+async def test_who_asks_too_often_has_nothing_looked_up(stage: Stage) -> None:
+    """A name of a room costs nothing, and what is not known of it is read of the chain."""
+    peer, before = stage.viewer.host.peer_id, stage.origin.events.asked
+    one = delegated(stage.viewer)
+    shown = Shown(one.delegation.text, one.signature)
+    for n in range(200):
+        room = RoomId(str(Keypair.from_seed(n.to_bytes(32, "big")).pubkey()))
+        question = KeyQuestion(room, (EPOCH.id,), bytes(16), shown)
+        answer = await stage.origin.holder.answer(peer, question)
+    assert answer.outcome == (Refusal.TRY_LATER,)
+    assert not answer.holders
+    assert stage.origin.events.asked - before <= PEER_BURST + 5
 
 
 async def test_a_crowd_at_the_door_keeps_nobody_out_who_is_inside(

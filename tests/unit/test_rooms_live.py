@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import trio
 
 from hausd.core.cid import CID
 from hausd.core.ids import SessionId
 from hausd.core.live import FileRange, LivePart, Media
 from hausd.core.media import Kind, Rendition
+from hausd.http.directives import is_reached
 from hausd.rooms.live import LiveTrack, Span, StoredPart
 from hausd.wire.hls_live import live_media_playlist
 
@@ -169,3 +173,79 @@ def test_every_format_in_the_window_is_said_and_none_that_left_it() -> None:
         assert live.variant().rendition == other
         assert live.variant().earlier == ((VIDEO,) if 0 in runs else ())
     assert live.variant().earlier == ()
+
+
+def test_a_playlist_begins_behind_what_it_misses_and_every_name_gives_its_own_bytes() -> None:
+    live = track(window_s=60.0)
+    for msn in (0, 1, 2, 80, 81):
+        add(live, msn, ends=True, stored=True)
+    playlist = live.playlist()
+    assert [segment.msn for segment in playlist.segments] == [80, 81]
+    assert live.part(4, 2, 0) is not None, "still to be had by who was told of it"
+    for msn in (80, 81):
+        found = live.part(4, msn, 0)
+        assert found is not None
+        assert found.body == (f"{msn}-{(msn if msn > 80 else 3, 0)}".encode(),)
+    assert all(is_reached(playlist, msn, part) for msn in (2, 79, 80) for part in (None, 0, 7))
+
+
+def test_the_question_whether_a_part_is_there_has_an_answer_whatever_the_playlist_is_like() -> None:
+    live = track(window_s=60.0)
+    for msn in range(3):
+        add(live, msn, ends=True)
+    whole = live.playlist()
+    broken = replace(whole, segments=(*whole.segments[:1], *whole.segments[2:]))
+    for msn in range(4):
+        for part in range(3):
+            assert is_reached(broken, msn, part) is is_reached(whole, msn, part)
+
+
+def test_gaps_leave_the_window_as_segments_do() -> None:
+    live = track(window_s=10.0)
+    for msn in range(3):
+        add(live, msn, ends=True, stored=True)
+    for msn in range(3, 300):
+        live.add_gap(span(msn), 2.0)
+    segments = live.playlist().segments
+    assert segments[-1].msn == 299
+    assert sum(segment.duration for segment in segments) <= 12_000
+
+
+def test_what_an_origin_says_of_lengths_bounds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hausd.rooms.live.MAX_SEGMENTS", 50)
+    live = track(window_s=600.0)
+    live.rendition = replace(VIDEO, timescale=2**32)
+    for msn in range(100):
+        add(live, msn, ends=True, stored=True)
+    for msn in range(100, 300):
+        live.add_gap(span(msn), 0.0)
+    assert [segment.msn for segment in live.playlist().segments] == list(range(250, 300))
+    assert live.segment(4, 199) is None
+
+
+def test_what_no_disk_takes_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hausd.rooms.live.MAX_UNSTORED_BYTES", 1000)
+    live = track(window_s=600.0)
+    for msn in range(40):
+        data = bytes(100)
+        part = StoredPart(CID.of(data), len(data), data)
+        live.add_part(span(msn), LivePart(500, True, len(data)), part, ends_segment=True)
+    assert [segment.msn for segment in live.playlist().segments] == list(range(30, 40))
+
+
+def test_a_segment_whose_end_never_reached_the_disk_is_served_whole_or_not_at_all() -> None:
+    live = track(window_s=10.0)
+    whole: list[bytes] = []
+    for msn in range(12):
+        parts = [add(live, msn, ends=at == 3, stored=msn != 2 or at < 2) for at in range(4)]
+        live.name_segment(msn, CID.of(b"%d" % msn))
+        if msn == 2:
+            whole = [part.data for part in parts if part.data is not None]
+        if msn >= 2 and live.playlist().segments[0].msn <= 2:
+            found = live.segment(4, 2)
+            assert found is not None
+            assert found.body == tuple(whole)
+    gone = live.segment(4, 2)
+    assert gone is None, "what left memory is not promised"
+    assert live.part(4, 2, 0) is not None
+    assert live.part(4, 2, 3) is None

@@ -71,8 +71,11 @@ def words_of_run(run: int, random: Random, *, sheds: bool) -> Iterator[Word]:
     yield RunStarted(run, "start", 434)
     gops = random.randrange(1, 8)
     queues = [words_of_rendition(name, run, gops, random, sheds=sheds) for name in TIMESCALES]
-    for name in TIMESCALES:
-        yield started(name, run)
+    for name, queue in zip(TIMESCALES, queues, strict=True):
+        if name == "720p" and random.random() < 0.5:
+            queue.insert(0, started(name, run))  # an encoder begins when it gets to it
+        else:
+            yield started(name, run)
     while any(queues):
         queue = random.choice([queue for queue in queues if queue])
         yield queue.pop(0)
@@ -138,6 +141,8 @@ class Room:
             assert comparable(theirs) == comparable(ours)
             assert live_media_playlist(theirs) == live_media_playlist(ours)
             assert self.follower.windows[name].active == track.live.active
+            numbers = [segment.msn for segment in ours.segments]
+            assert numbers == sorted(set(numbers)), "no two segments have one number"
             for segment in ours.segments:
                 for part in range(len(segment.parts)):
                     at = (segment.session.counter, segment.msn, part)
@@ -160,6 +165,27 @@ async def test_parts_made_before_a_rendition_is_shed_are_told_before_it_is() -> 
     room.say(PartMade("720p", 3, 0, 0, 0, 30_000, True), random)
     room.say(TrackStopped("720p", 3, "too slow"), random)
     room.say(PartMade("source", 3, 0, 0, 30_000, 30_000, False), random)
+    room.check()
+
+
+async def test_followers_hear_of_every_part_after_the_leading_rendition_is_shed() -> None:
+    room, random = Room(), Random(0)
+    room.begin(SESSION)
+    room.say(RunStarted(3, "start", 434), random)
+    room.say(started("720p", 3), random)  # an encoded source may begin after a smaller one
+    room.say(started("source", 3), random)
+    for part in range(3):
+        for name in ("source", "720p"):
+            room.say(PartMade(name, 3, 0, 0, part * 30_000, 30_000, part == 0), random)
+    room.say(TrackStopped("720p", 3, "too slow"), random)
+    for part in range(3, 9):
+        ticks = len(room.announcer.recent)
+        room.say(PartMade("source", 3, 0, 0, part * 30_000, 30_000, False), random)
+        assert len(room.announcer.recent) == ticks + 1
+        room.check()
+    room.say(TrackStopped("source", 3, "encoder failed"), random)
+    room.say(started("audio", 3), random)
+    room.say(PartMade("audio", 3, 1, 0, 96_000, 16_000, True), random)
     room.check()
 
 
