@@ -15,6 +15,7 @@ from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, Value, decode, encode
 from hausd.core.forms import (
     MAX_RENDITIONS,
+    MAX_SEGMENT,
     Fields,
     FormError,
     is_uint,
@@ -113,7 +114,7 @@ def decode_record(untrusted: bytes) -> SegmentRecord:
         room = fields.room()
         rendition = read_rendition(fields.take("track"))
         segment = ArchiveSegment(
-            number=fields.uint("number"),
+            number=fields.segment("number"),
             session=fields.session(),
             run=fields.uint("run"),
             program_time_ms=fields.uint("time"),
@@ -166,7 +167,7 @@ def decode_inner(untrusted: bytes) -> tuple[int, list[Entry]]:
         for child in fields.items("children", FANOUT, 1):
             match child:
                 case [int(first), int(count), CID(codec=Codec.DAG_CBOR) as cid] if is_uint(
-                    first
+                    first, most=MAX_SEGMENT
                 ) and is_uint(count, 1, FANOUT**level):
                     children.append(Entry(first, count, cid))
                 case _:
@@ -266,9 +267,9 @@ def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
     records: list[SegmentRecord] = []
     for listed in fields.items("segments", FANOUT, 1):
         match listed:
-            case [int(number), int(time), int(duration), int(size), CID() as cid] if all(
-                is_uint(value) for value in (number, time, duration, size)
-            ):
+            case [int(number), int(time), int(duration), int(size), CID() as cid] if is_uint(
+                number, most=MAX_SEGMENT
+            ) and all(is_uint(value) for value in (time, duration, size)):
                 segment = ArchiveSegment(
                     number, session, run, time, duration, cid, size, init, seal
                 )
