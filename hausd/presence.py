@@ -36,6 +36,7 @@ from hausd.rooms.followed_room import FollowedRoom
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
 from hausd.rooms.room import Room
+from hausd.telemetry import count_swallowed
 
 log = structlog.get_logger("hausd.network")
 
@@ -174,6 +175,10 @@ class Presence:
                     ours = isinstance(room, OriginRoom)
                     tell = log.warning if ours and again.wait_s == _FIRST_S else log.debug
                     tell("room-not-published", room=room.id, because=str(fault))
+                    again.failed(trio.current_time())
+                except Exception as fault:  # the door of a room's turn; counted
+                    count_swallowed("room-naming", fault)
+                    log.exception("room-not-published", room=room.id)
                     again.failed(trio.current_time())
                 else:
                     del self._again[room.id]

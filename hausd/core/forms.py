@@ -20,6 +20,8 @@ MAX_INT = 2**53 - 1
 MAX_RENDITIONS = 16
 """Most renditions that a room may have."""
 
+MAX_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999: what a date in a playlist can say."""
 MAX_SEGMENT = 10**12 - 1
 """Largest number of an archive segment: 12 digits, which stores have for a file's name."""
 RENDITION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")

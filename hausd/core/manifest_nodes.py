@@ -16,6 +16,7 @@ from hausd.core.dagcbor import DagCborError, Value, decode, encode
 from hausd.core.forms import (
     MAX_RENDITIONS,
     MAX_SEGMENT,
+    MAX_TIME_MS,
     Fields,
     FormError,
     is_uint,
@@ -35,6 +36,8 @@ FANOUT = 32
 MAX_NODE_BYTES = 64 * 1024
 MAX_LEVEL = 8
 """FANOUT ** 9 records: more than will ever be."""
+MAX_SEGMENT_MS = 3_600_000
+"""Of a segment. Configured are some seconds; what is cut late is minutes at most."""
 
 
 class ManifestError(ValueError):
@@ -87,6 +90,14 @@ class Root:
     free: CID | None = None
 
 
+def check_segment(segment: ArchiveSegment) -> None:
+    """Raises FormError where no playlist can be made of it: it has to end within the calendar."""
+    if segment.duration_ms > MAX_SEGMENT_MS:
+        raise FormError(f"segment {segment.number} is longer than an hour")
+    if segment.program_time_ms + segment.duration_ms > MAX_TIME_MS:
+        raise FormError(f"segment {segment.number} ends after the year 9999")
+
+
 def encode_record(record: SegmentRecord) -> bytes:
     """A record alone, as it stands beside its segment in the store."""
     segment = record.segment
@@ -121,10 +132,11 @@ def decode_record(untrusted: bytes) -> SegmentRecord:
             duration_ms=fields.uint("duration"),
             cid=fields.link("cid"),
             size=fields.uint("size"),
-            init=fields.link("init"),
+            init=fields.link("init", Codec.RAW),
             seal=_read_seal(fields),
         )
         fields.done()
+        check_segment(segment)
     except (DagCborError, FormError) as fault:
         raise ManifestError(str(fault)) from None
     return SegmentRecord(room, rendition, segment)
@@ -260,7 +272,7 @@ def _run_form(records: list[SegmentRecord]) -> dict[str, object]:
 
 def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
     fields = Fields(untrusted, "run")
-    session, run, init = fields.session(), fields.uint("run"), fields.link("init")
+    session, run, init = fields.session(), fields.uint("run"), fields.link("init", Codec.RAW)
     rendition, seal = read_rendition(fields.take("track")), _read_seal(fields)
     if rendition.name != name:
         raise FormError(f"the tree of {name} has a segment of {rendition.name}")
@@ -273,6 +285,7 @@ def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
                 segment = ArchiveSegment(
                     number, session, run, time, duration, cid, size, init, seal
                 )
+                check_segment(segment)
                 records.append(SegmentRecord(room, rendition, segment))
             case _:
                 raise FormError("a segment is not [number, time, duration, size, link]")
