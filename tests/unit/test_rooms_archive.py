@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.hls_grammar import MediaPlaylist
@@ -13,10 +14,10 @@ from support.hls_validator import Series, check_archive
 
 from hausd.core.cid import CID
 from hausd.core.ids import RoomId, SessionId
-from hausd.core.live import ArchiveSegment, Variant
+from hausd.core.live import ArchiveGap, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
-from hausd.rooms.archive import Archive
+from hausd.rooms.archive import MAX_GAPS, Archive
 from hausd.wire.hls import multivariant_playlist
 from hausd.wire.hls_archive import ArchiveRenderer, archive_media_playlist
 
@@ -263,3 +264,55 @@ def test_every_format_that_is_recorded_is_in_codecs_and_none_that_was_evicted() 
     assert codecs_of(made.archive.variants()) == ["avc1.64001f,av01.0.05M.08,mp4a.40.2"]
     made.archive.drop(SegmentKey(RoomId("x"), SessionId(1, 1), "source", 0))
     assert codecs_of(made.archive.variants()) == ["avc1.64001f,mp4a.40.2"]
+
+
+def entries(made: Recording) -> dict[str, int]:
+    playlists = {name: made.archive.playlist(name) for name in NAMES}
+    return {name: len(each.entries) for name, each in playlists.items() if each is not None}
+
+
+@pytest.mark.parametrize("hole_ms", [3_600_100, 10**12, 2 * 10**14, -3_700_000, -(10**12)])
+def test_times_that_leap_within_a_run_make_a_discontinuity_and_no_ages_of_gaps(
+    hole_ms: int,
+) -> None:
+    made = Recording()
+    made.segment(set(NAMES))
+    made.segment({"source", "audio"})
+    made.now_ms += hole_ms
+    made.segment(set(NAMES))
+    made.segment({"source", "audio"})
+    made.archive.ended = True
+    for name in NAMES:
+        playlist = made.archive.playlist(name)
+        assert playlist is not None
+        assert {each.run for each in playlist.entries} == {0, 1}
+        gaps = [each for each in playlist.entries if isinstance(each, ArchiveGap)]
+        assert len(gaps) == (4 if name == "720p" else 0)
+
+
+def test_a_hole_of_less_than_an_hour_is_gaps() -> None:
+    made = Recording()
+    made.segment(set(NAMES))
+    made.now_ms += 3_000_000
+    made.segment(set(NAMES))
+    made.archive.ended = True
+    assert entries(made) == {"source": 302, "720p": 302, "audio": 2}
+
+
+@pytest.mark.parametrize("leap_ms", [3_500_000, -3_500_000])
+@pytest.mark.parametrize("lasting_ms", [10_000, 3_600_000])
+def test_gaps_are_bounded_by_what_was_recorded_whatever_times_it_claims(
+    leap_ms: int, lasting_ms: int
+) -> None:
+    made = Recording(now_ms=BEGAN_MS + 10**10)
+    for at in range(1000):
+        made.segment({"source"} if at % 3 else {"source", "720p"}, lasting_ms)
+        made.now_ms += leap_ms - lasting_ms
+    made.archive.ended = True
+    assert max(entries(made).values()) <= MAX_GAPS + 3 * 1334
+    for name in NAMES:
+        playlist = made.archive.playlist(name)
+        ends = [
+            each.program_time_ms + each.duration_ms for each in getattr(playlist, "entries", ())
+        ]
+        assert all(end < 2 * BEGAN_MS for end in ends)
