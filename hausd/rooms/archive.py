@@ -118,8 +118,10 @@ class Archive:
         self._version += 1
 
     def drop(self, key: SegmentKey) -> None:
-        """Forgets a segment that was evicted."""
-        self._tell_again_if_changed()
+        """Forgets a segment that was evicted. Many are at a time, so what is left is told again
+        when it is asked for."""
+        if self._late:  # in no place yet
+            self._tell_again_if_changed()
         track = self._tracks.get(key.rendition)
         if track is None:
             return
