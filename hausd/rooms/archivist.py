@@ -17,6 +17,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing
+from hausd.core.forms import MAX_RENDITIONS
 from hausd.core.manifest import FANOUT, ManifestError, SegmentRecord, read_root, records
 from hausd.core.peers import PeerId
 from hausd.core.storage import RecordingStopped, SegmentKey
@@ -190,6 +191,8 @@ class Archivist:
             root = await read_root(manifest, get)
             if root.room != self.fetcher.room:
                 raise ManifestError("it is another room's")
+            if len(self.listed.keys() | self._plan.keys() | root.trees.keys()) > MAX_RENDITIONS:
+                raise ManifestError(f"a room has at most {MAX_RENDITIONS} renditions in all")
             if root.free is not None and not head.encoded:
                 self.free(root.free, told_by)
         except (LeafMissing, ManifestError) as fault:

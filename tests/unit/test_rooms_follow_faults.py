@@ -445,6 +445,35 @@ async def test_a_head_that_names_no_manifest_is_told_and_the_next_one_goes_on(
         assert codes == ["bad-manifest"]
 
 
+async def test_renditions_that_are_ever_new_are_no_manifest(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(27) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        key = key_of(origin.rooms, room)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(6)
+            await trio.sleep(0.3)
+            (stored,) = await follower.home.store.segments(RoomId(room))
+            true = decode_record(stored.record)
+            for n in range(50, 54):
+                tree = Manifest(RoomId(room))
+                records = [
+                    replace(true, rendition=replace(true.rendition, name=f"r{n}.{at}"))
+                    for at in range(10)
+                ]
+                await origin.home.store.put(
+                    tree.append(*records, state=RoomState.LIVE), RoomId(room)
+                )
+                head = Head(RoomId(room), true.segment.session, n, tree.cid, RoomState.LIVE, 1)
+                follower.node.topics[RoomId(room)].arrived(pack(sign(head, key)), ME)
+                await trio.sleep(1)
+            archivist = follower.followed(room)._archivist
+            assert len(archivist._plan) <= 16
+            codes = {notice.code for notice in follower.room(room).notices}
+            assert codes == {"bad-manifest"}
+
+
 @pytest.mark.parametrize(
     ("heard", "lost"),
     [
