@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
 import trio
-from support.content import OTHER_KEY
+from support.authority import Authority
+from support.content import OTHER_KEY, VIDEO
 from support.stage import Peer, Show, Stage, same_archive, same_live, same_media
+from support.swarm import _Topic
 
 from hausd.core.cid import CID, Codec
 from hausd.core.following import Told
@@ -16,12 +19,14 @@ from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, decode_record
+from hausd.core.media import Rendition
 from hausd.core.peers import PeerId, Verdict
+from hausd.rooms.lane import MAX_WINDOW_GOPS
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
-from hausd.wire.announce import pack, sign
+from hausd.wire.announce import Signed, pack, sign
 from hausd.wire.hls_live import live_media_playlist
-from hausd.wire.statements import End, Head, Tick
+from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart
 
 NAMES = ("source", "720p", "audio")
 ME = PeerId("liar")
@@ -472,6 +477,93 @@ async def test_renditions_that_are_ever_new_are_no_manifest(
             assert len(archivist._plan) <= 16
             codes = {notice.code for notice in follower.room(room).notices}
             assert codes == {"bad-manifest"}
+
+
+async def hostile(stage: Stage, origin: Peer, follower: Peer, room: str) -> Hostile:
+    """Who has the room's key, and signs whatever it likes."""
+    id_ = RoomId(room)
+    block = b"x"
+    await origin.home.store.put([(CID.of(block), block)], id_)
+    key = key_of(origin.rooms, room)
+    return Hostile(Authority(id_, SessionId(9, 9), key), follower.node.topics[id_], CID.of(block))
+
+
+@dataclass
+class Hostile:
+    """``leaf`` is a byte that the follower may fetch, also as an init."""
+
+    authority: Authority
+    topic: _Topic
+    leaf: CID
+
+    def track(self, rendition: Rendition) -> None:
+        said = self.authority.track(
+            rendition,
+            run=0,
+            init=self.leaf,
+            init_size=1,
+            target_s=2,
+            part_target_ms=400,
+            window_ms=600_000,
+            peak_bps=1,
+            average_bps=1,
+        )
+        self._send(said)
+
+    def tick(self, gops: Sequence[TickGop], gaps: Sequence[TickGap] = ()) -> None:
+        self._send(self.authority.tick(1, gops, gaps))
+
+    def _send(self, signed: Signed[Statement]) -> None:
+        self.topic.arrived(pack(signed), ME)
+
+
+def gop(msn: int, *parts: TickPart) -> TickGop:
+    return TickGop(msn, 0, 0, parts)
+
+
+def byte(rendition: str, leaf: CID) -> TickPart:
+    return TickPart(rendition, 0, 1_000_000, 1, 1, (leaf,), independent=True, ends_gop=True)
+
+
+async def test_parts_of_more_renditions_than_a_room_has_are_not_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(28) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        bad = await hostile(stage, origin, follower, room)
+        for msn in range(40):
+            names = [f"r{msn}.{at}" for at in range(40)]
+            leaves = [CID.of(name.encode()) for name in names]
+            bad.tick([gop(msn, *map(byte, names, leaves))])
+            await trio.sleep(0.1)
+        await trio.sleep(10)
+        puller = follower.followed(room)._puller
+        assert not puller._pending
+        assert puller._bytes == 0
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+async def test_a_live_window_is_bounded_whatever_durations_are_signed(
+    autojump_clock: trio.testing.MockClock, gaps: bool
+) -> None:
+    async with Stage(29) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        bad = await hostile(stage, origin, follower, room)
+        bad.track(VIDEO)
+        await trio.sleep(0.1)
+        msn = 0
+        for _ in range(100):
+            said = range(msn, msn + 50)
+            missing = [TickGap(VIDEO.name, at, 0, 1_000_000, 1) for at in said[1:]] if gaps else []
+            parts = [gop(at, byte(VIDEO.name, bad.leaf)) for at in (said[:1] if gaps else said)]
+            bad.tick(parts, missing)
+            msn += 50
+            await trio.sleep(0.2)
+        await trio.sleep(1)
+        (track,) = follower.room(room).tracks.values()
+        listed = track.playlist().segments
+        assert listed[-1].msn == msn - 1
+        assert len(listed) <= MAX_WINDOW_GOPS
 
 
 @pytest.mark.parametrize(
