@@ -375,7 +375,9 @@ class Archivist:
                 await self.fetcher.store.discard([record.key])
                 self._wrong.discard(record.key)
             await self.fetcher.segment(record, self.heads.told_by)
-        except (LeafMissing, RecordingStopped, ManifestError, UnixFsError, OSError) as fault:
+        except (LeafMissing, RecordingStopped, ValueError, OSError) as fault:
+            if isinstance(fault, ValueError) and not isinstance(fault, ManifestError | UnixFsError):
+                self._wrong.add(record.key)  # the store has it closed, and otherwise
             trouble = _Trouble() if passed else self._troubles.setdefault(record.key, _Trouble())
             pause_s = min(_AGAIN_S * 2**trouble.tries, _AGAIN_MAX_S)
             if not isinstance(fault, RecordingStopped | OSError):

@@ -21,6 +21,7 @@ from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, decode_record
 from hausd.core.media import Rendition
 from hausd.core.peers import PeerId, Verdict
+from hausd.core.storage import Append, Close
 from hausd.rooms.lane import MAX_WINDOW_GOPS
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
@@ -477,6 +478,65 @@ async def test_renditions_that_are_ever_new_are_no_manifest(
             assert len(archivist._plan) <= 16
             codes = {notice.code for notice in follower.room(room).notices}
             assert codes == {"bad-manifest"}
+
+
+async def test_a_segment_that_the_store_has_otherwise_is_fetched_in_its_place(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(30) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        store = follower.home.store
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(3)
+            with stage.swarm.cut(origin.node, follower.node):
+                await show.play(9)  # whose segments are fetched afterwards
+                stored = await origin.home.store.segments(RoomId(room))
+                for one in stored:
+                    if one.key not in {here.key for here in await store.segments(RoomId(room))}:
+                        await store.discard([one.key])
+                        await store.write(
+                            [Append(one.key, ((CID.of(b"x"), b"x"),)), Close(one.key, (), b"")]
+                        )
+            await show.play(5)
+        await trio.sleep(120)
+        await same_archive(origin, follower, room)
+        codes = {notice.code for notice in follower.room(room).notices}
+        assert "following-failed" not in codes
+
+
+async def test_what_fails_when_following_begins_anew_ends_no_node(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage(31) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        followed = follower.followed(room)
+        left = [OSError("a disk that fails"), ValueError("no record")]
+        assemble, watch, fails = followed._assemble, followed._watch, [True]
+
+        def failing() -> None:
+            if left:
+                raise left.pop()
+            assemble()
+
+        async def watching() -> None:
+            if fails:
+                await trio.sleep(7)
+                fails.clear()
+                raise ValueError("what was signed")
+            await watch()
+
+        monkeypatch.setattr(followed, "_assemble", failing)
+        monkeypatch.setattr(followed, "_watch", watching)
+        nursery = followed._nursery
+        assert nursery is not None
+        nursery.start_soon(watching)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(20)
+            await trio.sleep(0.3)
+            assert not left
+            await same_media(origin, follower, room)
+        await trio.sleep(90)
+        await same_archive(origin, follower, room)
 
 
 async def hostile(stage: Stage, origin: Peer, follower: Peer, room: str) -> Hostile:
