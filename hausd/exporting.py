@@ -118,6 +118,10 @@ async def _directory(room: Room, store: BlockStore) -> Finished:
         raise Problem(
             "bad-manifest", f"the origin's manifest is none: {fault}", status=409
         ) from fault
+    except ValueError as fault:  # also UnixFsError
+        raise Problem(
+            "bad-recording", f"no directory can be made of the recording: {fault}", status=409
+        ) from fault
     except RecordingStopped as fault:
         raise Problem(
             "store-full", f"the directory can't be stored: {fault}", status=507

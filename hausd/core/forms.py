@@ -20,7 +20,13 @@ MAX_INT = 2**53 - 1
 MAX_RENDITIONS = 16
 """Most renditions that a room may have."""
 
-_RENDITION_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+MAX_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999: what a date in a playlist can say."""
+MAX_SEGMENT = 10**12 - 1
+"""Largest number of an archive segment: 12 digits, which stores have for a file's name."""
+RENDITION_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+"""Lower case only: it names a folder, also where a file system does not tell the cases apart."""
+
 # Codec strings go into playlists, so nothing that could end a quoted string.
 _CODECS = re.compile(r"[A-Za-z0-9.,_-]{0,64}")
 
@@ -112,9 +118,13 @@ class Fields:
         except ValueError:
             raise self.fault("room", "a room id") from None
 
+    def segment(self, name: str) -> int:
+        """The number of an archive segment, which is also a file's name."""
+        return self.uint(name, 0, MAX_SEGMENT)
+
     def rendition_name(self, name: str = "rendition") -> str:
         """The name of a rendition, which is also a folder's name and part of URLs."""
-        return self.text(name, _RENDITION_NAME)
+        return self.text(name, RENDITION_NAME)
 
     def session(self, name: str = "session") -> SessionId:
         """A session, ``[counter, nonce]``."""

@@ -7,19 +7,17 @@ head links to a block with all of the recording's. The schema is ``hausd/wire/sc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hausd.core.dagcbor import MAX_BLOCK_BYTES, DagCborError, Value, decode, encode
-from hausd.core.forms import Fields, FormError
+from hausd.core.forms import RENDITION_NAME, Fields, FormError
 from hausd.core.gating import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, WHOLE, EpochId, Use
 from hausd.core.ids import RoomId
 
 MAX_FREE_KEYS = 8192
 """Of one room, some 500 KB: two months of epochs of 10 minutes, or two weeks of a free rendition
 with its sound."""
-_RENDITION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _OBJECTS = ("init",)
 
 
@@ -109,7 +107,7 @@ def _read_use(untrusted: list[Value], what: str) -> Use:
     match untrusted:
         case []:
             return WHOLE
-        case ["rendition", str(name)] if _RENDITION.fullmatch(name):
+        case ["rendition", str(name)] if RENDITION_NAME.fullmatch(name):
             return ("rendition", name)
         case ["object", str(name)] if name in _OBJECTS:
             return ("object", name)

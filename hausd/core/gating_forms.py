@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hausd.core.dagcbor import Value
-from hausd.core.forms import FormError, is_uint
+from hausd.core.forms import MAX_SEGMENT, FormError, is_uint
 from hausd.core.gating import (
     COMMITMENT_BYTES,
     EPOCH_ID_BYTES,
@@ -37,7 +37,7 @@ def epoch_from_form(begun: EpochFrom) -> list[object]:
 def read_epoch_from(untrusted: Value, what: str) -> EpochFrom:
     """Reads an epoch and where it begins; raises FormError."""
     match untrusted:
-        case [int(segment), *epoch] if is_uint(segment):
+        case [int(segment), *epoch] if is_uint(segment, most=MAX_SEGMENT):
             return EpochFrom(segment, read_epoch(epoch, what))
     raise FormError(f"{what} is not [segment, epoch's id, commitment]")
 

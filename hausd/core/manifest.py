@@ -23,6 +23,7 @@ from hausd.core.manifest_nodes import (
     ManifestError,
     Root,
     SegmentRecord,
+    check_segment,
     decode_inner,
     decode_leaf,
     decode_record,
@@ -92,7 +93,7 @@ class Manifest:
         stays; gives the blocks that are new, the root last.
 
         The numbers of a rendition only grow; raises ValueError where they do not, or a record is
-        another room's, and has then changed nothing.
+        another room's or none that could be read again, and has then changed nothing.
         """
         self._check(appended)
         blocks: list[Block] = []
@@ -128,6 +129,7 @@ class Manifest:
                 raise ValueError(f"a segment of room {record.room} can't be in this manifest")
             if number <= lasts.get(name, -1):
                 raise ValueError(f"segment {number} of {name} comes after {lasts[name]}")
+            check_segment(record.segment)
             lasts[name] = number
         if len(lasts) > MAX_RENDITIONS:
             raise ValueError(f"a room has at most {MAX_RENDITIONS} renditions")

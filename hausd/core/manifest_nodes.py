@@ -15,6 +15,8 @@ from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, Value, decode, encode
 from hausd.core.forms import (
     MAX_RENDITIONS,
+    MAX_SEGMENT,
+    MAX_TIME_MS,
     Fields,
     FormError,
     is_uint,
@@ -34,6 +36,8 @@ FANOUT = 32
 MAX_NODE_BYTES = 64 * 1024
 MAX_LEVEL = 8
 """FANOUT ** 9 records: more than will ever be."""
+MAX_SEGMENT_MS = 3_600_000
+"""Of a segment. Configured are some seconds; what is cut late is minutes at most."""
 
 
 class ManifestError(ValueError):
@@ -86,6 +90,14 @@ class Root:
     free: CID | None = None
 
 
+def check_segment(segment: ArchiveSegment) -> None:
+    """Raises FormError where no playlist can be made of it: it has to end within the calendar."""
+    if segment.duration_ms > MAX_SEGMENT_MS:
+        raise FormError(f"segment {segment.number} is longer than an hour")
+    if segment.program_time_ms + segment.duration_ms > MAX_TIME_MS:
+        raise FormError(f"segment {segment.number} ends after the year 9999")
+
+
 def encode_record(record: SegmentRecord) -> bytes:
     """A record alone, as it stands beside its segment in the store."""
     segment = record.segment
@@ -113,17 +125,18 @@ def decode_record(untrusted: bytes) -> SegmentRecord:
         room = fields.room()
         rendition = read_rendition(fields.take("track"))
         segment = ArchiveSegment(
-            number=fields.uint("number"),
+            number=fields.segment("number"),
             session=fields.session(),
             run=fields.uint("run"),
             program_time_ms=fields.uint("time"),
             duration_ms=fields.uint("duration"),
             cid=fields.link("cid"),
             size=fields.uint("size"),
-            init=fields.link("init"),
+            init=fields.link("init", Codec.RAW),
             seal=_read_seal(fields),
         )
         fields.done()
+        check_segment(segment)
     except (DagCborError, FormError) as fault:
         raise ManifestError(str(fault)) from None
     return SegmentRecord(room, rendition, segment)
@@ -166,7 +179,7 @@ def decode_inner(untrusted: bytes) -> tuple[int, list[Entry]]:
         for child in fields.items("children", FANOUT, 1):
             match child:
                 case [int(first), int(count), CID(codec=Codec.DAG_CBOR) as cid] if is_uint(
-                    first
+                    first, most=MAX_SEGMENT
                 ) and is_uint(count, 1, FANOUT**level):
                     children.append(Entry(first, count, cid))
                 case _:
@@ -259,19 +272,20 @@ def _run_form(records: list[SegmentRecord]) -> dict[str, object]:
 
 def _read_run(room: RoomId, name: str, untrusted: Value) -> list[SegmentRecord]:
     fields = Fields(untrusted, "run")
-    session, run, init = fields.session(), fields.uint("run"), fields.link("init")
+    session, run, init = fields.session(), fields.uint("run"), fields.link("init", Codec.RAW)
     rendition, seal = read_rendition(fields.take("track")), _read_seal(fields)
     if rendition.name != name:
         raise FormError(f"the tree of {name} has a segment of {rendition.name}")
     records: list[SegmentRecord] = []
     for listed in fields.items("segments", FANOUT, 1):
         match listed:
-            case [int(number), int(time), int(duration), int(size), CID() as cid] if all(
-                is_uint(value) for value in (number, time, duration, size)
-            ):
+            case [int(number), int(time), int(duration), int(size), CID() as cid] if is_uint(
+                number, most=MAX_SEGMENT
+            ) and all(is_uint(value) for value in (time, duration, size)):
                 segment = ArchiveSegment(
                     number, session, run, time, duration, cid, size, init, seal
                 )
+                check_segment(segment)
                 records.append(SegmentRecord(room, rendition, segment))
             case _:
                 raise FormError("a segment is not [number, time, duration, size, link]")

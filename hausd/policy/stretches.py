@@ -15,6 +15,8 @@ from hausd.core.live import ArchiveGap, ArchiveSegment
 
 CONTINUOUS_MS = 500
 """Picture and sound never end at quite the same time: less than this is no hole."""
+LONGEST_HOLE_MS = 3_600_000
+"""A time that leaps by more within a run begins another stretch: an origin may sign any."""
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class Stretches:
     segment apart.
 
     A run is a stretch; it is several where the recording had stopped, which shows in segment
-    numbers (they count spans of time) that no rendition has.
+    numbers (they count spans of time) that no rendition has, or in times that leap.
     """
 
     target_ms: int
@@ -47,7 +49,11 @@ class Stretches:
         found = next(begun, known[0] if known else None)
         begin_ms, end_ms = segment.program_time_ms, segment.program_time_ms + segment.duration_ms
         newest = found is not None and found is known[-1]
-        if found is None or (newest and segment.number > found.last_segment + 1):
+        if (
+            found is None
+            or (newest and segment.number > found.last_segment + 1)
+            or max(begin_ms - found.end_ms, found.begin_ms - end_ms) > LONGEST_HOLE_MS
+        ):
             number = segment.number
             found = _Stretch(len(self._all), segment.run, number, number, begin_ms, end_ms)
             known.append(found)
@@ -63,10 +69,13 @@ class Stretches:
         return self._all[placed.run].run
 
     def gaps(
-        self, last: ArchiveSegment | None, until: ArchiveSegment | None = None
+        self, most: int, last: ArchiveSegment | None, until: ArchiveSegment | None = None
     ) -> list[ArchiveGap]:
         """What the room recorded after a rendition's last segment (None: from the beginning) and
-        before another one (None: to the end). Both are placed: their run is their stretch."""
+        before another one (None: to the end). Both are placed: their run is their stretch.
+
+        No more than ``most``; those that there would be beyond it are left out.
+        """
         made: list[ArchiveGap] = []
         final = until.run if until is not None else len(self._all) - 1
         for stretch in self._all[last.run if last is not None else 0 : final + 1]:
@@ -76,10 +85,11 @@ class Stretches:
             if until is not None and stretch.number == until.run:
                 end_ms = until.program_time_ms
             if end_ms - begin_ms > CONTINUOUS_MS:
-                made += self._pieces(stretch.number, begin_ms, end_ms)
+                made += self._pieces(stretch.number, begin_ms, end_ms, most - len(made))
         return made
 
-    def _pieces(self, number: int, begin_ms: int, end_ms: int) -> list[ArchiveGap]:
+    def _pieces(self, number: int, begin_ms: int, end_ms: int, most: int) -> list[ArchiveGap]:
         count = -(-(end_ms - begin_ms) // self.target_ms)
-        edges = [begin_ms + (end_ms - begin_ms) * at // count for at in range(count + 1)]
+        pieces = range(max(0, min(count, most)) + 1)
+        edges = [begin_ms + (end_ms - begin_ms) * at // count for at in pieces]
         return [ArchiveGap(number, here, there - here) for here, there in pairwise(edges)]

@@ -11,6 +11,10 @@ from hausd.core.storage import SegmentKey
 from hausd.policy.ladder import SOURCE
 from hausd.policy.stretches import Stretches
 
+MAX_GAPS = 4096
+"""Of a rendition, beside two for each segment that the room has: a hole of 11 h in all others'
+segments of 10 s. An origin may sign any times; what would be more is not listed."""
+
 
 @dataclass(slots=True)
 class _Init:
@@ -27,6 +31,7 @@ class _Track:
     rendition: Rendition
     entries: list[ArchiveSegment | ArchiveGap] = field(default_factory=list)
     last: ArchiveSegment | None = None
+    gaps: int = 0
     count: int = 0
     by_cid: dict[CID, ArchiveSegment] = field(default_factory=dict)
     inits: dict[CID, _Init] = field(default_factory=dict)
@@ -113,8 +118,10 @@ class Archive:
         self._version += 1
 
     def drop(self, key: SegmentKey) -> None:
-        """Forgets a segment that was evicted."""
-        self._tell_again_if_changed()
+        """Forgets a segment that was evicted. Many are at a time, so what is left is told again
+        when it is asked for."""
+        if self._late:  # in no place yet
+            self._tell_again_if_changed()
         track = self._tracks.get(key.rendition)
         if track is None:
             return
@@ -146,7 +153,7 @@ class Archive:
         if track.snapshot is None:
             # What was missing when it ended players learn then: before, it may still come.
             finished = self._ended and track.count and track.rendition.kind is Kind.VIDEO
-            after = self._stretches.gaps(track.last) if finished else ()
+            after = self._gaps(track) if finished else []
             track.snapshot = ArchivePlaylist(
                 rendition=track.rendition,
                 target_s=self._target_s,
@@ -191,10 +198,16 @@ class Archive:
     def _append(self, track: _Track, segment: ArchiveSegment) -> None:
         placed = replace(segment, run=self._stretches.place(segment))
         if track.rendition.kind is Kind.VIDEO:
-            track.entries += self._stretches.gaps(track.last, placed)
+            gaps = self._gaps(track, placed)
+            track.gaps += len(gaps)
+            track.entries += gaps
         track.entries.append(placed)
         track.last = placed
         track.by_cid[segment.cid] = placed
+
+    def _gaps(self, track: _Track, until: ArchiveSegment | None = None) -> list[ArchiveGap]:
+        recorded = sum(each.count for each in self._tracks.values())
+        return self._stretches.gaps(MAX_GAPS + 2 * recorded - track.gaps, track.last, until)
 
     def _tell_again_if_changed(self) -> None:
         """Stretches and gaps are of what is there."""
@@ -208,7 +221,7 @@ class Archive:
             came = [one for of, one in self._late if of is track]
             kept += [(one.number, place, track, one) for one in came]
             kept += [(one.number, place, track, replace(one, run=told.run_of(one))) for one in real]
-            track.entries, track.last = [], None
+            track.entries, track.last, track.gaps = [], None, 0
         self._late.clear()
         for _, _, track, one in sorted(kept, key=lambda each: each[:2]):
             self._append(track, one)

@@ -17,6 +17,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing
+from hausd.core.forms import MAX_RENDITIONS
 from hausd.core.manifest import FANOUT, ManifestError, SegmentRecord, read_root, records
 from hausd.core.peers import PeerId
 from hausd.core.storage import RecordingStopped, SegmentKey
@@ -190,6 +191,8 @@ class Archivist:
             root = await read_root(manifest, get)
             if root.room != self.fetcher.room:
                 raise ManifestError("it is another room's")
+            if len(self.listed.keys() | self._plan.keys() | root.trees.keys()) > MAX_RENDITIONS:
+                raise ManifestError(f"a room has at most {MAX_RENDITIONS} renditions in all")
             if root.free is not None and not head.encoded:
                 self.free(root.free, told_by)
         except (LeafMissing, ManifestError) as fault:
@@ -372,7 +375,9 @@ class Archivist:
                 await self.fetcher.store.discard([record.key])
                 self._wrong.discard(record.key)
             await self.fetcher.segment(record, self.heads.told_by)
-        except (LeafMissing, RecordingStopped, ManifestError, UnixFsError, OSError) as fault:
+        except (LeafMissing, RecordingStopped, ValueError, OSError) as fault:
+            if isinstance(fault, ValueError) and not isinstance(fault, ManifestError | UnixFsError):
+                self._wrong.add(record.key)  # the store has it closed, and otherwise
             trouble = _Trouble() if passed else self._troubles.setdefault(record.key, _Trouble())
             pause_s = min(_AGAIN_S * 2**trouble.tries, _AGAIN_MAX_S)
             if not isinstance(fault, RecordingStopped | OSError):

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import trio
 
+from hausd.core.forms import MAX_TIME_MS
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import PublicKey
 from hausd.core.peers import PeerId, Verdict
@@ -29,8 +30,6 @@ _SEEN = 512
 _PARSED = 256
 _REMEMBERED = 64
 """Tracks and heads that are kept to notice when an authority contradicts itself."""
-_MAX_TIME_MS = 253_402_300_799_000
-"""The last second of the year 9999: what a date in a playlist can say."""
 _MAX_DURATION_TICKS = 2**42
 _MAX_TARGET_S = 60
 _MAX_WINDOW_MS = 600_000
@@ -172,7 +171,7 @@ def plausible(said: Statement) -> bool:
             times += [part.program_time_ms for gop in said.gops for part in gop.parts]
             durations = [gap.duration for gap in said.gaps]
             durations += [part.duration for gop in said.gops for part in gop.parts]
-            return max(times, default=0) <= _MAX_TIME_MS and max(durations, default=0) <= (
+            return max(times, default=0) <= MAX_TIME_MS and max(durations, default=0) <= (
                 _MAX_DURATION_TICKS
             )
         case Head() | End():

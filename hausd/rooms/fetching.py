@@ -30,6 +30,8 @@ LEAVES_AT_ONCE = 16
 _DEADLINE_S = 15.0
 _MAX_LEAVES = 65_536
 """Of one segment: 8 GiB, were they full."""
+MAX_TREE_BYTES = 16 * 1024 * 1024
+"""Of a segment's nodes together, which are in memory: four times what so many leaves need."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,8 @@ class Fetcher:
         for at in range(0, len(below), LEAVES_AT_ONCE):
             wanted = [(cid, MAX_BLOCK_BYTES) for cid in below[at : at + LEAVES_AT_ONCE]]
             found |= {cid: bytes(block) for cid, block in await self._together(wanted, told_by)}
+            if sum(map(len, found.values())) > MAX_TREE_BYTES:
+                raise ManifestError("a segment's tree is larger than any can be")
         return found
 
     async def _leaves(
@@ -92,6 +96,8 @@ class Fetcher:
         """A segment's leaves with their sizes, in order."""
         segment = record.segment
         if segment.cid.codec is Codec.RAW:
+            if segment.size > LEAF_BYTES:
+                raise ManifestError("a segment of one leaf is larger than a leaf")
             return [(segment.cid, segment.size)]
 
         async def get(cid: CID) -> bytes:

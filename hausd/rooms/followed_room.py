@@ -147,9 +147,12 @@ class FollowedRoom(Attended):
 
     async def _keep_following(self) -> None:
         """What an authority signs, or a peer tells, must never end more than this room's tasks."""
-        pause_s = _BEGIN_AGAIN_S
+        pause_s, anew = _BEGIN_AGAIN_S, False
         while True:
             try:
+                if anew:
+                    await self._begin_anew()
+                anew = True
                 await self._follow()
             except* Exception as faults:  # the door of this room's tasks; counted
                 FOLLOWING_FAILED.inc()
@@ -157,11 +160,13 @@ class FollowedRoom(Attended):
                 self.notice("following-failed", "Following the room failed and begins anew.")
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s, _BEGIN_AGAIN_MAX_S)
-            await self.recorder.drained()
-            self._assemble()
-            for stored in await self._parts.store.segments(self.id):
-                with suppress(ManifestError):  # told when the node started
-                    self._archivist.stored(decode_record(stored.record))
+
+    async def _begin_anew(self) -> None:
+        await self.recorder.drained()
+        self._assemble()
+        for stored in await self._parts.store.segments(self.id):
+            with suppress(ManifestError):  # told when the node started
+                self._archivist.stored(decode_record(stored.record))
 
     async def _follow(self) -> None:
         async with (

@@ -278,6 +278,8 @@ class Follower:
         if isinstance(said, Tick):
             for gop in said.gops:
                 for part in gop.parts:
+                    if self._lane(part.rendition) is None:
+                        continue  # more renditions than a room may have
                     entry = Entry(gop, part, self._pull(gop, part, told_by, deadline_s))
                     listed.setdefault(part.rendition, []).append((gop.msn, entry))
             for gap in said.gaps:
@@ -306,7 +308,8 @@ class Follower:
         deadline_s = trio.current_time() + PART_DEADLINE_S
         for gop in tick.gops:
             for part in gop.parts:
-                self._pull(gop, part, told_by, deadline_s)
+                if self._lane(part.rendition) is not None:
+                    self._pull(gop, part, told_by, deadline_s)
 
     def _pull(
         self, gop: TickGop, part: TickPart, told_by: PeerId | None, deadline_s: float

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import structlog
 import trio
 
+from hausd.core.forms import MAX_TIME_MS
 from hausd.core.gating import SegmentSeal
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import LivePart, Media
@@ -39,6 +40,11 @@ _INIT_AGAIN_S = 0.25
 MAX_GOP_PARTS = 512
 MAX_GOP_BYTES = 128 * 1024 * 1024
 """Of a live segment. What is announced beyond it is left out: it would have to be in memory."""
+MAX_WINDOW_GOPS = 2048
+MAX_WINDOW_BYTES = 256 * 1024 * 1024
+_MAX_WINDOW_PARTS = 8192
+"""Of a live window, the bytes and parts as far as they are in memory. It is as long as its
+segments' durations say, and those may be signed as next to nothing: past this it begins anew."""
 _MAX_GAPS = 64
 """Missing live segments that are listed as gaps; past it the playlist begins anew."""
 
@@ -76,6 +82,11 @@ class Lane:
     _spoiled: bool = False
     """Whether a part of the open GOP is missing: what builds on it can't be shown."""
     _missed: int = 0  # parts, since the last GOP that came whole
+    _begun: int = 0
+    """GOPs since it was looked how many the window has."""
+    _held: list[StoredPart] = field(default_factory=list)
+    """Parts that the window may have in memory."""
+    _held_bytes: int = 0
 
     # -- what the follower does --
 
@@ -264,6 +275,7 @@ class Lane:
             elif self._missed and not self._spoiled:
                 log.info("parts-came-again", room=self.room, of=self.name, missed=self._missed)
                 self._missed = 0
+            self._bound_window()
             self._msn, self._spoiled, self._gop_bytes, self._next = gop.msn, False, 0, 0
         if part.index < self._next:
             return False
@@ -294,6 +306,8 @@ class Lane:
         first = live.last_msn is None
         if live.takes(gop.msn):  # else the origin too can only record it
             live.add_part(span, shown, stored, ends_segment=part.ends_gop)
+            self._held.append(stored)
+            self._held_bytes += part.size
         self.tape.append(cut, stored, part.duration)
         if part.ends_gop:
             self._close_gop()
@@ -323,6 +337,8 @@ class Lane:
         self._close_gop()
         if live.last_msn is not None and gap.msn > live.last_msn + 1:
             self._fill_gaps(live.last_msn + 1, span)
+        self._bound_window()
+        live = self._window()
         live.add_gap(span, gap.duration / live.rendition.timescale)
 
     def _fill_gaps(self, first: int, before: Span) -> None:
@@ -332,17 +348,34 @@ class Lane:
         if count > _MAX_GAPS:
             self._begin_anew()
             return
+        self._begun += count
         newest = live.playlist().segments[-1]
         scale = live.rendition.timescale
         end_ms = newest.program_time_ms + newest.duration * 1000 / scale
         each_s = max((before.program_time_ms - end_ms) / 1000 / count, 1 / scale)
         each_s = min(each_s, live.playlist().target_s)
         for at in range(count):
-            program_ms = round(end_ms + at * each_s * 1000)
+            program_ms = min(round(end_ms + at * each_s * 1000), MAX_TIME_MS)
             live.add_gap(Span(first + at, self.session, before.run, program_ms), each_s)
 
+    def _bound_window(self) -> None:
+        """Before another GOP is placed."""
+        self._begun += 1
+        if self._begun >= MAX_WINDOW_GOPS:
+            self._begun = len(self._window().playlist().segments) + 1
+        if self._is_too_much():
+            self._held = [part for part in self._held if part.data is not None]
+            self._held_bytes = sum(part.size for part in self._held)
+        if self._begun >= MAX_WINDOW_GOPS or self._is_too_much():
+            log.warning("window-too-large", room=self.room, rendition=self.name)
+            self._begin_anew()
+
+    def _is_too_much(self) -> bool:
+        return self._held_bytes > MAX_WINDOW_BYTES or len(self._held) > _MAX_WINDOW_PARTS
+
     def _begin_anew(self) -> None:
-        """So much is missing that players do better with a new playlist."""
+        """So much is missing, or there, that players do better with a new playlist."""
+        self._begun, self._held, self._held_bytes = 0, [], 0
         track, old = self.track, self._window()
         assert track is not None  # a window was made from it
         self.live = self._window_of(track)

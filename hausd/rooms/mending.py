@@ -98,6 +98,8 @@ class Mending:
 
         found: list[SegmentRecord] = []
         for name, ranges in list(self.passed.items()):
+            if not ranges:  # all of it came meanwhile
+                continue
             first, last = ranges[0][0], ranges[-1][1]
             async for record in records(manifest, get, name, first):
                 if record.segment.number > last:

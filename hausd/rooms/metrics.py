@@ -24,6 +24,9 @@ TAKEOVERS = Counter(
 )
 NOTICES = Counter("hausd_room_notices", "Notices to artists and operators", ["code"])
 RECORDING_STOPPED = Counter("hausd_room_recording_stopped", "Times a recording had to stop")
+RECORDINGS_REFUSED = Counter(
+    "hausd_room_recordings_refused", "Segments and blocks that no store takes, whatever its room"
+)
 SEGMENTS_RECORDED = Counter("hausd_room_segments_recorded", "Archive segments closed on disk")
 SERVED_BYTES = Counter("hausd_room_served_bytes", "Media and playlist bytes sent to viewers")
 VIEWERS = Gauge("hausd_room_viewers", "Viewers seen in the last seconds, over all rooms")

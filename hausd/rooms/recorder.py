@@ -1,7 +1,8 @@
 """Writes a room's parts to the block store and tells its archive.
 
 The live path only ever queues here and never waits. A full or failing store stops the recording,
-in plain words, and it is tried again at a later segment; the live stream goes on from memory.
+in plain words, and it is tried again at a later segment; the live stream goes on from memory. What
+an origin signed and no store takes ends the recording of that segment, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from hausd.core.live import FileRange
 from hausd.core.manifest import SegmentRecord, encode_record
 from hausd.core.storage import Append, Close, RecordingStopped, SegmentKey
 from hausd.rooms.live import StoredPart
-from hausd.rooms.metrics import RECORDING_STOPPED
+from hausd.rooms.metrics import RECORDING_STOPPED, RECORDINGS_REFUSED
 from hausd.rooms.packing import Leaf
 from hausd.rooms.ports import BlockStore
+from hausd.telemetry import count_swallowed
 
 log = structlog.get_logger("hausd.rooms")
 
@@ -55,7 +57,7 @@ class _CloseJob:
 @dataclass(slots=True)
 class _PutJob:
     blocks: tuple[tuple[CID, bytes], ...]
-    then: Callable[[], None] | None
+    then: list[Callable[[], None]]
 
     @property
     def size(self) -> int:
@@ -67,6 +69,7 @@ class _PutJob:
 
 
 _Job = _PartJob | _CloseJob | _PutJob
+_Change = tuple[_PartJob | _CloseJob, Append | Close]
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ class Recorder:
 
         Where the store takes none now, they are put as soon as it does, up to ``MAX_OWED_BYTES``.
         """
-        job = _PutJob(blocks, then)
+        job = _PutJob(blocks, [then] if then is not None else [])
         self._queued_bytes += job.size
         self._push(job)
 
@@ -139,7 +142,7 @@ class Recorder:
         await self._idle.wait()
 
     async def _write(self, batch: list[_Job]) -> None:
-        changes: list[tuple[_PartJob | _CloseJob, Append | Close]] = []
+        changes: list[_Change] = []
         for job in batch:
             match job:
                 case _PartJob():
@@ -153,36 +156,86 @@ class Recorder:
                         changes.append((job, Close(job.key, job.nodes, encode_record(job.record))))
                 case _PutJob():
                     self._queued_bytes -= job.size
-                    self._owed[job.key] = job
+                    self._owe(job)
         small = [job for job in self._owed.values() if job.size <= _SMALL_BYTES]
         try:
             await self._put(small)
-            places = await self.store.write([change for _, change in changes]) if changes else []
+            await self._change(changes)
         except RecordingStopped as stopped:
             self._stop(str(stopped))
             for change, _ in changes:
                 self._break(change.key)
             self._bound_owed()
             return
-        if changes and self.stopped_because:
-            self.stopped_because = ""
-            self.on_resumed()
-        for (change, _), place in zip(changes, places, strict=True):
-            self._written(change, place)
         if self._owed:
             try:
                 await self._put(list(self._owed.values()))
             except RecordingStopped:
                 self._bound_owed()  # the parts' own trouble is told, once they have any
 
+    async def _change(self, left: list[_Change]) -> None:
+        """Has changes written and takes them off the list: all at once, or, where one of them is
+        none that a store takes, one after the other."""
+        try:
+            await self._write_first(len(left), left)
+        except ValueError:
+            while left:
+                try:
+                    await self._write_first(1, left)
+                except ValueError as fault:
+                    self._refuse(left, fault)
+
+    async def _write_first(self, count: int, left: list[_Change]) -> None:
+        if not count:
+            return
+        places = await self.store.write([change for _, change in left[:count]])
+        written = [job for job, _ in left[:count]]
+        del left[:count]
+        if self.stopped_because:
+            self.stopped_because = ""
+            self.on_resumed()
+        for job, place in zip(written, places, strict=True):
+            self._written(job, place)
+
+    def _refuse(self, left: list[_Change], fault: ValueError) -> None:
+        """Gives up the segment of the first change, whatever else there is of it."""
+        key = left[0][0].key
+        RECORDINGS_REFUSED.inc()
+        log.warning(
+            "segment-refused",
+            room=self.room,
+            rendition=key.rendition,
+            number=key.number,
+            because=str(fault),
+        )
+        if not any(job.key == key and isinstance(job, _CloseJob) for job, _ in left):
+            self._break(key)
+        left[:] = [one for one in left if one[0].key != key]
+
     async def _put(self, jobs: list[_PutJob]) -> None:
         blocks = [block for job in jobs for block in job.blocks]
-        if blocks:
-            await self.store.put(blocks, self.room)
+        try:
+            if blocks:
+                await self.store.put(blocks, self.room)
+        except ValueError as fault:
+            if len(jobs) > 1:
+                for job in jobs:
+                    await self._put([job])
+                return
+            RECORDINGS_REFUSED.inc()
+            log.warning("blocks-refused", room=self.room, because=str(fault))
+            del self._owed[jobs[0].key]
+            return
         for job in jobs:
             del self._owed[job.key]
-            if job.then is not None:
-                job.then()
+            for then in job.then:
+                then()
+
+    def _owe(self, job: _PutJob) -> None:
+        """The same blocks are put once; everybody who waits for them is told."""
+        known = self._owed.setdefault(job.key, job)
+        if known is not job:
+            known.then += job.then
 
     def _bound_owed(self) -> None:
         over = sum(job.size for job in self._owed.values()) - MAX_OWED_BYTES
@@ -198,7 +251,11 @@ class Recorder:
             case _PartJob():
                 job.part.stored = place
             case _CloseJob():
-                self.on_recorded(job.record)
+                try:
+                    self.on_recorded(job.record)
+                except Exception as fault:  # the door of what a room makes of a segment; counted
+                    count_swallowed("recorded", fault)
+                    log.exception("segment-not-listed", room=self.room, rendition=job.key.rendition)
 
     def _stop(self, reason: str) -> None:
         self._retry_at_s = trio.current_time() + _RETRY_AFTER_S

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from hausd.core.forms import MAX_INT
+from hausd.core.forms import MAX_SEGMENT
 from hausd.core.freeing import FreeKey
 from hausd.core.gating import Epoch, EpochFrom, EpochKey, ObjectSeal
 from hausd.core.ids import RoomId, SessionId
@@ -72,7 +72,7 @@ class Sealing:
     def pending(self) -> bool:
         """Whether another epoch has to wait: nothing was sealed in the newest one yet, or no
         segment can follow that a statement could name."""
-        return self._newest < self.newest.segment or self._newest + _LEAD_SEGMENTS > MAX_INT
+        return self._newest < self.newest.segment or self._newest + _LEAD_SEGMENTS > MAX_SEGMENT
 
     def add(self, epoch: Epoch, key: EpochKey) -> EpochFrom:
         """The epoch after those that there are; gives where it begins."""
@@ -128,7 +128,7 @@ class Sealing:
         return max(self._newest, self._begun[0].at.segment)
 
     def _of(self, segment: int) -> _Begun:
-        if segment > MAX_INT:
+        if segment > MAX_SEGMENT:
             raise ValueError(f"segment {segment} is beyond what a statement can name")
         for begun in reversed(self._begun):
             if begun.at.segment <= segment:

@@ -42,12 +42,12 @@ class Tape:
     unsure: bool = False
     _packer: Packer = field(default_factory=Packer)
     _open: _OpenSegment | None = None
-    _number: int | None = None
+    _number: int = -1
 
     @property
     def number(self) -> int | None:
         """The newest archive segment that a part was of."""
-        return self._number
+        return self._number if self._number >= 0 else None
 
     def writes(self, number: int) -> bool:
         """Whether this segment is open and whole so far."""
@@ -56,7 +56,7 @@ class Tape:
 
     def skip(self, number: int) -> None:
         """A part of this segment came and was not wanted."""
-        self._number, self.unsure = number, False
+        self._number, self.unsure = max(number, self._number), False
 
     def open(
         self,
@@ -74,8 +74,8 @@ class Tape:
                 self.spoil()
                 self.unsure = False
             return
-        begun_before = self.unsure or self._number == key.number or part > 0
-        self._number, self.unsure = key.number, False
+        begun_before = self.unsure or key.number <= self._number or part > 0
+        self._number, self.unsure = max(key.number, self._number), False
         broken = begun_before or not self.may_record(key)
         self._open = _OpenSegment(key, run, program_time_ms, init, broken, seal)
 

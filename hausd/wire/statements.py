@@ -365,7 +365,7 @@ def _read_before(fields: Fields, n: int) -> bytes | None:
 
 def _read_gop(untrusted: Value) -> TickGop:
     fields = Fields(untrusted, "tick.gop")
-    msn, run, segment = fields.uint("msn"), fields.uint("run"), fields.uint("segment")
+    msn, run, segment = fields.uint("msn"), fields.uint("run"), fields.segment("segment")
     parts = tuple(_read_part(part) for part in fields.items("parts", MAX_TICK_PARTS, 1))
     epoch = EpochId(fields.blob("epoch", EPOCH_ID_BYTES)) if fields.has("epoch") else None
     fields.done()

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from support.peers import address
 
 from hausd.core.cid import CID, Codec
+from hausd.core.forms import MAX_SEGMENT
 from hausd.core.freeing import FreeKey
 from hausd.core.gating import (
     WHOLE,
@@ -124,9 +125,10 @@ class BlockBox:
 # -- strategies --
 
 counts = st.integers(0, 2**53 - 1)
+numbers = st.integers(0, MAX_SEGMENT)
 sessions = st.builds(SessionId, counts, st.integers(0, 2**64 - 1))
 rooms = st.binary(min_size=32, max_size=32).map(open_room_id)
-names = st.sampled_from(["source", "720p", "480p", "audio", "A.b_c-d"])
+names = st.sampled_from(["source", "720p", "480p", "audio", "a.b_c-d"])
 digests = st.binary(min_size=32, max_size=32)
 
 
@@ -151,14 +153,14 @@ renditions = st.builds(
 
 
 _epochs = st.builds(Epoch, st.binary(min_size=16, max_size=16).map(EpochId), digests)
-uses = st.sampled_from([WHOLE, ("object", "init"), ("rendition", "A.b_c-d"), ("rendition", "720p")])
+uses = st.sampled_from([WHOLE, ("object", "init"), ("rendition", "a.b_c-d"), ("rendition", "720p")])
 object_seals = st.builds(ObjectSeal, _epochs, counts)
 segment_seals = st.builds(SegmentSeal, _epochs, object_seals)
 
 
 @st.composite
 def _track_seals(draw: st.DrawFn) -> TrackSeal:
-    begin = sorted(draw(st.sets(counts, min_size=1, max_size=4)))
+    begin = sorted(draw(st.sets(numbers, min_size=1, max_size=4)))
     init, epochs = draw(object_seals), tuple(EpochFrom(at, draw(_epochs)) for at in begin)
     ids = sorted({init.epoch.id, *(one.epoch.id for one in epochs)})
     free = [FreeKey(id_, use, draw(digests)) for id_ in ids for use in sorted(draw(st.sets(uses)))]
@@ -181,7 +183,7 @@ def _parts(draw: st.DrawFn) -> tuple[TickPart, ...]:
 def _gops(draw: st.DrawFn) -> tuple[TickGop, ...]:
     found = []
     for msn in sorted(draw(st.sets(counts, max_size=3))):
-        gop = TickGop(msn, draw(counts), draw(counts), draw(_parts()))
+        gop = TickGop(msn, draw(counts), draw(numbers), draw(_parts()))
         if draw(st.booleans()):
             sealed = tuple(replace(one, leaf=draw(st.integers(0, 2**32 - 1))) for one in gop.parts)
             gop = dataclasses.replace(gop, parts=sealed, epoch=draw(_epochs).id)

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.content import ROOM, SESSION
 from support.store import key, leaf, segment
 
 from hausd.blocks import journal, packs, prints, trailer
@@ -15,6 +16,8 @@ from hausd.blocks.journal import Appended
 from hausd.blocks.layout import FileKind, parse_segment_name, segment_name
 from hausd.blocks.table import Table, table_of
 from hausd.core.cid import CID
+from hausd.core.forms import MAX_SEGMENT, Fields, FormError
+from hausd.core.storage import SegmentKey
 
 digests = st.binary(min_size=32, max_size=32)
 leaves = st.lists(st.tuples(digests, st.integers(1, 2**20)), max_size=20)
@@ -202,3 +205,28 @@ def test_nodes_that_are_not_the_files_own_bytes_have_no_range() -> None:
     assert own.span(one.gop_cid(2).digest) == (8, 12)
     assert own.span(other.cid.digest) is None
     assert own.span(other.gop_cid(0).digest) is None
+
+
+@given(st.from_regex(r"[A-Za-z0-9._-]{1,33}", fullmatch=True), st.integers(0, 2 * MAX_SEGMENT))
+def test_a_file_can_be_named_after_whatever_rendition_and_segment_are_signed(
+    name: str, number: int
+) -> None:
+    fields = Fields({"rendition": name, "segment": number}, "tick")
+    try:
+        named = fields.rendition_name(), fields.segment("segment")
+    except FormError:
+        return
+    whole = SegmentKey(ROOM, SESSION, *named)
+    assert parse_segment_name(segment_name(whole)) == whole
+
+
+def test_of_names_and_numbers_what_origins_make_is_signed() -> None:
+    names = ("source", "720p", "audio", "1080p60", "v.1_a-b")
+    for name in names:
+        assert Fields({"rendition": name}, "tick").rendition_name() == name
+    assert Fields({"segment": MAX_SEGMENT}, "tick").segment("segment") == MAX_SEGMENT
+    for name in ("Video", "..", "a/b", "a" * 33):
+        with pytest.raises(FormError):
+            Fields({"rendition": name}, "tick").rendition_name()
+    with pytest.raises(FormError):
+        Fields({"segment": MAX_SEGMENT + 1}, "tick").segment("segment")

@@ -28,7 +28,7 @@ from hausd.core.manifest import (
     records,
     verify,
 )
-from hausd.core.manifest_nodes import decode_leaf
+from hausd.core.manifest_nodes import decode_leaf, encode_leaf
 from hausd.core.media import Rendition
 from hausd.core.storage import SegmentKey
 from hausd.core.unixfs import BlockMissing
@@ -276,3 +276,38 @@ def test_how_a_segment_is_sealed_is_read_again(seal: SegmentSeal) -> None:
     blocks = dict(manifest.append(record(2), sealed, record(4, seal=seal)))
     leaf = next(block for block in blocks.values() if b"runs" in block)
     assert decode_leaf(ROOM, VIDEO.name, leaf) == [record(2), sealed, record(4, seal=seal)]
+
+
+BEYOND = [
+    {"program_time_ms": 253_402_300_799_001},
+    {"program_time_ms": 2**53 - 1},
+    {"program_time_ms": 253_402_300_799_000, "duration_ms": 1},
+    {"duration_ms": 3_600_001},
+    {"duration_ms": 2**53 - 1},
+    {"number": 10**12},
+]
+
+
+@pytest.mark.parametrize("changed", [*BEYOND, {"init": CID.of(b"init", Codec.DAG_CBOR)}])
+def test_a_record_of_which_nothing_can_be_made_is_none(changed: dict[str, int]) -> None:
+    true = record(3)
+    wrong = replace(true, segment=replace(true.segment, **changed))  # type: ignore[arg-type]
+    with pytest.raises(ManifestError):
+        decode_record(encode_record(wrong))
+    with pytest.raises(ManifestError):
+        decode_leaf(ROOM, VIDEO.name, encode_leaf([wrong]))
+
+
+@pytest.mark.parametrize("changed", BEYOND[:-1])
+def test_a_manifest_takes_no_record_that_could_not_be_read_again(changed: dict[str, int]) -> None:
+    manifest, before = built([record(1)])[0], built([record(1)])[0].cid
+    true = record(3)
+    with pytest.raises(ValueError, match="segment 3"):
+        manifest.append(replace(true, segment=replace(true.segment, **changed)))  # type: ignore[arg-type]
+    assert manifest.cid == before
+
+
+def test_the_last_second_of_the_calendar_and_a_whole_hour_are_read() -> None:
+    at = replace(record(3).segment, program_time_ms=253_402_300_799_000 - 3_600_000)
+    last = replace(record(3), segment=replace(at, duration_ms=3_600_000))
+    assert decode_record(encode_record(last)) == last

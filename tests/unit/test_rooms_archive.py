@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.hls_grammar import MediaPlaylist
@@ -13,10 +14,11 @@ from support.hls_validator import Series, check_archive
 
 from hausd.core.cid import CID
 from hausd.core.ids import RoomId, SessionId
-from hausd.core.live import ArchiveSegment, Variant
+from hausd.core.live import ArchiveGap, ArchiveSegment, Variant
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import SegmentKey
-from hausd.rooms.archive import Archive
+from hausd.policy.stretches import Stretches
+from hausd.rooms.archive import MAX_GAPS, Archive
 from hausd.wire.hls import multivariant_playlist
 from hausd.wire.hls_archive import ArchiveRenderer, archive_media_playlist
 
@@ -263,3 +265,143 @@ def test_every_format_that_is_recorded_is_in_codecs_and_none_that_was_evicted() 
     assert codecs_of(made.archive.variants()) == ["avc1.64001f,av01.0.05M.08,mp4a.40.2"]
     made.archive.drop(SegmentKey(RoomId("x"), SessionId(1, 1), "source", 0))
     assert codecs_of(made.archive.variants()) == ["avc1.64001f,mp4a.40.2"]
+
+
+def entries(made: Recording) -> dict[str, int]:
+    playlists = {name: made.archive.playlist(name) for name in NAMES}
+    return {name: len(each.entries) for name, each in playlists.items() if each is not None}
+
+
+@pytest.mark.parametrize("hole_ms", [3_600_100, 10**12, 2 * 10**14, -3_700_000, -(10**12)])
+def test_times_that_leap_within_a_run_make_a_discontinuity_and_no_ages_of_gaps(
+    hole_ms: int,
+) -> None:
+    made = Recording()
+    made.segment(set(NAMES))
+    made.segment({"source", "audio"})
+    made.now_ms += hole_ms
+    made.segment(set(NAMES))
+    made.segment({"source", "audio"})
+    made.archive.ended = True
+    for name in NAMES:
+        playlist = made.archive.playlist(name)
+        assert playlist is not None
+        assert {each.run for each in playlist.entries} == {0, 1}
+        gaps = [each for each in playlist.entries if isinstance(each, ArchiveGap)]
+        assert len(gaps) == (4 if name == "720p" else 0)
+
+
+def test_a_hole_of_less_than_an_hour_is_gaps() -> None:
+    made = Recording()
+    made.segment(set(NAMES))
+    made.now_ms += 3_000_000
+    made.segment(set(NAMES))
+    made.archive.ended = True
+    assert entries(made) == {"source": 302, "720p": 302, "audio": 2}
+
+
+@pytest.mark.parametrize("leap_ms", [3_500_000, -3_500_000])
+@pytest.mark.parametrize("lasting_ms", [10_000, 3_600_000])
+def test_gaps_are_bounded_by_what_was_recorded_whatever_times_it_claims(
+    leap_ms: int, lasting_ms: int
+) -> None:
+    made = Recording(now_ms=BEGAN_MS + 10**10)
+    for at in range(1000):
+        made.segment({"source"} if at % 3 else {"source", "720p"}, lasting_ms)
+        made.now_ms += leap_ms - lasting_ms
+    made.archive.ended = True
+    assert max(entries(made).values()) <= MAX_GAPS + 3 * 1334
+    for name in NAMES:
+        playlist = made.archive.playlist(name)
+        ends = [
+            each.program_time_ms + each.duration_ms for each in getattr(playlist, "entries", ())
+        ]
+        assert all(end < 2 * BEGAN_MS for end in ends)
+
+
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sets(st.sampled_from(NAMES)), st.booleans()),
+        st.tuples(st.just("drop"), st.sets(st.sampled_from(NAMES)), st.integers(0, 15)),
+        st.tuples(st.just("insert"), st.sets(st.sampled_from(NAMES)), st.integers(0, 15)),
+        st.just(("read", set(), 0)),
+        st.just(("end", set(), 0)),
+    ),
+    max_size=40,
+)
+
+
+@given(CHANGES)
+def test_it_is_the_same_when_what_is_left_is_told_again(
+    changes: list[tuple[str, set[str], int]],
+) -> None:
+    """Once for many evictions, or after each of them."""
+    at_once, each_time = Recording(), Recording()
+    listed: dict[tuple[str, int], ArchiveSegment] = {}
+
+    def told() -> list[object]:
+        found: list[object] = []
+        for made in (at_once, each_time):
+            one = made.archive
+            playlists = [one.playlist(name) for name in NAMES]
+            found.append(
+                (
+                    [(each.entries, each.target_s, each.ended) for each in playlists if each],
+                    (one.segments, one.duration_s, one.size, one.variants()),
+                    {at: one.holds(at[0], segment.cid) for at, segment in listed.items()},
+                )
+            )
+        return found
+
+    for change, names, at in changes:
+        for made in (at_once, each_time):
+            match change:
+                case "add":
+                    if at:
+                        made.new_run()
+                    made.segment(names)
+                case "end":
+                    made.archive.ended = not made.archive.ended
+                case "drop" | "insert":
+                    for name in sorted(names):
+                        if change == "drop":
+                            if made is each_time:
+                                made.archive._tell_again_if_changed()
+                            made.archive.drop(SegmentKey(RoomId("x"), SESSION, name, at))
+                        elif made.archive.holds(name, (new := inserted(name, at)).cid) is None:
+                            made.archive.insert(form(name), new)
+        if change == "insert":
+            listed |= {(name, at): inserted(name, at) for name in names}
+        if change == "read":
+            assert told()[0] == told()[1]
+    assert told()[0] == told()[1]
+
+
+SESSION = SessionId(1, 1)
+
+
+def inserted(name: str, number: int) -> ArchiveSegment:
+    at_ms = BEGAN_MS + number * 10_000
+    cid = CID.of(f"{name} {number} late".encode())
+    return ArchiveSegment(number, SESSION, 0, at_ms, 10_000, cid, 700, CID.of(name.encode()))
+
+
+def test_evictions_cost_no_telling_again_of_all_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, placed = Recording(), 0
+    place = Stretches.place
+
+    def counted(self: Stretches, segment: ArchiveSegment) -> int:
+        nonlocal placed
+        placed += 1
+        return place(self, segment)
+
+    for _ in range(300):
+        made.segment(set(NAMES))
+    monkeypatch.setattr(Stretches, "place", counted)
+    for number in range(60):
+        for name in NAMES:
+            made.archive.drop(SegmentKey(RoomId("x"), SESSION, name, number))
+    made.archive.playlist("source")
+    assert placed == 240 * len(NAMES), "what is left, once"

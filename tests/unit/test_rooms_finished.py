@@ -9,13 +9,17 @@ import trio
 from support.stage import GOPS_A_SEGMENT, SETTINGS, Peer, Show, Stage
 
 from hausd.core import unixfs
+from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.live import RoomState
+from hausd.core.manifest import ManifestError
+from hausd.core.unixfs import UnixFsError
 from hausd.exporting import finished_directory
 from hausd.rooms.finished import Finished
 from hausd.rooms.room import RoomSettings
 
 NAMES = ("source", "720p", "audio")
+BADLY = ManifestError("no manifest")
 
 
 async def made(peer: Peer, room: str) -> Finished:
@@ -143,3 +147,21 @@ async def test_what_is_not_whole_says_so(autojump_clock: trio.testing.MockClock)
         rest = await made(origin, room)
         assert not rest.whole
         assert rest.exported.root != whole.exported.root
+
+
+@pytest.mark.parametrize("fault", [UnixFsError("no file"), ValueError("two sizes"), BADLY])
+async def test_what_no_directory_can_be_made_of_is_told_as_that(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    async def none(*_: object) -> Finished:
+        raise fault
+
+    async with Stage() as stage:
+        origin = await stage.node("origin")
+        room = (await origin.rooms.create("A room")).id
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(GOPS_A_SEGMENT)
+        await trio.sleep(60)
+        monkeypatch.setattr("hausd.rooms.finished.finished_directory", none)
+        with pytest.raises(Problem, match=str(fault)):
+            await made(origin, room)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import pytest
 import trio
-from support.content import OTHER_KEY
+from support.authority import Authority
+from support.content import OTHER_KEY, VIDEO
 from support.stage import Peer, Show, Stage, same_archive, same_live, same_media
+from support.swarm import _Topic
 
 from hausd.core.cid import CID, Codec
 from hausd.core.following import Told
@@ -16,12 +19,15 @@ from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
 from hausd.core.manifest import Manifest, decode_record
+from hausd.core.media import Rendition
 from hausd.core.peers import PeerId, Verdict
+from hausd.core.storage import Append, Close
+from hausd.rooms.lane import MAX_WINDOW_GOPS
 from hausd.rooms.manager import Rooms
 from hausd.rooms.origin_room import OriginRoom
-from hausd.wire.announce import pack, sign
+from hausd.wire.announce import Signed, pack, sign
 from hausd.wire.hls_live import live_media_playlist
-from hausd.wire.statements import End, Head, Tick
+from hausd.wire.statements import End, Head, Statement, Tick, TickGap, TickGop, TickPart
 
 NAMES = ("source", "720p", "audio")
 ME = PeerId("liar")
@@ -443,6 +449,181 @@ async def test_a_head_that_names_no_manifest_is_told_and_the_next_one_goes_on(
         await same_archive(origin, follower, room)
         codes = [notice.code for notice in follower.room(room).notices]
         assert codes == ["bad-manifest"]
+
+
+async def test_renditions_that_are_ever_new_are_no_manifest(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(27) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        key = key_of(origin.rooms, room)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(6)
+            await trio.sleep(0.3)
+            (stored,) = await follower.home.store.segments(RoomId(room))
+            true = decode_record(stored.record)
+            for n in range(50, 54):
+                tree = Manifest(RoomId(room))
+                records = [
+                    replace(true, rendition=replace(true.rendition, name=f"r{n}.{at}"))
+                    for at in range(10)
+                ]
+                await origin.home.store.put(
+                    tree.append(*records, state=RoomState.LIVE), RoomId(room)
+                )
+                head = Head(RoomId(room), true.segment.session, n, tree.cid, RoomState.LIVE, 1)
+                follower.node.topics[RoomId(room)].arrived(pack(sign(head, key)), ME)
+                await trio.sleep(1)
+            archivist = follower.followed(room)._archivist
+            assert len(archivist._plan) <= 16
+            codes = {notice.code for notice in follower.room(room).notices}
+            assert codes == {"bad-manifest"}
+
+
+async def test_a_segment_that_the_store_has_otherwise_is_fetched_in_its_place(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(30) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        store = follower.home.store
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(3)
+            with stage.swarm.cut(origin.node, follower.node):
+                await show.play(9)  # whose segments are fetched afterwards
+                stored = await origin.home.store.segments(RoomId(room))
+                for one in stored:
+                    if one.key not in {here.key for here in await store.segments(RoomId(room))}:
+                        await store.discard([one.key])
+                        await store.write(
+                            [Append(one.key, ((CID.of(b"x"), b"x"),)), Close(one.key, (), b"")]
+                        )
+            await show.play(5)
+        await trio.sleep(120)
+        await same_archive(origin, follower, room)
+        codes = {notice.code for notice in follower.room(room).notices}
+        assert "following-failed" not in codes
+
+
+async def test_what_fails_when_following_begins_anew_ends_no_node(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Stage(31) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        followed = follower.followed(room)
+        left = [OSError("a disk that fails"), ValueError("no record")]
+        assemble, watch, fails = followed._assemble, followed._watch, [True]
+
+        def failing() -> None:
+            if left:
+                raise left.pop()
+            assemble()
+
+        async def watching() -> None:
+            if fails:
+                await trio.sleep(7)
+                fails.clear()
+                raise ValueError("what was signed")
+            await watch()
+
+        monkeypatch.setattr(followed, "_assemble", failing)
+        monkeypatch.setattr(followed, "_watch", watching)
+        nursery = followed._nursery
+        assert nursery is not None
+        nursery.start_soon(watching)
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(20)
+            await trio.sleep(0.3)
+            assert not left
+            await same_media(origin, follower, room)
+        await trio.sleep(90)
+        await same_archive(origin, follower, room)
+
+
+async def hostile(stage: Stage, origin: Peer, follower: Peer, room: str) -> Hostile:
+    """Who has the room's key, and signs whatever it likes."""
+    id_ = RoomId(room)
+    block = b"x"
+    await origin.home.store.put([(CID.of(block), block)], id_)
+    key = key_of(origin.rooms, room)
+    return Hostile(Authority(id_, SessionId(9, 9), key), follower.node.topics[id_], CID.of(block))
+
+
+@dataclass
+class Hostile:
+    """``leaf`` is a byte that the follower may fetch, also as an init."""
+
+    authority: Authority
+    topic: _Topic
+    leaf: CID
+
+    def track(self, rendition: Rendition) -> None:
+        said = self.authority.track(
+            rendition,
+            run=0,
+            init=self.leaf,
+            init_size=1,
+            target_s=2,
+            part_target_ms=400,
+            window_ms=600_000,
+            peak_bps=1,
+            average_bps=1,
+        )
+        self._send(said)
+
+    def tick(self, gops: Sequence[TickGop], gaps: Sequence[TickGap] = ()) -> None:
+        self._send(self.authority.tick(1, gops, gaps))
+
+    def _send(self, signed: Signed[Statement]) -> None:
+        self.topic.arrived(pack(signed), ME)
+
+
+def gop(msn: int, *parts: TickPart) -> TickGop:
+    return TickGop(msn, 0, 0, parts)
+
+
+def byte(rendition: str, leaf: CID) -> TickPart:
+    return TickPart(rendition, 0, 1_000_000, 1, 1, (leaf,), independent=True, ends_gop=True)
+
+
+async def test_parts_of_more_renditions_than_a_room_has_are_not_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(28) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        bad = await hostile(stage, origin, follower, room)
+        for msn in range(40):
+            names = [f"r{msn}.{at}" for at in range(40)]
+            leaves = [CID.of(name.encode()) for name in names]
+            bad.tick([gop(msn, *map(byte, names, leaves))])
+            await trio.sleep(0.1)
+        await trio.sleep(10)
+        puller = follower.followed(room)._puller
+        assert not puller._pending
+        assert puller._bytes == 0
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+async def test_a_live_window_is_bounded_whatever_durations_are_signed(
+    autojump_clock: trio.testing.MockClock, gaps: bool
+) -> None:
+    async with Stage(29) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        bad = await hostile(stage, origin, follower, room)
+        bad.track(VIDEO)
+        await trio.sleep(0.1)
+        msn = 0
+        for _ in range(100):
+            said = range(msn, msn + 50)
+            missing = [TickGap(VIDEO.name, at, 0, 1_000_000, 1) for at in said[1:]] if gaps else []
+            parts = [gop(at, byte(VIDEO.name, bad.leaf)) for at in (said[:1] if gaps else said)]
+            bad.tick(parts, missing)
+            msn += 50
+            await trio.sleep(0.2)
+        await trio.sleep(1)
+        (track,) = follower.room(room).tracks.values()
+        listed = track.playlist().segments
+        assert listed[-1].msn == msn - 1
+        assert len(listed) <= MAX_WINDOW_GOPS
 
 
 @pytest.mark.parametrize(
