@@ -228,7 +228,11 @@ class Keeper:
     async def _look_after_suspects(self) -> None:
         state = self._state
         for volume in list(state.suspects):
-            if await self._mender.mend_trailer(volume):
+            try:
+                if await self._mender.mend_trailer(volume):
+                    continue
+            except OSError as fault:  # it stays a suspect till the next beat
+                log.debug("not-looked-at", file=volume.name, reason=str(fault))
                 continue
             lost = await self._mender.set_aside(volume)
             if isinstance(lost, SegmentKey):

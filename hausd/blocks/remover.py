@@ -176,7 +176,10 @@ class Remover:
             state.journal.write_removed([volume.name for volume in volumes])
         digests: list[list[bytes] | None] = []
         for volume in volumes:
-            table = state.read_table(volume)
+            try:
+                table = state.read_table(volume)
+            except OSError:
+                table = None
             path = state.path(volume)
             self._files.release(path)
             try:

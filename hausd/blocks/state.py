@@ -106,21 +106,27 @@ class State:
         if table is not None:
             self._tables.move_to_end(volume.handle)
             return table
-        table = self.read_table(volume)
+        try:
+            table = self.read_table(volume)
+            reason = "damaged or gone"
+        except OSError as fault:  # tells of the disk or of this process, nothing of the file
+            table, reason = None, explain(fault, self.layout.root)
         if table is None:
+            if volume not in self.suspects:
+                log.error("trailer-unreadable", file=volume.name, reason=reason)
             self.suspects.add(volume)
-            log.error("trailer-unreadable", file=volume.name)
             return None
         self.remember(volume, table)
         return table
 
     def read_table(self, volume: Volume) -> Table | None:
-        """The same, past what is kept at hand; may be called in any thread."""
+        """The same, past what is kept at hand; None where the file is damaged or gone, and
+        OSError where nobody can tell. May be called in any thread."""
         if volume.table is not None:
             return volume.table
         try:
             return trailer.read_path(self.path(volume), volume.kind, volume.name)[0].table
-        except (OSError, Damaged):
+        except (FileNotFoundError, Damaged):
             return None
 
     def remember(self, volume: Volume, table: Table) -> None:
