@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import structlog
 import trio
@@ -28,6 +29,10 @@ _SLACK_PART = 100
 _MAX_SLACK_BYTES = 256 * 1024 * 1024
 """So much more than needed is removed at once (a hundredth of the quota, bounded), so that a
 full store doesn't choose anew for every batch."""
+_RUNNING = (RoomState.LIVE, RoomState.WAITING)
+_IN_USE_PART = 2
+"""What live edges show takes at most half of the quota, each running room an equal share: what a
+stranger streams must not keep others from being recorded."""
 _CHUNK_FILES = 200
 """Files removed between two looks at who else waits."""
 
@@ -118,7 +123,8 @@ class Remover:
             return []
         over = account.size - most_bytes
         chosen: list[Volume] = []
-        groups = [pair for pair in self._groups((), room) if pair[0].evictable]
+        # without small blocks: what is left of the room needs them
+        groups = [pair for pair in self._groups((), room, small=False) if pair[0].evictable]
         # by their place in the room: what is older may have been fetched later
         groups.sort(key=lambda pair: (pair[1][0].key().session, pair[1][0].key().number))
         for candidate, volumes in groups:
@@ -127,6 +133,11 @@ class Remover:
             chosen += volumes
             over -= candidate.size
         return chosen
+
+    def wanted(self, room: RoomId) -> bool:
+        """Whether a room is this node's own, or pinned, if only in part."""
+        rating = self._state.ratings.get(room)
+        return (rating is not None and rating.own) or room in self._pins.depths()
 
     async def drop(self, room: RoomId) -> StillPinned | None:
         """Removes all of a room, running or not, unless something of it is pinned."""
@@ -215,7 +226,7 @@ class Remover:
         return [volume for one in chosen for volume in groups[one.id][1]]
 
     def _collectable(self, keep_value: int | None) -> list[Volume]:
-        groups = self._groups(())
+        groups = self._groups((), small=False)
         chosen = evict.collectable([candidate for candidate, _ in groups], keep_value)
         return [volume for one in chosen for volume in groups[one.id][1]]
 
@@ -231,34 +242,83 @@ class Remover:
         ]
 
     def _groups(
-        self, held: Collection[Volume], only: RoomId | None = None
+        self, held: Collection[Volume], only: RoomId | None = None, *, small: bool = True
     ) -> list[tuple[evict.Candidate, list[Volume]]]:
+        """What goes as one. ``small``: small blocks too, those of a room with its last segment."""
         found: list[tuple[evict.Candidate, list[Volume]]] = []
         pinned = holder(self._state, self._pins)
-        for room, account in self._state.catalog.rooms.items():
+        rooms = self._state.catalog.rooms
+        ratings = {room: self._state.ratings.get(room, RoomRating()) for room in rooms}
+        running = sum(rating.state in _RUNNING for rating in ratings.values())
+        share = self._state.limits.quota_bytes // _IN_USE_PART // max(1, running)
+
+        def add(
+            room: RoomId, volumes: list[Volume], made_ms: int, *, in_use: bool, value: int
+        ) -> None:
+            candidate = evict.Candidate(
+                id=len(found),
+                size=sum(on_disk(volume.size) for volume in volumes),
+                files=len(volumes),
+                pinned=any(pinned(volume) for volume in volumes),
+                in_use=in_use,
+                value=value,
+                state=ratings[room].state,
+                last_use_ms=rooms[room].last_use_ms,
+                made_ms=made_ms,
+            )
+            found.append((candidate, volumes))
+
+        for room, account in rooms.items():
             if only not in (None, room):
                 continue
-            rating = self._state.ratings.get(room, RoomRating())
-            in_use = self._in_use(account, rating, held)
-            for (session, number), volumes in _by_span(account):
-                candidate = evict.Candidate(
-                    id=len(found),
-                    size=sum(on_disk(volume.size) for volume in volumes),
-                    files=len(volumes),
-                    pinned=any(pinned(volume) for volume in volumes),
-                    in_use=any(in_use(session, number, volume) for volume in volumes),
-                    value=rating.value,
-                    state=rating.state,
-                    last_use_ms=account.last_use_ms,
-                    made_ms=min(volume.closed_ms for volume in volumes),
+            value = ratings[room].value
+            in_use = self._in_use(account, ratings[room], held, share)
+            spans = [
+                (min(volume.closed_ms for volume in volumes), session, number, volumes)
+                for (session, number), volumes in _by_span(account)
+            ]
+            packs = self._removable_packs(account, ratings[room], held, pinned) if small else []
+            if packs and spans and ratings[room].state not in _RUNNING:
+                # with what goes last of the room: everything before may need them
+                last = max(spans, key=lambda span: span[0])
+                last[3].extend(packs)
+                packs = []
+            for made_ms, session, number, volumes in spans:
+                used = any(
+                    in_use(session, number, one) for one in volumes if one.kind is FileKind.SEGMENT
                 )
-                found.append((candidate, volumes))
+                add(room, volumes, made_ms, in_use=used, value=value)
+            if packs:
+                made_ms = max((span[0] for span in spans), default=0)
+                value = value if ratings[room].state in _RUNNING else min(value, LEFT.value)
+                add(room, packs, made_ms, in_use=False, value=value)
         return found
 
+    def _removable_packs(
+        self,
+        account: RoomAccount,
+        rating: RoomRating,
+        held: Collection[Volume],
+        pinned: Callable[[Volume], bool],
+    ) -> list[Volume]:
+        """Packs that may go where the room's segments do. A running room needs its own, unless
+        nobody asked to keep it: then it is left the one that is being written. Those of rooms of
+        this node's stay: nobody else may have them (an event's description)."""
+        if rating.own or (rating.state in _RUNNING and rating.value >= 0):
+            return []
+        newest = account.packs[max(account.packs)] if account.packs else None
+        return [
+            pack
+            for pack in account.packs.values()
+            if pack not in held
+            and not pinned(pack)
+            and not (rating.state in _RUNNING and pack is newest)
+        ]
+
     def _in_use(
-        self, account: RoomAccount, rating: RoomRating, held: Collection[Volume]
+        self, account: RoomAccount, rating: RoomRating, held: Collection[Volume], share: int
     ) -> Callable[[SessionId, int, Volume], bool]:
-        """What of a room is being written or shown live.
+        """What of a room is being written or shown live; of the latter at most ``share`` bytes.
 
         Renditions may lag behind by a segment. What is still open further back was given up
         when a recording had to stop.
@@ -267,8 +327,8 @@ class Remover:
             ((key.session, key.number) for key, one in account.segments.items() if one.fresh),
             default=None,
         )
-        running = rating.state in (RoomState.LIVE, RoomState.WAITING)
-        window = self._state.limits.live_segments if running else 0
+        window = self._state.limits.live_segments if rating.state in _RUNNING else 0
+        window = min(window, _fitting(account, newest, window, share))
 
         def in_use(session: SessionId, number: int, volume: Volume) -> bool:
             if volume in held:
@@ -279,6 +339,19 @@ class Remover:
             return behind < window or (not volume.closed and volume.fresh and behind <= 1)
 
         return in_use
+
+
+def _fitting(
+    account: RoomAccount, newest: tuple[SessionId, int] | None, window: int, share: int
+) -> int:
+    """How many of the newest segments take no more than their share."""
+    sizes = [0] * window
+    for key, volume in account.segments.items():
+        if newest is not None and key.session == newest[0]:
+            behind = newest[1] - key.number
+            if 0 <= behind < window:
+                sizes[behind] += on_disk(volume.size)
+    return sum(total <= share for total in accumulate(sizes))
 
 
 def _by_span(account: RoomAccount) -> Iterator[tuple[tuple[SessionId, int], list[Volume]]]:

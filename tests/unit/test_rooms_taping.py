@@ -1,0 +1,42 @@
+"""What of a followed room is recorded, a segment of a rendition at a time."""
+
+from __future__ import annotations
+
+from unittest.mock import Mock
+
+from support.store import key
+
+from hausd.core.cid import CID
+from hausd.core.media import Kind, Rendition
+from hausd.core.storage import MAX_SEGMENT_BYTES
+from hausd.rooms.live import StoredPart
+from hausd.rooms.recorder import Recorder
+from hausd.rooms.taping import Tape
+
+VIDEO = Rendition("source", Kind.VIDEO, "avc1.640028", 90_000)
+LEAF = b"a leaf"
+PART_BYTES = MAX_SEGMENT_BYTES // 4
+
+
+def tape_parts(tape: Tape, number: int, count: int) -> None:
+    for part in range(count):
+        cut = ((CID.of(LEAF), memoryview(LEAF)),)
+        tape.open(key(number), 0, 0, CID.of(b"init"), part)
+        cid = tape.place(cut)
+        stored = Mock(StoredPart, cid=cid, size=PART_BYTES)
+        tape.append(cut, stored, 36_000)
+
+
+def test_a_segment_that_never_ends_is_given_up() -> None:
+    recorder = Mock(Recorder)
+    tape = Tape(recorder, lambda _: True)
+    tape_parts(tape, 0, 12)
+    assert recorder.append.call_count == 4
+    assert not tape.writes(0)
+    tape.close(VIDEO)
+    recorder.close.assert_not_called()
+    # The next one, of an honest size, is recorded.
+    tape_parts(tape, 1, 2)
+    tape.close(VIDEO)
+    assert recorder.append.call_count == 6
+    assert recorder.close.call_args.args[1].key == key(1)
