@@ -159,19 +159,18 @@ class Reader:
                 state.mark_corrupt(volume, index)
         return None
 
-    def _places(self, volume: Volume, digest: bytes) -> list[int]:
-        """Numbers of a block's good copies in a file."""
+    def _places(self, volume: Volume, digest: bytes) -> Iterator[int]:
+        """Numbers of a block's good copies in a file, as far as they are asked for."""
         table = self._state.table(volume)
-        if table is None:
-            return []
-        return [index for index in table.find(digest) if index not in volume.corrupt]
+        if table is not None:
+            yield from (index for index in table.find(digest) if index not in volume.corrupt)
 
     def _serves(self, volume: Volume, digest: bytes) -> bool:
         """The same with nodes, for a file of which something is corrupt."""
         table = self._state.table(volume)
         if table is None:
             return False
-        return digest in table.nodes or bool(self._places(volume, digest))
+        return digest in table.nodes or any(True for _ in self._places(volume, digest))
 
 
 def read_block(path: str, offset: int, length: int, digest: bytes) -> bytes | None:

@@ -24,8 +24,9 @@ from hausd.core.storage import RecordingStopped, RoomRating, SegmentKey
 
 log = structlog.get_logger("hausd.blocks")
 
-_CACHED_TABLES = 512
-"""Some 10 KB each; the least recently used one goes."""
+_CACHED_BYTES = 16 * 1024 * 1024
+"""Tables have some 10 KB each, those of a stranger's segment up to many MB; the least recently
+used one goes."""
 _READERS = 8
 
 Progress = Callable[[str, int, int], None]
@@ -68,6 +69,7 @@ class State:
     """Why the disk can't be trusted with more until the next sync succeeds."""
     index_bytes: int = 0
     _tables: OrderedDict[int, Table] = field(default_factory=OrderedDict)
+    _table_bytes: int = 0
 
     def new_id(self) -> int:
         self.next_id += 1
@@ -131,14 +133,21 @@ class State:
 
     def remember(self, volume: Volume, table: Table) -> None:
         """Keeps a closed file's table at hand."""
+        self._drop_table(volume.handle)
         self._tables[volume.handle] = table
-        if len(self._tables) > _CACHED_TABLES:
-            self._tables.popitem(last=False)
+        self._table_bytes += table.weight
+        while self._table_bytes > _CACHED_BYTES and len(self._tables) > 1:
+            self._drop_table(next(iter(self._tables)))
 
     def forget(self, volume: Volume) -> None:
         """Drops what was kept about a file that changed or is about to go."""
-        self._tables.pop(volume.handle, None)
+        self._drop_table(volume.handle)
         self.suspects.discard(volume)
+
+    def _drop_table(self, handle: int) -> None:
+        table = self._tables.pop(handle, None)
+        if table is not None:
+            self._table_bytes -= table.weight
 
     def enlist(self, volume: Volume, table: Table, record: bytes, encoded: bytes) -> None:
         """A file was closed: the index learns of it with the next sync."""
