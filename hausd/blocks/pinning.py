@@ -53,12 +53,16 @@ class Pinning:
         target = parse_target(untrusted_target)
         if isinstance(target, CID) and depth.last_ms is not None:
             raise BadTarget("only a room has a newest hour: what a CID names is pinned whole")
-        known = self._pins.targets.get(str(target))
-        if known is None and len(self._pins.targets) >= MAX_PINS:
-            raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
-        created_ms = known.created_ms if known is not None else self._state.clock.now_ms()
-        pin = Pin(target, created_ms, depth)
-        self._pins.targets[str(target)] = pin
+        # Under the lock, so that nothing of it was chosen to be removed and is not yet.
+        async with self._state.lock:
+            known = self._pins.targets.get(str(target))
+            if known is None and len(self._pins.targets) >= MAX_PINS:
+                raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
+            created_ms = known.created_ms if known is not None else self._state.clock.now_ms()
+            pin = Pin(target, created_ms, depth)
+            if known is not None:
+                pin.held |= known.held  # what it held till now is held while that is found again
+            self._pins.targets[str(target)] = pin
         await self._resolve(pin, progress)
         try:
             await self._save()
@@ -158,9 +162,8 @@ class Pinning:
                 log.error("pins-not-saved", error=fault.strerror)
 
     async def _save(self) -> None:
-        # The state's lock, since removing reads the pins in another thread.
         async with self._state.lock:
-            await trio.to_thread.run_sync(self._pins.save)
+            await trio.to_thread.run_sync(self._pins.save, self._pins.encoded())
 
     async def _resolve(self, pin: Pin, progress: Progress) -> None:
         if not isinstance(pin.target, CID):

@@ -72,7 +72,11 @@ def parse_target(untrusted: str) -> RoomId | CID:
 
 class Pins:
     """All pins. ``trusted`` is False where their file was lost: then everything counts as pinned
-    until someone pins or unpins, since nobody knows better."""
+    until someone pins or unpins, since nobody knows better.
+
+    Never read in a thread, since tasks change them at any time; added under the state's lock,
+    under which files are removed.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -115,16 +119,20 @@ class Pins:
             "something (hausctl pins add|remove)"
         ]
 
-    def save(self) -> None:
-        """Replaces the file, durably; raises OSError."""
+    def encoded(self) -> bytes:
+        """What ``save`` writes."""
         entries = [
             _Entry(target, pin.created_ms, pin.depth.last_ms, pin.depth.until_ms)
             for target, pin in self.targets.items()
         ]
+        return msgspec.json.encode(_File(_VERSION, entries))
+
+    def save(self, encoded: bytes) -> None:
+        """Replaces the file, durably; raises OSError. In a thread."""
         fresh = f"{self._path}.new"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(_File(_VERSION, entries)))
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         if self.trusted:

@@ -36,6 +36,9 @@ stranger streams must not keep others from being recorded."""
 _CHUNK_FILES = 200
 """Files removed between two looks at who else waits."""
 
+_Holds = Callable[[Volume], bool]
+"""What ``holder`` gives: asked in a thread, made in the store's task, where pins don't change."""
+
 
 @dataclass(frozen=True, slots=True)
 class StillPinned:
@@ -61,9 +64,12 @@ class Remover:
         need_bytes -= await self._empty_lost(need_bytes)
         if need_bytes <= 0 and need_files <= 0:
             return True
+        holds = holder(state, self._pins)
         slack = min(state.limits.quota_bytes // _SLACK_PART, _MAX_SLACK_BYTES)
         chosen = await trio.to_thread.run_sync(
-            self._choose, need_bytes, need_files, slack, frozenset(held), limiter=state.readers
+            self._choose,
+            *(need_bytes, need_files, slack, frozenset(held), holds),
+            limiter=state.readers,
         )
         if chosen is None:
             return False
@@ -84,13 +90,14 @@ class Remover:
             gone_files = len(state.lost)
             gone_bytes = await self._empty_lost(1 << 62)
             doomed = await trio.to_thread.run_sync(
-                self._collectable, keep_value, limiter=state.readers
+                self._collectable, keep_value, holder(state, self._pins), limiter=state.readers
             )
         for start in range(0, len(doomed), _CHUNK_FILES):
             progress("removing", start, len(doomed))
             async with state.lock:
+                holds = holder(state, self._pins)  # somebody may have pinned it meanwhile
                 chunk = doomed[start : start + _CHUNK_FILES]
-                chunk = [one for one in chunk if state.catalog.holds(one)]
+                chunk = [one for one in chunk if state.catalog.holds(one) and not holds(one)]
                 gone_files += len(chunk)
                 gone_bytes += await self.remove(chunk)
         async with state.lock:
@@ -106,7 +113,7 @@ class Remover:
         freed."""
         state = self._state
         doomed = await trio.to_thread.run_sync(
-            self._oldest, room, most_bytes, limiter=state.readers
+            self._oldest, room, most_bytes, holder(state, self._pins), limiter=state.readers
         )
         freed = await self.remove(doomed)
         account = state.catalog.rooms.get(room)
@@ -117,14 +124,15 @@ class Remover:
             log.info("shrunk", room=room, bytes=freed)
         return freed
 
-    def _oldest(self, room: RoomId, most_bytes: int) -> list[Volume]:
+    def _oldest(self, room: RoomId, most_bytes: int, holds: _Holds) -> list[Volume]:
         account = self._state.catalog.rooms.get(room)
         if account is None:
             return []
         over = account.size - most_bytes
         chosen: list[Volume] = []
         # without small blocks: what is left of the room needs them
-        groups = [pair for pair in self._groups((), room, small=False) if pair[0].evictable]
+        groups = self._groups((), holds, room, small=False)
+        groups = [pair for pair in groups if pair[0].evictable]
         # by their place in the room: what is older may have been fetched later
         groups.sort(key=lambda pair: (pair[1][0].key().session, pair[1][0].key().number))
         for candidate, volumes in groups:
@@ -214,9 +222,14 @@ class Remover:
         return freed
 
     def _choose(
-        self, need_bytes: int, need_files: int, slack: int, held: Collection[Volume]
+        self,
+        need_bytes: int,
+        need_files: int,
+        slack: int,
+        held: Collection[Volume],
+        holds: _Holds,
     ) -> list[Volume] | None:
-        groups = self._groups(held)
+        groups = self._groups(held, holds)
         candidates = [candidate for candidate, _ in groups]
         chosen = evict.choose(candidates, need_bytes + slack, need_files) or evict.choose(
             candidates, need_bytes, need_files
@@ -225,8 +238,8 @@ class Remover:
             return None
         return [volume for one in chosen for volume in groups[one.id][1]]
 
-    def _collectable(self, keep_value: int | None) -> list[Volume]:
-        groups = self._groups((), small=False)
+    def _collectable(self, keep_value: int | None, holds: _Holds) -> list[Volume]:
+        groups = self._groups((), holds, small=False)
         chosen = evict.collectable([candidate for candidate, _ in groups], keep_value)
         return [volume for one in chosen for volume in groups[one.id][1]]
 
@@ -242,11 +255,18 @@ class Remover:
         ]
 
     def _groups(
-        self, held: Collection[Volume], only: RoomId | None = None, *, small: bool = True
+        self,
+        held: Collection[Volume],
+        pinned: _Holds,
+        only: RoomId | None = None,
+        *,
+        small: bool = True,
     ) -> list[tuple[evict.Candidate, list[Volume]]]:
-        """What goes as one. ``small``: small blocks too, those of a room with its last segment."""
+        """What goes as one; in a thread, under the state's lock.
+
+        ``small``: small blocks too, those of a room with its last segment.
+        """
         found: list[tuple[evict.Candidate, list[Volume]]] = []
-        pinned = holder(self._state, self._pins)
         rooms = self._state.catalog.rooms
         ratings = {room: self._state.ratings.get(room, RoomRating()) for room in rooms}
         running = sum(rating.state in _RUNNING for rating in ratings.values())
@@ -299,7 +319,7 @@ class Remover:
         account: RoomAccount,
         rating: RoomRating,
         held: Collection[Volume],
-        pinned: Callable[[Volume], bool],
+        pinned: _Holds,
     ) -> list[Volume]:
         """Packs that may go where the room's segments do. A running room needs its own, unless
         nobody asked to keep it: then it is left the one that is being written. Those of rooms of
