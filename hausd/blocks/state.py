@@ -61,6 +61,8 @@ class State:
     """Files removed, by id, that the index still knows."""
     dirty: set[str] = field(default_factory=set)
     """Files and folders written since they were last brought safely to disk."""
+    unsure: set[str] = field(default_factory=set)
+    """Of these, what a sync that failed was to bring there: the next one may succeed without it."""
     found_corrupt: set[tuple[int, int]] = field(default_factory=set)
     healed: set[tuple[int, int]] = field(default_factory=set)
     suspects: set[Volume] = field(default_factory=set)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.disk import mounted, needs_root, run
-from support.store import LIMITS, Segment, leaf, room, segment
+from support.store import LIMITS, Segment, flip, leaf, room, segment
 
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
@@ -252,3 +252,49 @@ async def assert_served(store: Store, one: Segment) -> None:
     place = store.locate(one.cid)
     assert place is not None
     assert await store.read_range(place) == one.content
+
+
+async def test_what_a_failed_sync_lost_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux may drop what it could not write, and calls the next sync a success."""
+    kept, lost, cut = (segment(number, size=SIZE) for number in range(3))
+    block = leaf("small")
+    sync, failing = os.fsync, False
+
+    def fsync(descriptor: int) -> None:
+        if failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(kept.changes())
+        assert await store.sync()
+        await store.write([*lost.changes(), *cut.changes(), segment(3, size=SIZE).append(0)])
+        await store.put([(CID.of(block), block)], room())
+        failing = True
+        assert not await store.sync()
+        with pytest.raises(RecordingStopped, match="input/output errors"):
+            await store.write([segment(4).append(0)])
+        failing = False
+        files = sorted(tmp_path.rglob("*.seg"))
+        flip(files[1], 0)
+        flip(files[2], 8 * (files[2].stat().st_size - 100))
+        flip(files[3], 0)
+        flip(next(tmp_path.rglob("*.pack")), 8 * 100)
+        (tmp_path / "journal").write_bytes(b"nothing of it")
+        assert await store.sync()
+        await assert_served(store, kept)
+        await assert_served(store, cut)  # its trailer was still in memory
+        assert not store.has(CID.of(lost.leaves[0]))
+        assert await store.block(CID.of(lost.leaves[1])) == lost.leaves[1]
+        assert not store.has(CID.of(segment(3, size=SIZE).leaves[0]))
+        assert not store.has(CID.of(block))
+        # Recording goes on, and what comes then is on disk.
+        await store.write(segment(4, size=SIZE).changes())
+        shutil.copytree(tmp_path, tmp_path / "crashed")
+    async with open_store(tmp_path / "crashed", LIMITS) as store:
+        await assert_served(store, kept)
+        await assert_served(store, segment(4, size=SIZE))
+        assert store.locate(lost.cid) is None
