@@ -139,6 +139,8 @@ class Pinning:
         while True:
             self._changed = trio.Event()
             await self._expire()
+            for pin in [pin for pin in self._pins.targets.values() if not pin.sure]:
+                await self._resolve(pin, lambda what, done, total: None)
             depths = [pin.depth for pin in self._pins.targets.values()]
             now_ms = self._state.clock.now_ms()
             due_ms = next_change_ms(depths, now_ms)
@@ -190,6 +192,7 @@ class Pinning:
         """Everything reachable. A file that lies in a segment is held with the whole segment, so
         what is below it needs no look."""
         pin.complete = True
+        unread: CID | None = None
         stack, seen = [root], {root}
         while stack:
             cid = stack.pop()
@@ -209,18 +212,27 @@ class Pinning:
             block = await self._reader.block(cid)
             if block is None:
                 pin.complete = False
+                unread = cid if self._reader.has(cid) else unread
                 continue
             fresh = [link for link in _links(cid, block) if link not in seen]
             seen.update(fresh)
             stack.extend(fresh)
+        pin.sure = unread is None
+        if unread is not None:
+            log.error("pin-unread", target=str(root), block=str(unread))
 
     def _holders(self, cid: CID) -> list[Volume]:
-        """Files in which a block is: all of them, since each may be the one that is read."""
+        """Files in which a block is: all of them, since each may be the one that is read.
+
+        What can't be looked at counts too: it is hardly ever another's.
+        """
         found = []
         for volume in self._state.catalog.candidates(cid.digest):
             table = self._state.table(volume)
-            if table is not None and (
-                cid.digest in table.nodes or next(table.find(cid.digest), None) is not None
+            if (
+                table is None
+                or cid.digest in table.nodes
+                or next(table.find(cid.digest), None) is not None
             ):
                 found.append(volume)
         return found

@@ -45,7 +45,8 @@ class _File(msgspec.Struct, frozen=True):
 class Pin:
     """Something pinned. Of a CID: the files that hold what is reachable from it.
 
-    ``depth``: how much of a room; of a CID always all, until its date.
+    ``depth``: how much of a room; of a CID always all, until its date. ``sure``: False where
+    something on the way could not be looked at, so that nobody knows what more it holds.
     """
 
     target: RoomId | CID
@@ -53,6 +54,7 @@ class Pin:
     depth: Depth = WHOLE
     held: set[Volume] = field(default_factory=set)
     complete: bool = True
+    sure: bool = True
 
 
 class BadTarget(ValueError):
@@ -145,6 +147,11 @@ class Pins:
         finally:
             os.close(folder)
         self.trusted = True
+
+    @property
+    def sure(self) -> bool:
+        """Whether everything that is pinned is known; where not, all counts as pinned."""
+        return self.trusted and all(pin.sure for pin in self.targets.values())
 
     def depths(self) -> dict[RoomId, Depth]:
         """What of which rooms is pinned."""

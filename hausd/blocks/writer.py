@@ -6,6 +6,7 @@ the batch count, and last the catalog learns of it. A failure on the way leaves 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -267,6 +268,9 @@ class Writer:
             packing = _Packing(newest, new=False)
         else:
             number = max(account.packs) + 1 if account and account.packs else 0
+            # one that a start could not read was left where it is
+            while os.path.lexists(state.layout.path(FileKind.PACK, pack_name(room, number))):
+                number += 1
             name = pack_name(room, number)
             packing = _Packing(Volume(0, FileKind.PACK, name, table=Table(), fresh=True), new=True)
             if newest is not None and newest.table is not None:

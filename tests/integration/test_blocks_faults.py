@@ -208,6 +208,7 @@ async def test_a_start_that_can_not_read_files_leaves_them_where_they_are(
     one = segment(0)
     async with open_store(tmp_path, LIMITS) as store:
         await store.write(one.changes())
+        await store.put([(CID.of(leaf("old")), leaf("old"))], room())
     for name in ("index.sqlite", "journal"):  # so that the files themselves are asked
         (tmp_path / name).unlink()
 
@@ -216,12 +217,17 @@ async def test_a_start_that_can_not_read_files_leaves_them_where_they_are(
 
     with monkeypatch.context() as patch:
         patch.setattr("hausd.blocks.trailer.read_path", refused)
+        patch.setattr("hausd.blocks.files.read_at", refused)
         async with open_store(tmp_path, LIMITS) as store:
             assert store.locate(one.cid) is None
+            # The next small block goes into another file.
+            await store.put([(CID.of(leaf("new")), leaf("new"))], room())
             assert any("left where they are" in line for line in store.repaired)
     assert os.listdir(tmp_path / "lost+found") == []
     async with open_store(tmp_path, LIMITS) as store:
         await assert_served(store, one)
+        for word in ("old", "new"):
+            assert await store.block(CID.of(leaf(word))) == leaf(word)
 
 
 async def test_a_block_on_a_bad_place_of_the_disk_is_not_served_until_it_can_be_read(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -202,3 +204,33 @@ async def test_no_thread_reads_pins_while_they_change(
         await store.shrink(room(3), 50_000)
         await store.gc()
     assert asked == {threading.current_thread()}
+
+
+async def test_where_a_pinned_block_can_not_be_read_just_now_nothing_is_evicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what the pin holds until it can be: then all else may go again."""
+    kept = segment(0, size=SIZE)
+    manifest = dagcbor.encode({"segments": [kept.cid]})
+    cid = CID.of(manifest, Codec.DAG_CBOR)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(kept.changes())
+        await store.put([(cid, manifest)], room())
+        await store.pins.add(str(cid), no_progress)
+
+    def refused(*args: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hausd.blocks.reader.read_block", refused)
+        async with open_store(tmp_path, FULL) as store:
+            assert not store.pins.shapes()[0].complete
+            with pytest.raises(RecordingStopped):
+                await fill(store, 10)
+            assert store.locate(kept.cid) is not None
+            patch.undo()
+            await store.pins.resolve_all(no_progress)
+            for number in range(10):
+                await store.write(segment(number, of=room(4), size=SIZE).changes())
+            assert store.locate(kept.cid) is not None
+            assert store.pins.shapes()[0].complete
