@@ -300,7 +300,7 @@ class Remover:
             packs = self._removable_packs(account, ratings[room], held, pinned) if small else []
             if packs and spans and ratings[room].state not in _RUNNING:
                 # with what goes last of the room: everything before may need them
-                last = max(spans, key=lambda span: span[0])
+                last = sorted(spans, key=lambda span: span[0])[-1]  # of equal ones the last too
                 last[3].extend(packs)
                 packs = []
             for made_ms, session, number, volumes in spans:

@@ -231,7 +231,8 @@ async def test_and_of_rooms_that_are_only_watched_but_for_the_newest(
 
 
 async def test_small_blocks_go_with_the_last_segment_that_needs_them(tmp_path: Path) -> None:
-    async with open_store(tmp_path, SMALL) as store:
+    """Also where all were closed within one tick of the clock."""
+    async with open_store(tmp_path, SMALL, clock=ManualClock()) as store:
         node = leaf("node", 20_000)
         await store.put([(CID.of(node), node)], room(2))
         for number in range(4):
