@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from unittest.mock import Mock
 
+import pytest
 from support.store import key
 
 from hausd.core.cid import CID
+from hausd.core.live import ArchiveSegment
+from hausd.core.manifest import ManifestError, SegmentRecord
 from hausd.core.media import Kind, Rendition
 from hausd.core.storage import MAX_SEGMENT_BYTES
+from hausd.rooms.fetching import Fetcher
 from hausd.rooms.live import StoredPart
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.taping import Tape
@@ -40,3 +44,12 @@ def test_a_segment_that_never_ends_is_given_up() -> None:
     tape.close(VIDEO)
     assert recorder.append.call_count == 6
     assert recorder.close.call_args.args[1].key == key(1)
+
+
+async def test_nor_is_one_fetched_that_is_larger_than_any_honest_one() -> None:
+    fetcher = Fetcher(key().room, Mock(), Mock(), Mock(), Mock(Recorder), Mock(), lambda: 1.0)
+    cid = CID.of(LEAF)
+    segment = ArchiveSegment(0, key().session, 0, 0, 10_000, cid, MAX_SEGMENT_BYTES + 1, cid)
+    with pytest.raises(ManifestError, match="larger"):
+        await fetcher.segment(SegmentRecord(key().room, VIDEO, segment), None)
+    fetcher.leaves.fetch.assert_not_called()  # type: ignore[attr-defined]  # a Mock
