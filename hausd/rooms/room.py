@@ -212,7 +212,7 @@ class Room(ABC):
 
     def _rate(self) -> None:
         """Tells the store what the room is worth keeping."""
-        self._parts.store.rate(self.id, RoomRating(state=self.record.state))
+        self._parts.store.rate(self.id, RoomRating(state=self.record.state, own=True))
 
     def _save(self) -> None:
         """Has the room's file written soon."""
