@@ -12,6 +12,8 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
+from itertools import islice
+from operator import eq
 
 _BUCKETS = 1 << 12
 _HANDLE_BITS = 24
@@ -81,7 +83,11 @@ class Prints:
 
     def settle(self) -> None:
         """Puts everything loaded in order, without doubles."""
-        self._buckets = [array("Q", sorted(set(bucket))) for bucket in self._buckets]
+        for number, bucket in enumerate(self._buckets):
+            ordered = sorted(bucket)
+            if any(map(eq, ordered, islice(ordered, 1, None))):  # rare, and a set is slow to make
+                ordered = sorted(set(ordered))
+            self._buckets[number] = array("Q", ordered)
         self.count = sum(map(len, self._buckets))
 
 
