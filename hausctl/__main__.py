@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from pathlib import Path
 PROGRAM = "hausctl"
 COMPLETE_VARIABLE = "_HAUSCTL_COMPLETE"
 _FAILED, _USAGE = 1, 2
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Bytes that are no UTF-8, as Python has them: they could be neither sent nor printed."""
 _PROGRAMS = "EVENT_FACTORY or EVENT_FACTORY,TICKET_FACTORY,LIVE_TIPPING"
 
 
@@ -28,15 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         completion_init()
         globally = hoisted([*line.split(), "."])  # a --home may still lack its directory
         sys.exit(_run(given, globally, described=True))
-    if given == ["--version"]:
-        from hausd import __version__
-
-        sys.stdout.write(f"{PROGRAM} {__version__}\n")
-        sys.exit(0)
     try:
         globally = hoisted(given)
     except ValueError as error:
         sys.exit(_tell("usage", str(error), f"see {PROGRAM} --help", "--json" in given, _USAGE))
+    if any(_NO_TEXT.search(word) for word in globally.rest):
+        sys.exit(
+            _tell("usage", "the command line is no text", "write UTF-8", globally.json, _USAGE)
+        )
+    if globally.rest == ["--version"]:
+        sys.exit(_tell_version(globally.json))
     described = not {"-h", "--help"}.isdisjoint(globally.rest)
     sys.exit(_run(globally.rest, globally, described=described))
 
@@ -117,6 +121,18 @@ def _run(arguments: list[str], globally: Hoisted, *, described: bool) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     return code if isinstance(code, int) else 0
+
+
+def _tell_version(as_json: bool) -> int:
+    from hausd import __version__
+
+    if as_json:
+        from hausctl.context import write_json
+
+        write_json({"version": __version__})
+    else:
+        sys.stdout.write(f"{PROGRAM} {__version__}\n")
+    return 0
 
 
 def _tell(code: str, message: str, hint: str, as_json: bool, exit_code: int) -> int:

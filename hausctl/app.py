@@ -78,6 +78,7 @@ def _root_described(
             metavar="ADDRESSES", help="Signs for these programs only: see docs/wallets.md."
         ),
     ] = "",
+    version: Annotated[bool, typer.Option("--version", help="Tells the version.")] = False,
 ) -> None:
     """Sees and steers a running node (hausd)."""
 

@@ -16,7 +16,7 @@ def watched(lines: Iterable[Any], work: str) -> Iterator[Any]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}% {task.fields[what]}"),
+        TextColumn("{task.percentage:>3.0f}% {task.fields[what]}", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:

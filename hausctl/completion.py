@@ -1,4 +1,4 @@
-"""What the shell may complete: ids of rooms."""
+"""What the shell may complete: ids of rooms, which are those of their events."""
 
 from __future__ import annotations
 
@@ -29,5 +29,13 @@ RoomName = Annotated[
     str,
     typer.Argument(
         metavar="ROOM", help="Id, its beginning, or the title.", autocompletion=room_ids
+    ),
+]
+EventName = Annotated[
+    str,
+    typer.Argument(
+        metavar="EVENT",
+        help="Id; where its room is here, its beginning or the title, too.",
+        autocompletion=room_ids,
     ),
 ]

@@ -15,6 +15,7 @@ from hausctl.client import Client, Refused, shaped
 if TYPE_CHECKING:
     import typer
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from hausd.core.shapes import RoomShape
 
@@ -45,18 +46,28 @@ class Here:
         from rich.console import Console
 
         # What goes into a pipe is never cut to the width of a terminal that isn't there.
-        return Console(highlight=False, soft_wrap=True, width=None if _on_terminal() else 200)
+        width = None if _on_terminal() else 200
+        return Console(highlight=False, emoji=False, soft_wrap=True, width=width)
 
     def answer(self, value: Any, *human: RenderableType) -> None:
-        """Says the result: the JSON value as it came, or what stands beside it for people."""
+        """Says the result: the JSON value as it came, or what stands beside it for people. A text
+        is said as it is: titles, names and paths are others' words. See ``marked``."""
         if self.json:
             write_json(value)
             return
-        for each in human:
-            self.console.print(each)
+        from rich.text import Text
 
-    def room_id(self, untrusted: str) -> str:
-        """The id that a user means: the whole, the beginning of one, or a room's title."""
+        for each in human:
+            self.console.print(Text(each) if isinstance(each, str) else each)
+
+    def event_id(self, untrusted: str) -> str:
+        """The id of the event that a user means; that of its room, too."""
+        return self.room_id(untrusted, "event", "hausctl events list shows their ids")
+
+    def room_id(
+        self, untrusted: str, noun: str = "room", hint: str = "hausctl rooms list shows them"
+    ) -> str:
+        """The id that a user means: the whole, or of a room here its beginning or title."""
         from hausd.core.ids import parse_room_id
 
         try:
@@ -69,11 +80,10 @@ class Here:
         if not found and len(begin) >= 4:
             found = [room for room in rooms if room.id.startswith(begin)]
         if not found:
-            hint = "hausctl rooms list shows them"
-            raise Refused("not-found", f"there is no room {untrusted!r}", hint)
+            raise Refused("not-found", f"there is no {noun} {untrusted!r}", hint)
         if len(found) > 1:
             ids = ", ".join(room.id for room in found[:4])
-            raise Refused("ambiguous", f"{len(found)} rooms are meant by {untrusted!r}", ids)
+            raise Refused("ambiguous", f"{len(found)} {noun}s are meant by {untrusted!r}", ids)
         return found[0].id
 
     def work(self, method: str, *path: str, body: Mapping[str, object] | None = None) -> Any:
@@ -94,6 +104,13 @@ def _result(lines: Any) -> Any:
         if "result" in line:
             return line["result"]
     raise Refused("disconnected", "the node stopped before this was done", "start it, try again")
+
+
+def marked(markup: str) -> Text:
+    """Text with rich's markup in it, in which all that others wrote is escaped."""
+    from rich.text import Text
+
+    return Text.from_markup(markup, emoji=False)
 
 
 def _on_terminal() -> bool:

@@ -11,7 +11,16 @@ import typer
 from hausctl.client import Refused, shaped
 from hausctl.coins import coin_of, payment_of
 from hausctl.context import Here
-from hausctl.drafts import STAND_INS, BudgetOption, answer_room, nobody_yet, share, tier_of
+from hausctl.drafts import (
+    STAND_INS,
+    BudgetOption,
+    DescriptionOption,
+    answer_room,
+    described,
+    nobody_yet,
+    shares_of,
+    tier_of,
+)
 from hausctl.events import event_of
 from hausctl.money import lamports, units
 from hausctl.paying import Cashier, DryOption, YesOption, address, is_final, nonce
@@ -23,7 +32,7 @@ from hausctl.previewing import (
     free_wish,
 )
 from hausctl.previews import Cost, Rent, Step
-from hausctl.times import length_s, moment
+from hausctl.times import moment, whole_s
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 
 if TYPE_CHECKING:
@@ -50,7 +59,7 @@ def create(
     title: Annotated[str, typer.Argument(help="What the event is called, at most 64 bytes.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
-    description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
+    description: DescriptionOption = "",
     ticket_price: Annotated[
         str,
         typer.Option("--ticket-price", metavar="PRICE", help="Without it, entrance is free."),
@@ -62,7 +71,10 @@ def create(
         ),
     ] = "",
     ticket_supply: Annotated[
-        int, typer.Option("--ticket-supply", metavar="N", min=1, help="Tickets there are.")
+        int,
+        typer.Option(
+            "--ticket-supply", metavar="N", min=1, max=2**32 - 1, help="Tickets there are."
+        ),
     ] = 10_000,
     starts: Annotated[str, typer.Option("--starts", metavar="TIME", help="As in +1h.")] = "now",
     ends: Annotated[
@@ -74,7 +86,7 @@ def create(
             "--tip-extension",
             metavar="TIME",
             help="A late change of the highest tipper puts the close off to a whole TIME from "
-            "then, eight times TIME at most.",
+            "then, eight times TIME at most; TIME is 1h at most.",
         ),
     ] = "",
     split: Annotated[
@@ -104,7 +116,7 @@ def create(
     end = moment(ends) if ends else begin + _DEFAULT_LENGTH
     told = {
         "title": title,
-        "description": description,
+        "description": described(description),
         "starts": int(begin.timestamp()),
         "ends": int(end.timestamp()),
     }
@@ -115,9 +127,9 @@ def create(
     tier = None
     if ticket_price:
         tier = tier_of("Ticket", units(ticket_price, coin), ticket_supply)
-    shares = tuple(share(each) for each in split or [])
+    shares = shares_of(split or ())
     budget = lamports(checkpoint_budget)
-    extension_s = int(length_s(tip_extension)) if tip_extension else 0
+    extension_s = whole_s(tip_extension, "--tip-extension", "1h") if tip_extension else 0
     cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
     # the node makes key and metadata once it is agreed to: until then others stand in their place
     plan = _Creation(

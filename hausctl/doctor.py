@@ -27,6 +27,7 @@ from hausctl.words import size
 Check = dict[str, str]
 
 _LISTENERS = ("http.listen", "rtmp.listen", "rtmp.tls_listen", "p2p.listen")
+_OWN_CHAIN = "chain.listen"
 _ENOUGH_FILES = 4096
 _FEWEST_FILES = 1024
 _CERT_SOON_S = 14 * 86_400
@@ -130,13 +131,9 @@ def _home(home: Path) -> Iterator[Check]:
 
 
 def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iterator[Check]:
-    told = [str(status.get(name) or "") for name in ("http", "rtmp")] if status else []
-    held = {urlsplit(url).port for url in told}
-    for key in _LISTENERS:
-        address = _host_and_port(str(options.get(key) or ""))
+    held = _held(status) if status else frozenset()
+    for key, address in _listened(options):
         host, _, port = address.rpartition(":")
-        if not port.isdigit() or port == "0":
-            continue
         taken = _taken(host.strip("[]"), int(port))
         if not taken:
             if status:
@@ -160,6 +157,30 @@ def _ports(options: Mapping[str, Any], status: Mapping[str, Any] | None) -> Iter
             yield check("ports", "fail", f"{address} can't be listened on: {taken} ({key})", mend)
 
 
+def _held(status: Mapping[str, Any]) -> frozenset[int | None]:
+    """The ports that a running node tells of."""
+    held = {urlsplit(str(status.get(name) or "")).port for name in ("http", "rtmp")}
+    chain = status.get("chain") or {}
+    if chain.get("embedded") and (port := urlsplit(str(chain.get("url"))).port):
+        held |= {port, port + 1}
+    return frozenset(held)
+
+
+def _listened(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """``HOST:PORT`` of each port that the node listens on, with the option that says so; without
+    those that the system chooses."""
+    for key in (*_LISTENERS, _OWN_CHAIN):
+        if key == _OWN_CHAIN and options.get("chain.rpc_url"):
+            continue  # it uses another
+        address = _host_and_port(str(options.get(key) or ""))
+        host, _, port = address.rpartition(":")
+        if not port.isdigit() or port == "0":
+            continue
+        yield key, address
+        if key == _OWN_CHAIN:  # its WebSocket
+            yield key, f"{host}:{int(port) + 1}"
+
+
 def _host_and_port(listen: str) -> str:
     """``HOST:PORT`` of what an option says, which may also be a multiaddr."""
     words = listen.split("/")
@@ -179,6 +200,8 @@ def _taken(host: str, port: int) -> str:
             trial.listen(1)
     except OSError as error:
         return error.strerror or str(error)
+    except OverflowError:
+        return "there is no such port"
     return ""
 
 

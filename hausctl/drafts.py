@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hausctl.client import Refused
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.events import Act
 from hausctl.money import lamports, units
 from hausctl.paying import DryOption, YesOption, address
@@ -16,6 +16,8 @@ from hausctl.times import moment
 from hausctl.wallet import KeypairOption, SignerOption
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from solders.pubkey import Pubkey
 
     from hausctl.context import Here
@@ -32,7 +34,13 @@ BudgetOption = Annotated[
         help="Goes to the node, which writes the recording's manifest on chain with it.",
     ),
 ]
+DescriptionOption = Annotated[
+    str,
+    typer.Option("--description", help="More about it, at most 4,000 characters."),
+]
+_MAX_DESCRIPTION = 4_000
 _MAX_NAME_BYTES = 24
+_MAX_PAYEES = 8
 _SHARE = 100
 """Ten thousandths in a percent."""
 
@@ -49,7 +57,7 @@ def add_to(app: typer.Typer) -> None:
 
 def add_tier(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     name: Annotated[str, typer.Argument(metavar="NAME", help="At most 24 bytes.")],
     price: Annotated[
         str, typer.Argument(metavar="PRICE", help="In SOL, or the event's token, as in 0.25; or 0.")
@@ -100,7 +108,7 @@ def add_tier(
 
 def set_split(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     shares: Annotated[
         list[str] | None,
         typer.Argument(metavar="ADDRESS=PERCENT…", help="None: all is the artist's."),
@@ -113,14 +121,14 @@ def set_split(
     """Shares what a draft will bring in.
 
     Among up to eight payees; what is left is the artist's."""
-    wanted = [share(each) for each in shares or []]
+    wanted = shares_of(shares or ())
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     act.do("How it is shared", act.builder.set_split(act.who, act.at, wanted))
 
 
 def open_(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -135,7 +143,7 @@ def open_(
 
 def set_schedule(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     starts: Annotated[
@@ -159,10 +167,10 @@ def set_schedule(
 
 def set_metadata(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
-    description: Annotated[str, typer.Option("--description", help="More about it.")] = "",
+    description: DescriptionOption = "",
     cid: Annotated[
         str,
         typer.Option("--cid", metavar="CID", help="Metadata that is on IPFS already, instead."),
@@ -175,6 +183,7 @@ def set_metadata(
     This node stores the metadata, the chain names its CID."""
     if bool(description) == bool(cid):
         raise typer.BadParameter("name either --description or --cid")
+    described(description)
     named = cid_of(cid) if cid else None
     act = Act.of(ctx, event, keypair, signer, yes=yes, dry=dry_run)
     if named is None:
@@ -192,7 +201,7 @@ def set_metadata(
 
 def set_stream_authority(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     authority: Annotated[
         str,
         typer.Argument(metavar="[ADDRESS]", help="The key that streams; a new one of this node's."),
@@ -250,15 +259,25 @@ def answer_room(here: Here, room: dict[str, Any], status: str) -> None:
     """Says where an event is streamed to."""
     from rich.markup import escape
 
+    from hausctl.context import marked
+
     names = ("id", "title", "state", "ingest_url", "stream_key", "watch_url")
     value = {name: room[name] for name in names} | {"status": status}
     here.answer(
         value,
-        f"Event [bold]{escape(room['title'])}[/]  {room['id']}  ({status})\n",
-        f"Publish to  {escape(room['ingest_url'])}",
-        f"Stream key  {escape(room['stream_key'] or '')}",
-        f"Watch at    {escape(room['watch_url'])}\n",
+        marked(f"Event [bold]{escape(room['title'])}[/]  {escape(room['id'])}  ({status})\n"),
+        f"Publish to  {room['ingest_url']}",
+        f"Stream key  {room['stream_key'] or ''}",
+        f"Watch at    {room['watch_url']}\n",
     )
+
+
+def described(text: str) -> str:
+    """A description. Raises typer.BadParameter."""
+    if len(text) > _MAX_DESCRIPTION:
+        message = f"it has {len(text):,} characters, {_MAX_DESCRIPTION:,} are possible"
+        raise typer.BadParameter(message, param_hint="--description")
+    return text
 
 
 def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:
@@ -276,6 +295,15 @@ def tier_of(name: str, price: int, supply: int, **more: Any) -> TicketTier:
         "refundable_until": 0,
     }
     return TicketTier(name=name, price=price, supply=supply, sold=0, **plain | more)
+
+
+def shares_of(untrusted: Sequence[str]) -> tuple[Share, ...]:
+    """Payees with their shares. Raises typer.BadParameter."""
+    if len(untrusted) > _MAX_PAYEES:
+        raise typer.BadParameter(
+            f"{len(untrusted)} shares are too many, {_MAX_PAYEES} are possible"
+        )
+    return tuple(share(each) for each in untrusted)
 
 
 def share(untrusted: str) -> Share:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hausctl.client import shaped
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.context import Here
 from hausctl.eventsheet import event_sheet
 from hausctl.paying import Cashier, DryOption, YesOption, address
@@ -39,10 +39,10 @@ def event_of(here: Here, id_: str) -> EventShape:
     return cast("EventShape", shaped(here.client.get("events", id_)))
 
 
-def answer_event(here: Here, id_: str) -> None:
-    """Says how the event is now."""
+def answer_event(here: Here, id_: str, **more: object) -> None:
+    """Says how the event is now; ``more``: what programs are told beside that."""
     value = here.client.get("events", id_)
-    here.answer(value, event_sheet(cast("EventShape", shaped(value))))
+    here.answer({**value, **more}, event_sheet(cast("EventShape", shaped(value))))
 
 
 def list_events(
@@ -66,15 +66,15 @@ def list_events(
     here.answer(value, table)
 
 
-def show(ctx: typer.Context, event: RoomName) -> None:
+def show(ctx: typer.Context, event: EventName) -> None:
     """Shows an event as the chain has it."""
     here = Here.of(ctx)
-    answer_event(here, here.room_id(event))
+    answer_event(here, here.event_id(event))
 
 
 def end(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -87,7 +87,7 @@ def end(
 
 def cancel(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -100,7 +100,7 @@ def cancel(
 
 def live(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -129,7 +129,7 @@ class Act:
     ) -> Act:
         """Of a command's options. Raises Refused."""
         here = Here.of(ctx)
-        id_ = here.room_id(event)
+        id_ = here.event_id(event)
         return cls(here, id_, Cashier(here, wallet(keypair, signer), yes=yes, dry=dry))
 
     @property

@@ -96,7 +96,7 @@ def balance(
     signer: SignerOption = "",
 ) -> None:
     """Shows what a wallet has: SOL and tokens."""
-    from hausctl.sheet import facts
+    from hausctl.sheet import plain_facts
 
     here = Here.of(ctx)
     who = address(of) if of else wallet(keypair, signer).address
@@ -107,7 +107,7 @@ def balance(
         held = paid(each.amount, each).partition(" ")[0]
         frozen = ", frozen" if each.frozen else ""
         pairs.append(("Token", f"{held} {symbol(each.mint)}, in {each.account}{frozen}"))
-    here.answer(value, facts(pairs))
+    here.answer(value, plain_facts(pairs))
 
 
 @app.command()
@@ -203,7 +203,7 @@ def list_keys(ctx: typer.Context) -> None:
 @app.command()
 def export(
     ctx: typer.Context,
-    event: RoomName,
+    room: RoomName,
     to: Annotated[
         str,
         typer.Option("--to", metavar="KEY", help="Sealing key of the node that shall have them."),
@@ -212,7 +212,7 @@ def export(
 ) -> None:
     """Seals the keys of a gated room to another node, which can show the recording with them."""
     here = Here.of(ctx)
-    body = {"room": here.room_id(event), "sealing_key": to}
+    body = {"room": here.room_id(room), "sealing_key": to}
     value = here.client.post("keys", "export", body=body)
     made = cast("KeyBundleShape", shaped(value))
     if not output:
@@ -252,13 +252,13 @@ def import_keys(
 @app.command()
 def ban(
     ctx: typer.Context,
-    event: RoomName,
+    room: RoomName,
     who: Annotated[str, typer.Argument(metavar="ADDRESS", help="Address of a wallet.")],
     lift: Annotated[bool, typer.Option("--lift", help="Lets it in again.")] = False,
 ) -> None:
     """Gives a wallet no further key of a gated room, whatever ticket it has."""
     here = Here.of(ctx)
-    body = {"room": here.room_id(event), "wallet": who, "banned": not lift}
+    body = {"room": here.room_id(room), "wallet": who, "banned": not lift}
     value = here.client.post("keys", "ban", body=body)
     told = cast("RoomKeysShape", shaped(value))
     here.answer(value, f"{amount(len(told.banned), 'wallet is', 'wallets are')} banned from it.")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from hausctl.client import shaped
-from hausctl.context import Here
+from hausctl.context import Here, marked
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from hausd.core.shapes import CheckShape, LogShape, ReloadShape, StatusShape
 
 config_app = typer.Typer(rich_markup_mode=None)
@@ -72,7 +74,7 @@ def logs(
             sys.stdout.write(_one_line(value))
             sys.stdout.flush()
         else:
-            here.console.print(_entry(cast("LogShape", shaped(value)), value["fields"]))
+            here.console.print(marked(_entry(cast("LogShape", shaped(value)), value["fields"])))
 
 
 def doctor(ctx: typer.Context) -> None:
@@ -89,9 +91,10 @@ def doctor(ctx: typer.Context) -> None:
 
         for check in cast("list[CheckShape]", shaped(value)):
             found = f"{_MARKS[check.state]}  [bold]{check.name:<12}[/] {escape(check.found)}"
-            here.console.print(found)
+            here.console.print(marked(found))
             if check.mend and check.state != "ok":
-                here.console.print(f"                    [dim]mend:[/] {escape(check.mend)}")
+                mend = f"                    [dim]mend:[/] {escape(check.mend)}"
+                here.console.print(marked(mend))
     if failed:
         raise typer.Exit(1)
 
@@ -138,12 +141,15 @@ def config_reload(ctx: typer.Context) -> None:
     """Has the node read its configuration again, and says what waits for a restart."""
     here = Here.of(ctx)
     value = here.client.post("config", "reload")
+    from rich.markup import escape
+
     found = cast("ReloadShape", shaped(value))
-    said = []
+    said: list[RenderableType] = []
     if found.applied:
-        said.append("Now in force: " + ", ".join(found.applied) + ".")
+        said.append(f"Now in force: {', '.join(found.applied)}.")
     if found.needs_restart:
-        said.append("[yellow]Waits for a restart:[/] " + ", ".join(found.needs_restart) + ".")
+        names = ", ".join(found.needs_restart)
+        said.append(marked(f"[yellow]Waits for a restart:[/] {escape(names)}."))
     here.answer(value, *(said or ["Nothing has changed."]))
 
 

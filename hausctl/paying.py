@@ -134,16 +134,19 @@ class Cashier:
                 refused[number] = of_this_alone(fault)
         if refused and not previews:
             raise refused[0]
+        for number, why in refused.items():  # before it is asked whether to sign the others
+            self.say_refused(steps[number].what, why)
         self._agree(list(previews.values()))
         outcomes = []
         for number, step in enumerate(steps):
+            if number in refused:
+                outcomes.append(Outcome(step, refused=refused[number]))
+                continue
             try:
-                if number in refused:
-                    raise refused[number]
                 outcomes.append(Outcome(step, sent=self._done(step)))
             except Refused as fault:
-                self.say(f"{step.what}: not done, {fault.message}")
                 outcomes.append(Outcome(step, refused=of_this_alone(fault)))
+                self.say_refused(step.what, fault)
         return outcomes
 
     # -- one transaction --
@@ -197,7 +200,8 @@ class Cashier:
             "transaction": base64.b64encode(signed).decode(),
             "last_valid_block_height": last_valid_block_height,
         }
-        self.say(f"  Sending transaction {signature}")  # so that it can be looked up, come what may
+        # so that it can be looked up, come what may: with --json too
+        sys.stderr.write(f"  Sending transaction {signature}\n")
         try:
             return self._sent(body)
         except KeyboardInterrupt:
@@ -266,6 +270,12 @@ class Cashier:
         self.say(f"On {chain_name(self.chain)}, genesis {self.chain.genesis}")
         for name, at in zip(PROGRAM_NAMES, told_programs(self.chain), strict=True):
             self.say(f"  {name} is {at}")
+
+    def say_refused(self, what: str, fault: Refused) -> None:
+        """Tells people which of several steps is not done, and a way out."""
+        self.say(f"{what}: not done, {fault.message}")
+        for line in fault.hint.splitlines():
+            self.say(f"  {line}")
 
     def say(self, line: str) -> None:
         """Tells people something, who may watch. What others wrote moves no terminal's cursor."""

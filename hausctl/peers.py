@@ -8,7 +8,8 @@ import typer
 
 from hausctl.client import shaped
 from hausctl.context import Here
-from hausctl.words import ago, size
+from hausctl.times import bounded_s
+from hausctl.words import ago, size, span
 
 if TYPE_CHECKING:
     from hausd.core.shapes import PeerShape
@@ -30,6 +31,7 @@ def list_peers(ctx: typer.Context) -> None:
             "(the other node's hausctl status shows it)",
         )
         return
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table("Peer", "Way", "RTT", "In", "Out", "Since", "Address", box=None, pad_edge=False)
@@ -41,7 +43,7 @@ def list_peers(ctx: typer.Context) -> None:
             size(peer.received_bytes),
             size(peer.sent_bytes),
             ago(peer.since),
-            peer.addresses[0] if peer.addresses else "-",
+            escape(peer.addresses[0]) if peer.addresses else "-",
         )
     here.answer(value, table)
 
@@ -64,11 +66,11 @@ def connect(
 def ban(
     ctx: typer.Context,
     peer: Peer,
-    seconds: Annotated[
-        float, typer.Option("--for", metavar="SECONDS", help="For how long.")
-    ] = 3600.0,
+    lasts: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="For how long, as in 1h; at most 30d.")
+    ] = "1h",
 ) -> None:
     """Disconnects a node, and refuses it for a while."""
-    here = Here.of(ctx)
-    here.client.post("peers", peer, "ban", body={"for_s": seconds})
-    here.answer({"banned": peer, "for_s": seconds}, f"{peer} is refused for {seconds:g} s.")
+    here, for_s = Here.of(ctx), bounded_s(lasts, "--for", "1s", "30d")
+    here.client.post("peers", peer, "ban", body={"for_s": for_s})
+    here.answer({"banned": peer, "for_s": for_s}, f"{peer} is refused for {span(for_s)}.")

@@ -10,7 +10,7 @@ import typer
 from hausctl.client import shaped
 from hausctl.context import Here
 from hausctl.store import answer_verified
-from hausctl.times import length_s, moment
+from hausctl.times import MOST_DEPTH, bounded_s, moment
 from hausctl.words import ago, clock, short_id, size, span
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def list_pins(ctx: typer.Context) -> None:
 
 
 def _here(pins: Sequence[PinShape]) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     columns = ("Target", "Kind", "Holds", "Until", "Size", "Complete", "Pinned")
@@ -52,7 +53,7 @@ def _here(pins: Sequence[PinShape]) -> Table:
             whole = "yes" if pin.complete else "[yellow]no[/]"
             until = clock(pin.until) if pin.until is not None else "-"
             times = (until, size(pin.bytes), whole, ago(pin.created))
-            table.add_row(pin.target, pin.kind, _depth(pin), *times)
+            table.add_row(escape(pin.target), pin.kind, _depth(pin), *times)
     return table
 
 
@@ -64,7 +65,13 @@ def _elsewhere(pins: Sequence[PinShape]) -> Table:
     for pin in pins:
         for one in pin.remote:
             state = f"[{_COLOURS.get(one.state, 'default')}]{escape(_state(one))}[/]"
-            table.add_row(short_id(pin.target), one.to, size(one.bytes), state, one.cid)
+            table.add_row(
+                escape(short_id(pin.target)),
+                escape(one.to),
+                size(one.bytes),
+                state,
+                escape(one.cid),
+            )
     return table
 
 
@@ -103,7 +110,7 @@ def add(
     here = Here.of(ctx)
     body: dict[str, object] = {"target": target}
     if last:
-        body["last_s"] = length_s(last)
+        body["last_s"] = bounded_s(last, "--last", "1s", MOST_DEPTH)
     if until:
         body["until"] = moment(until).isoformat()
     value = here.client.post("pins", body=body)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from hausctl.client import shaped
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.context import Here
 from hausctl.events import Act
 from hausctl.paying import Cashier, DryOption, YesOption, address, chain_of
@@ -30,7 +30,7 @@ _CAP_BPS = 1000
 @app.command()
 def show(ctx: typer.Context) -> None:
     """Shows the programs, who owns them, their fee."""
-    from hausctl.sheet import facts
+    from hausctl.sheet import plain_facts
 
     here = Here.of(ctx)
     chain = chain_of(here)
@@ -46,7 +46,7 @@ def show(ctx: typer.Context) -> None:
         ("treasury", found.treasury),
         ("fee", f"{found.fee_bps / _PERCENT_BPS:g} % of what new events bring in"),
     ]
-    here.answer({"genesis": chain.genesis, **value, **programs}, facts(pairs))
+    here.answer({"genesis": chain.genesis, **value, **programs}, plain_facts(pairs))
 
 
 @app.command("pin")
@@ -54,7 +54,7 @@ def pin_(ctx: typer.Context) -> None:
     """Has nothing signed for other programs.
 
     Writes those of the node's chain down, in ~/.config/hausctl/programs."""
-    from hausctl.sheet import facts
+    from hausctl.sheet import plain_facts
 
     here = Here.of(ctx)
     chain = chain_of(here)
@@ -62,7 +62,9 @@ def pin_(ctx: typer.Context) -> None:
     path = pin(chain)
     programs = dict(zip(PROGRAM_NAMES, told_programs(chain), strict=True))
     value = {"genesis": chain.genesis, **programs, "file": str(path)}
-    here.answer(value, f"On {chain_name(chain)}:", facts(programs.items()), f"pinned in {path}")
+    here.answer(
+        value, f"On {chain_name(chain)}:", plain_facts(programs.items()), f"pinned in {path}"
+    )
 
 
 @app.command("set")
@@ -125,7 +127,7 @@ def accept_authority(
 @app.command("set-premium")
 def set_premium(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     off: Annotated[bool, typer.Option("--off", help="Not any more.")] = False,

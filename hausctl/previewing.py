@@ -9,7 +9,7 @@ import typer
 from hausctl.client import shaped
 from hausctl.completion import RoomName
 from hausctl.context import Here
-from hausctl.times import length_s
+from hausctl.times import whole_s
 
 if TYPE_CHECKING:
     from hausd.core.shapes import FreeShape, RoomShape
@@ -67,7 +67,7 @@ def free_wish(preview: str, rendition: str, finalized: bool | None) -> dict[str,
     """What the options say, for the node; empty where they say nothing. Raises BadParameter."""
     wish: dict[str, Any] = {}
     if preview:
-        wish["first_s"] = 0 if preview == NONE else _whole_s(preview)
+        wish["first_s"] = 0 if preview == NONE else whole_s(preview, "--preview", "24h")
     if rendition:
         wish["rendition"] = "" if rendition == NONE else rendition
     if finalized is not None:
@@ -97,15 +97,6 @@ def free_words(free: FreeShape | None) -> str:
     if free.finalized:
         said.append("the recording is free once the event is finalized")
     return "; ".join(said)
-
-
-def _whole_s(preview: str) -> int:
-    found = length_s(preview)
-    if found != int(found) or found > 24 * 3600:
-        raise typer.BadParameter(
-            f"{preview!r} is not 1s to 24h, in whole seconds", param_hint="--preview"
-        )
-    return int(found)
 
 
 def _length(seconds: int) -> str:

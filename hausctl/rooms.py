@@ -10,7 +10,7 @@ import typer
 from hausctl import previewing
 from hausctl.client import shaped
 from hausctl.completion import RoomName
-from hausctl.context import Here
+from hausctl.context import Here, marked
 from hausctl.previewing import (
     FinalizedOption,
     PreviewOption,
@@ -19,7 +19,7 @@ from hausctl.previewing import (
     free_wish,
     free_words,
 )
-from hausctl.times import length_s
+from hausctl.times import MOST_DEPTH, bounded_s
 from hausctl.words import short_id, size
 
 if TYPE_CHECKING:
@@ -65,13 +65,15 @@ def create(
     room = cast("RoomShape", shaped(value))
     here.answer(
         value,
-        f"Room [bold]{escape(room.title)}[/]  {room.id}\n",
-        f"Publish to  {escape(room.ingest_url)}",
-        f"Stream key  {escape(room.stream_key or '')}",
-        f"Watch at    {escape(room.watch_url)}\n",
-        *([f"Preview     {escape(free_words(room.free))}\n"] if room.free else []),
-        "[dim]In OBS: Settings, Stream, Service “Custom”: the first as server, the second as key. "
-        "Keep the key to yourself.[/]",
+        marked(f"Room [bold]{escape(room.title)}[/]  {escape(room.id)}\n"),
+        f"Publish to  {room.ingest_url}",
+        f"Stream key  {room.stream_key or ''}",
+        f"Watch at    {room.watch_url}\n",
+        *([f"Preview     {free_words(room.free)}\n"] if room.free else []),
+        marked(
+            "[dim]In OBS: Settings, Stream, Service “Custom”: the first as server, the second as "
+            "key. Keep the key to yourself.[/]"
+        ),
     )
 
 
@@ -171,7 +173,7 @@ def follow(
     here = Here.of(ctx)
     body: dict[str, object] = {"peer": peer}
     if last:
-        body["last_s"] = length_s(last)
+        body["last_s"] = bounded_s(last, "--last", "1s", MOST_DEPTH)
     value = here.client.post("rooms", room, "follow", body=body)
     told = [notice["text"] for notice in value["notices"] if notice["code"] == "nobody-found"]
     here.answer(

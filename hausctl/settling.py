@@ -9,7 +9,7 @@ import typer
 
 from hausctl.client import NotRunning, Refused
 from hausctl.coins import receiving
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.drafts import cid_of
 from hausctl.events import Act, answer_event
 from hausctl.money import paid
@@ -35,7 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 def finalize(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -63,7 +63,7 @@ def finalize(
 
 def deliver(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -90,7 +90,7 @@ def _delivery(act: Act) -> Step:
 
 def set_rta_recipient(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     recipient: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose it shall be.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -107,7 +107,7 @@ def set_rta_recipient(
 
 def set_recording(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     cid: Annotated[str, typer.Argument(metavar="CID", help="The finished directory's.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -124,7 +124,7 @@ def set_recording(
 
 def claim(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -141,14 +141,19 @@ def claim(
         raise Refused("nothing-owed", "this event owes nobody anything", hint)
     steps, refused = payments(act, owed)
     if not steps:
-        raise refused[0]
+        raise refused[0][1]
     outcomes = act.cashier.pay_each(*steps)
-    answer_event(act.here, act.event)
-    if refused or any(outcome.refused for outcome in outcomes):
+    refused += [(each.step.what, each.refused) for each in outcomes if each.refused]
+    told = [
+        {"what": what, "code": why.code, "message": why.message, "hint": why.hint}
+        for what, why in refused
+    ]
+    answer_event(act.here, act.event, refused=told)
+    if refused:
         raise typer.Exit(1)
 
 
-def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[Refused]]:
+def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[tuple[str, Refused]]]:
     """A step for each payout, and why there is none for the others: a payee whose accounts can't be
     told holds nobody else up. Raises NotRunning."""
     steps, refused = [], []
@@ -161,8 +166,8 @@ def payments(act: Act, owed: Sequence[PayoutShape]) -> tuple[list[Step], list[Re
         except NotRunning:
             raise
         except Refused as fault:
-            act.cashier.say(f"{what}: not done, {fault.message}")
-            refused.append(fault)
+            act.cashier.say_refused(what, fault)
+            refused.append((what, fault))
             continue
         claimed = make(act.at, payee, payout.index, to.payment)
         steps.append(Step(what, [*to.opening, claimed], rents=to.rents))

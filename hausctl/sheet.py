@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hausctl.context import marked
 from hausctl.money import money
 from hausctl.previewing import free_words
 from hausctl.rooms import coloured, coming_in
@@ -31,17 +32,23 @@ if TYPE_CHECKING:
 
 
 def facts(pairs: Iterable[tuple[str, str]], indent: int = 0) -> Text:
-    """Names and values in two columns; a long value is never cut, so that it can be copied."""
+    """Names and values (markup) in two columns; a long value is never cut, so that it can be
+    copied."""
     listed = list(pairs)
     width = max((len(name) for name, _ in listed), default=0)
     margin = " " * indent
     lines = (f"{margin}[dim]{name:<{width}}[/]  {value}" for name, value in listed)
-    return Text.from_markup("\n".join(lines), overflow="fold")
+    return Text.from_markup("\n".join(lines), overflow="fold", emoji=False)
+
+
+def plain_facts(pairs: Iterable[tuple[str, str]]) -> Text:
+    """The same of values that are said as they are."""
+    return facts((name, escape(value)) for name, value in pairs)
 
 
 def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
     """Everything about a room."""
-    yield f"[bold]{escape(room.title)}[/]  {coloured(room.state)}  {escape(room.id)}"
+    yield marked(f"[bold]{escape(room.title)}[/]  {coloured(room.state)}  {escape(room.id)}")
     latency = f", {room.latency_ms:.0f} ms behind" if room.latency_ms is not None else ""
     pairs = [
         ("created", clock(room.created)),
@@ -67,9 +74,11 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
         held = f"{count(recording.segments, 'segment', 'segments')}, {size(recording.bytes)}"
         pairs = [("holds", f"{held}, {span(recording.duration_s)}")]
         if recording.manifest:
-            pairs.append(("manifest", recording.manifest))
+            pairs.append(("manifest", escape(recording.manifest)))
         if recording.sought:
-            pairs.append(("looked for", f"[yellow]{recording.sought}: found nowhere yet[/]"))
+            pairs.append(
+                ("looked for", f"[yellow]{escape(recording.sought)}: found nowhere yet[/]")
+            )
         if recording.missing:
             pairs.append(("missing", count(recording.missing, "segment", "segments")))
         if recording.stopped_because:
@@ -89,7 +98,7 @@ def room_sheet(room: RoomShape) -> Iterator[RenderableType]:
 def status_sheet(status: StatusShape) -> Iterator[RenderableType]:
     """A node at one moment."""
     running = f"running for {span(status.uptime_s)}, process {status.pid}"
-    yield f"[bold]hausd {escape(status.version)}[/]  [green]{running}[/]"
+    yield marked(f"[bold]hausd {escape(status.version)}[/]  [green]{running}[/]")
     store = status.store
     live = f"{status.rooms_live} live of {status.rooms}"
     pairs = [
@@ -142,24 +151,24 @@ def _chain(chain: ChainStatusShape) -> Iterator[tuple[str, str]]:
 
 def _event(event: RoomEventShape) -> Iterator[tuple[str, str]]:
     yield "status", f"{event.status}, as of slot {event.slot:,}"
-    yield "artist", event.artist
-    yield "signed by", event.authority
+    yield "artist", escape(event.artist)
+    yield "signed by", escape(event.authority)
     if event.head:
-        yield "signed", f"{event.head.manifest}, number {event.head.n}"
+        yield "signed", f"{escape(event.head.manifest)}, number {event.head.n}"
     if event.checkpoint:
         late = f", {count(event.behind, 'head', 'heads')} behind" if event.behind else ""
-        yield "on chain", f"{event.checkpoint.manifest}, number {event.checkpoint.n}{late}"
+        yield "on chain", f"{escape(event.checkpoint.manifest)}, number {event.checkpoint.n}{late}"
     if event.proven:
         alone = event.proof == "alone"
         yield "proven", "the recording is what the chain names" if alone else "they are the same"
     if event.doubt:
         yield "not proven", f"[yellow]{escape(event.doubt)}[/]"
     if event.recording:
-        yield "recording", event.recording
+        yield "recording", escape(event.recording)
 
 
 def _section(name: str, inner: RenderableType) -> Iterator[RenderableType]:
-    yield f"\n[bold]{name}[/]"
+    yield marked(f"\n[bold]{name}[/]")
     yield inner
 
 
@@ -169,7 +178,7 @@ def _network(network: RoomNetworkShape, role: str, why: str | None) -> Iterator[
         away = count(network.hops, "hop", "hops") if network.hops is not None else "not known"
         yield "origin", f"{away} away"
         if network.parent:
-            yield "comes from", network.parent
+            yield "comes from", escape(network.parent)
     yield "goes to", count(network.copies, "node", "nodes")
     yield "neighbours", str(network.neighbours)
 
@@ -179,7 +188,7 @@ def _published(published: PublishedShape) -> Iterator[tuple[str, str]]:
     kept = f"told to {count(published.peers, 'node', 'nodes')}{since}"
     yield "provided", kept if published.peers else "nobody was told of it yet"
     if published.directory:
-        yield "directory", published.directory
+        yield "directory", escape(published.directory)
     if published.name_path:
         yield "name", f"points to {escape(published.name_path)}, number {published.name_sequence}"
         until = f", until {clock(published.name_until)}" if published.name_until else ""
@@ -218,9 +227,9 @@ def _worker(worker: WorkerShape) -> Iterator[tuple[str, str]]:
         f"{worker.pid}{restarts}, {worker.cpu_s:.0f} s CPU, {size(worker.memory_bytes)}",
     )
     yield "speed", f"{worker.fps:.1f} fps, {speed}"
-    yield "encodes", ", ".join(worker.encoding) or "nothing: the source passes through"
+    yield "encodes", escape(", ".join(worker.encoding)) or "nothing: the source passes through"
     if worker.shed:
-        yield "shed", f"[yellow]{', '.join(worker.shed)}[/] (this machine can't keep up)"
+        yield "shed", f"[yellow]{escape(', '.join(worker.shed))}[/] (this machine can't keep up)"
     if worker.frames_dropped:
         yield "dropped", count(worker.frames_dropped, "frame", "frames")
     yield "sandbox", sandbox(worker.sandbox, worker.sandbox_missing)
@@ -246,5 +255,5 @@ def room_row(room: RoomShape) -> tuple[str, ...]:
         speed,
         f"{room.latency_ms:.0f} ms" if room.latency_ms is not None else "-",
         str(room.viewers),
-        " ".join(video) + shed,
+        escape(" ".join(video)) + shed,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from hausctl.client import shaped
-from hausctl.context import Here
+from hausctl.context import Here, marked
 from hausctl.words import count, size
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ def usage(ctx: typer.Context) -> None:
         here.answer(value)
         return
     disk = cast("DiskShape", shaped(value))
+    from rich.markup import escape
+
+    used = _percent(disk.used_bytes, disk.quota_bytes)
+    files = _percent(disk.used_files, disk.quota_files)
     here.answer(
         value,
-        f"[bold]Store[/]   {disk.path}",
-        f"Used    {size(disk.used_bytes)} of {size(disk.quota_bytes)}"
-        f" ({_percent(disk.used_bytes, disk.quota_bytes)})",
-        f"Files   {disk.used_files:,} of {disk.quota_files:,}"
-        f" ({_percent(disk.used_files, disk.quota_files)})",
+        marked(f"[bold]Store[/]   {escape(disk.path)}"),
+        marked(f"Used    {size(disk.used_bytes)} of {size(disk.quota_bytes)} ({used})"),
+        marked(f"Files   {disk.used_files:,} of {disk.quota_files:,} ({files})"),
         f"Blocks  {disk.blocks:,}",
         f"Pinned  {size(disk.pinned_bytes)}",
         f"Free    {size(disk.free_bytes)} on this disk",
@@ -61,7 +63,7 @@ def gc(ctx: typer.Context) -> None:
 def answer_verified(here: Here, value: Any) -> None:
     """Tells what reading blocks again found; as a failure where damage is left."""
     found = cast("VerifyShape", shaped(value))
-    here.answer(value, _verified(found))
+    here.answer(value, marked(_verified(found)))
     if found.corrupt + found.missing > found.repaired:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ import typer
 
 from hausctl.client import Refused, shaped
 from hausctl.coins import checking, cost_of, paying, receiving
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.context import Here
 from hausctl.events import Act, event_of
 from hausctl.guests import read_guests
@@ -16,7 +16,7 @@ from hausctl.money import paid
 from hausctl.paying import Cashier, DryOption, YesOption, address
 from hausctl.previews import Rent, Step
 from hausctl.signingin import sign_in
-from hausctl.times import length_s, when
+from hausctl.times import when, whole_s
 from hausctl.wallet import KeypairOption, SignerOption, wallet
 from hausctl.words import count as amount
 
@@ -41,7 +41,7 @@ CountOption = Annotated[
 @app.command()
 def buy(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     tier: TierOption = 0,
@@ -54,7 +54,7 @@ def buy(
 ) -> None:
     """Buys tickets for an event."""
     here = Here.of(ctx)
-    id_ = here.room_id(event)
+    id_ = here.event_id(event)
     now = event_of(here, id_)
     if tier >= len(now.tiers):
         have = f"it has {len(now.tiers)}" if now.tiers else "entrance is free"
@@ -111,7 +111,7 @@ def list_tickets(
     here = Here.of(ctx)
     if not event and not holder:
         raise typer.BadParameter("name an event, or a wallet with --holder")
-    id_ = here.room_id(event) if event else ""
+    id_ = here.event_id(event) if event else ""
     value = _tickets(here, id_, str(address(holder)) if holder else "")
     if here.json or not value:
         here.answer(value, "There are none.")
@@ -133,12 +133,12 @@ def list_tickets(
 @app.command()
 def verify(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     holder: Annotated[str, typer.Argument(metavar="HOLDER", help="Address of a wallet.")],
 ) -> None:
     """Tells whether a wallet has a ticket; exit code 1 where it has none."""
     here = Here.of(ctx)
-    id_ = here.room_id(event)
+    id_ = here.event_id(event)
     found = _tickets(here, id_, str(address(holder)))
     count = found[0]["count"] if found else 0
     here.answer(
@@ -154,7 +154,7 @@ def verify(
 @app.command()
 def refund(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     tier: TierOption = 0,
@@ -175,7 +175,7 @@ def refund(
 @app.command()
 def transfer(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     to: Annotated[str, typer.Argument(metavar="ADDRESS", help="Whose they shall be.")],
     keypair: KeypairOption = "",
     signer: SignerOption = "",
@@ -200,7 +200,7 @@ def transfer(
 @app.command()
 def close(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     give_up: Annotated[
@@ -226,7 +226,7 @@ def close(
 @app.command()
 def gift(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     guests: Annotated[
         list[str] | None, typer.Argument(metavar="[ADDRESS]…", help="Who gets them.")
     ] = None,
@@ -299,7 +299,7 @@ def _held(act: Act) -> TicketShape:
 @app.command()
 def use(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     lasts: Annotated[
@@ -308,19 +308,18 @@ def use(
     every: Annotated[
         bool, typer.Option("--every-event", help="Any event on this chain, not this one alone.")
     ] = False,
-    chat: Annotated[bool, typer.Option("--chat", help="Lets the node chat for you, too.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Shows what would be signed, and signs nothing.")
     ] = False,
 ) -> None:
     """Lets this node watch with your ticket: signs a text that says so, once."""
-    here = Here.of(ctx)
-    id_ = here.room_id(event)
+    here, lasts_s = Here.of(ctx), whole_s(lasts, "--for", "366d")
+    id_ = here.event_id(event)
     who = wallet(keypair, signer)
     if not _tickets(here, id_, str(who.address)) and event_of(here, id_).artist != str(who.address):
         hint = f"hausctl tickets buy {id_}"
         raise Refused("no-ticket", f"{who.address} has no ticket for this event", hint)
-    made = _delegation(here, id_, str(who.address), int(length_s(lasts)), every=every, chat=chat)
+    made = _delegation(here, id_, str(who.address), lasts_s, every=every)
     if dry_run:
         here.answer({"text": made.text}, made.text)
         return
@@ -332,9 +331,7 @@ def use(
     )
 
 
-def _delegation(
-    here: Here, room: str, who: str, lasts_s: int, *, every: bool, chat: bool
-) -> Delegation:
+def _delegation(here: Here, room: str, who: str, lasts_s: int, *, every: bool) -> Delegation:
     import os
     import time
 
@@ -352,7 +349,7 @@ def _delegation(
             wallet=who,
             node=PeerId(keys.node),
             sealing_key=bytes(address(keys.sealing_key)),
-            scopes=frozenset({Scope.WATCH, Scope.CHAT} if chat else {Scope.WATCH}),
+            scopes=frozenset({Scope.WATCH}),
             not_before_s=now_s,
             not_after_s=now_s + lasts_s,
             nonce=os.urandom(NONCE_BYTES),

@@ -8,7 +8,7 @@ import typer
 
 from hausctl.client import Refused, shaped
 from hausctl.coins import checking, cost_of, paying, receiving
-from hausctl.completion import RoomName
+from hausctl.completion import EventName
 from hausctl.context import Here
 from hausctl.events import Act
 from hausctl.money import paid, units
@@ -27,7 +27,7 @@ _MAX_MESSAGE_BYTES = 140
 @app.command()
 def send(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     amount: Annotated[
         str, typer.Argument(metavar="AMOUNT", help="Of SOL, or of its token, as in 0.5.")
     ],
@@ -45,7 +45,7 @@ def send(
         raise typer.BadParameter(
             f"the message has {len(message.encode())} bytes, {_MAX_MESSAGE_BYTES} are possible"
         )
-    id_ = here.room_id(event)
+    id_ = here.event_id(event)
     now = cast("EventShape", shaped(here.client.get("events", id_)))
     given = units(amount, now)
     cashier = Cashier(here, wallet(keypair, signer), yes=yes, dry=dry_run)
@@ -77,14 +77,14 @@ def _record_rent() -> Rent:
 @app.command("list")
 def list_tips(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=100, help="How many.")
     ] = 20,
 ) -> None:
     """Lists the newest tips of an event."""
     here = Here.of(ctx)
-    value = here.client.get("events", here.room_id(event), "tips", query=f"?limit={limit}")
+    value = here.client.get("events", here.event_id(event), "tips", query=f"?limit={limit}")
     if here.json or not value:
         here.answer(value, "There are none yet.")
         return
@@ -102,7 +102,7 @@ def list_tips(
 @app.command()
 def refund(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,
@@ -128,7 +128,7 @@ def refund(
 @app.command()
 def close(
     ctx: typer.Context,
-    event: RoomName,
+    event: EventName,
     keypair: KeypairOption = "",
     signer: SignerOption = "",
     yes: YesOption = False,

@@ -52,7 +52,7 @@ def run(here: Here, interval_s: float, *, once: bool) -> None:
     if here.json:
         _lines(here, interval_s, once=once)
     elif once or not sys.stdout.isatty():
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+        console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 140)
         console.print(_frame(_look(here), console.width, None))
     else:
         _screen(here, interval_s)
@@ -73,7 +73,7 @@ def _lines(here: Here, interval_s: float, *, once: bool) -> None:
 
 def _screen(here: Here, interval_s: float) -> None:
     last = _look(here)  # a node that isn't there is told before the screen is taken
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     lost = ""
     with _keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:

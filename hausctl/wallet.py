@@ -64,7 +64,14 @@ def wallet(keypair: str, signer: str) -> Wallet:
     if keypair and signer:
         raise typer.BadParameter("name either --keypair or --signer")
     if signer:
-        return ExternalSigner(shlex.split(signer))
+        try:
+            command = shlex.split(signer)
+        except ValueError as fault:
+            message = f"{signer!r} is no command line: {str(fault).lower()}"
+            raise typer.BadParameter(message, param_hint="--signer") from None
+        if not command:
+            raise typer.BadParameter("it names no program", param_hint="--signer")
+        return ExternalSigner(command)
     return KeyFile.read(Path(keypair).expanduser() if keypair else DEFAULT_KEYPAIR.expanduser())
 
 

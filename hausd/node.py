@@ -98,13 +98,26 @@ def run_node(
     handlers = {number: signal.signal(number, _stops_already) for number in _STOPS}
     try:
         trio.run(partial(_run, home, loaded, read_config, ring, demo=demo, greet=greet))
-    except StoreError as fault:
-        raise NodeFailed(str(fault)) from fault
-    except RecordIsNewer as fault:
-        raise NodeFailed(str(fault), "run that one, or take another --home") from fault
+    except Exception as fault:
+        match _alone(fault):
+            case NodeFailed() as failed:
+                raise failed from fault
+            case StoreError() as failed:
+                raise NodeFailed(str(failed)) from fault
+            case RecordIsNewer() as failed:
+                raise NodeFailed(str(failed), "run that one, or take another --home") from fault
+            case _:
+                raise
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def _alone(fault: BaseException) -> BaseException:
+    """What failed, without the nurseries that it came through alone."""
+    while isinstance(fault, BaseExceptionGroup) and len(fault.exceptions) == 1:
+        fault = fault.exceptions[0]
+    return fault
 
 
 def _stops_already(number: int, frame: object) -> None:

@@ -28,6 +28,7 @@ from hausd.core.programs.idl import idl
 log = structlog.get_logger("hausd.chain")
 
 _BACKLOG = 128
+_LAST_PORT = 65_535
 _CHOICES = 8
 """Of ports, where the system chooses."""
 _RENT_OF_A_BYTE = 6_960
@@ -117,6 +118,9 @@ def _listening_twice(host: str, port: int) -> list[socket.socket]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if port > _LAST_PORT:
+        hint = "set chain.listen to a lower port"
+        raise OwnChainFailed("chain.listen: no port is left for its WebSocket, the next one", hint)
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = infos[0]
     made = socket.socket(family, socket.SOCK_STREAM)

@@ -176,8 +176,8 @@ class Presence:
                     tell = log.warning if ours and again.wait_s == _FIRST_S else log.debug
                     tell("room-not-published", room=room.id, because=str(fault))
                     again.failed(trio.current_time())
-                except Exception as fault:  # the door of a room's turn; counted
-                    count_swallowed("room-naming", fault)
+                except Exception as fault:  # the door of a room's turn: others made what is in it
+                    count_swallowed("room-publishing", fault)
                     log.exception("room-not-published", room=room.id)
                     again.failed(trio.current_time())
                 else:

@@ -46,6 +46,7 @@ from hausd.telemetry import Level, LogRing, Progress, count_swallowed
 
 _MAX_TITLE_CHARACTERS = 200
 _MAX_LOG_ENTRIES = 100_000
+_MOST_FAULTS = 8
 _MOST_DEPTH_S = 100 * 365 * 24 * 3600
 _MOST_BAN_S = 30 * 24 * 3600
 _log = structlog.get_logger("hausd.admin")
@@ -323,13 +324,16 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 
 async def _on_bad_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    said = "; ".join(_where(each) for each in error.errors())
-    body = ErrorBody(code="bad-request", message=said or "the request can't be read")
+    said = "; ".join(_where(each) for each in error.errors()[:_MOST_FAULTS])
+    message, hint = said or "the request can't be read", "nothing was done; give another value"
+    body = ErrorBody(code="bad-request", message=message, hint=hint)
     return _answer(HTTPStatus.UNPROCESSABLE_ENTITY, ErrorShape(error=body))
 
 
 def _where(error: Any) -> str:
-    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+    """As in "last_s: should be greater than or equal to 1"."""
+    place = ".".join(map(str, error["loc"][1:] or error["loc"]))
+    return f"{place}: {str(error['msg']).removeprefix('Value error, ').removeprefix('Input ')}"
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -74,6 +74,11 @@ class RoomAccount:
     def files(self) -> int:
         return len(self.segments) + len(self.packs)
 
+    @property
+    def small_bytes(self) -> int:
+        """What its packs take on disk."""
+        return sum(on_disk(pack.size) for pack in self.packs.values())
+
     def volumes(self) -> Iterator[Volume]:
         yield from self.segments.values()
         yield from self.packs.values()

@@ -161,6 +161,23 @@ def sync(path: str) -> None:
         os.close(descriptor)
 
 
+def drop_cached(path: str) -> None:
+    """Has the next look at a file that was synced read the disk, where the system lets us say so.
+
+    Raises OSError.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)
+
+
 def _write_all(descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
     rest = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
     while rest:

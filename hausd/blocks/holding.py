@@ -24,7 +24,7 @@ def span_of(record: bytes) -> Span | None:
 
 def holder(state: State, pins: Pins) -> Callable[[Volume], bool]:
     """Tells of each file whether it must not be removed, as things are now."""
-    if not pins.trusted:
+    if not pins.sure:
         return lambda volume: True
     now_ms = state.clock.now_ms()
     rooms = {room: depth for room, depth in pins.depths().items() if lasts(depth, now_ms)}

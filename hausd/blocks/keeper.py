@@ -24,7 +24,7 @@ from hausd.blocks.indexfile import replace_index
 from hausd.blocks.layout import FileKind
 from hausd.blocks.state import State
 from hausd.blocks.table import Table
-from hausd.blocks.verify import Mender
+from hausd.blocks.verify import Mender, Verifier
 from hausd.core.beat import beat
 from hausd.core.storage import SegmentKey
 
@@ -57,9 +57,12 @@ class _Due:
 class Keeper:
     """``run`` is the store's own task; ``flush`` may also be called by others."""
 
-    def __init__(self, state: State, mender: Mender) -> None:
+    def __init__(self, state: State, mender: Mender, verifier: Verifier) -> None:
         self._state = state
         self._mender = mender
+        self._verifier = verifier
+        self._confirming = trio.Lock()
+        self._failures = 0
         self._index_due_s = 0.0
 
     async def run(self) -> None:
@@ -77,6 +80,14 @@ class Keeper:
 
         ``index``: the index too, whether or not its time has come.
         """
+        if not await self._flush(index=index):
+            return False
+        if not self._state.unsure:
+            return True
+        return await self._confirm() and await self._flush(index=index)
+
+    async def _flush(self, *, index: bool) -> bool:
+        """The same, but after a failure only the files: the index may know of what is there."""
         state = self._state
         async with state.index_lock:
             began_s = time.perf_counter()
@@ -88,6 +99,8 @@ class Keeper:
                 metrics.SYNC_FAILURES.inc()
                 log.error("sync-failed", reason=str(fault))
                 return False
+            if state.unsure:
+                return True
             now_s = trio.current_time()
             late = now_s >= self._index_due_s or len(due.rows) >= _INDEX_PENDING
             if due and (index or late):
@@ -100,8 +113,37 @@ class Keeper:
             metrics.SYNC_S.observe(time.perf_counter() - began_s)
         return True
 
-    async def shorten_journal(self) -> None:
-        """Makes a journal that tells only what the index doesn't."""
+    async def _confirm(self) -> bool:
+        """After a sync that failed and one that succeeded: sees what is on disk of what both were
+        to bring there. False where that can't be told yet.
+
+        Linux may drop what it could not write, and reports that once. So these files are read
+        again, from the disk; what is lost is mended or counted as corrupt. The journal is written
+        anew from memory.
+        """
+        state = self._state
+        async with self._confirming:
+            unsure, failures = set(state.unsure), self._failures
+            paths = {state.path(volume): volume for volume in state.catalog.volumes()}
+            volumes = [paths[path] for path in sorted(unsure) if path in paths]
+            try:
+                await trio.to_thread.run_sync(_drop_cached, [state.path(one) for one in volumes])
+            except OSError as fault:
+                log.error("sync-not-confirmed", reason=str(fault))
+                return False
+            found = await self._verifier.verify(volumes, lambda what, done, total: None)
+            async with state.index_lock:
+                if not await self.shorten_journal():
+                    return False
+            state.dirty.add(state.layout.root)  # the journal's new name
+            if self._failures == failures:
+                state.unsure -= unsure
+            lost = found.corrupt + found.missing - found.repaired
+            log.warning("sync-confirmed", files=len(volumes), lost_blocks=lost)
+        return True
+
+    async def shorten_journal(self) -> bool:
+        """Makes a journal that tells only what the index doesn't; False where the disk refuses."""
         state = self._state
         async with state.lock:
             still_open = {
@@ -124,6 +166,8 @@ class Keeper:
                 )
             except OSError as fault:
                 log.warning("journal-not-shortened", reason=str(fault))
+                return False
+        return True
 
     async def finish(self) -> None:
         """The last flush; after it a start has nothing to repair."""
@@ -165,6 +209,10 @@ class Keeper:
         try:
             await trio.to_thread.run_sync(self._sync_files, dirty)
             done = True
+        except OSError:
+            self._failures += 1
+            state.unsure |= {*dirty, state.layout.journal}
+            raise
         finally:
             if not done:  # failed, or cancelled before it began: it is still to be done
                 state.dirty |= dirty
@@ -228,8 +276,17 @@ class Keeper:
     async def _look_after_suspects(self) -> None:
         state = self._state
         for volume in list(state.suspects):
-            if await self._mender.mend_trailer(volume):
+            try:
+                if await self._mender.mend_trailer(volume):
+                    continue
+            except OSError as fault:  # it stays a suspect till the next beat
+                log.debug("not-looked-at", file=volume.name, reason=str(fault))
                 continue
             lost = await self._mender.set_aside(volume)
             if isinstance(lost, SegmentKey):
                 state.evicted([lost])
+
+
+def _drop_cached(paths: Sequence[str]) -> None:
+    for path in paths:
+        files.drop_cached(path)

@@ -53,12 +53,16 @@ class Pinning:
         target = parse_target(untrusted_target)
         if isinstance(target, CID) and depth.last_ms is not None:
             raise BadTarget("only a room has a newest hour: what a CID names is pinned whole")
-        known = self._pins.targets.get(str(target))
-        if known is None and len(self._pins.targets) >= MAX_PINS:
-            raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
-        created_ms = known.created_ms if known is not None else self._state.clock.now_ms()
-        pin = Pin(target, created_ms, depth)
-        self._pins.targets[str(target)] = pin
+        # Under the lock, so that nothing of it was chosen to be removed and is not yet.
+        async with self._state.lock:
+            known = self._pins.targets.get(str(target))
+            if known is None and len(self._pins.targets) >= MAX_PINS:
+                raise TooManyPins(f"there are {MAX_PINS} pins already: remove one first")
+            created_ms = known.created_ms if known is not None else self._state.clock.now_ms()
+            pin = Pin(target, created_ms, depth)
+            if known is not None:
+                pin.held |= known.held  # what it held till now is held while that is found again
+            self._pins.targets[str(target)] = pin
         await self._resolve(pin, progress)
         try:
             await self._save()
@@ -135,6 +139,8 @@ class Pinning:
         while True:
             self._changed = trio.Event()
             await self._expire()
+            for pin in [pin for pin in self._pins.targets.values() if not pin.sure]:
+                await self._resolve(pin, lambda what, done, total: None)
             depths = [pin.depth for pin in self._pins.targets.values()]
             now_ms = self._state.clock.now_ms()
             due_ms = next_change_ms(depths, now_ms)
@@ -158,9 +164,8 @@ class Pinning:
                 log.error("pins-not-saved", error=fault.strerror)
 
     async def _save(self) -> None:
-        # The state's lock, since removing reads the pins in another thread.
         async with self._state.lock:
-            await trio.to_thread.run_sync(self._pins.save)
+            await trio.to_thread.run_sync(self._pins.save, self._pins.encoded())
 
     async def _resolve(self, pin: Pin, progress: Progress) -> None:
         if not isinstance(pin.target, CID):
@@ -187,6 +192,7 @@ class Pinning:
         """Everything reachable. A file that lies in a segment is held with the whole segment, so
         what is below it needs no look."""
         pin.complete = True
+        unread: CID | None = None
         stack, seen = [root], {root}
         while stack:
             cid = stack.pop()
@@ -206,18 +212,27 @@ class Pinning:
             block = await self._reader.block(cid)
             if block is None:
                 pin.complete = False
+                unread = cid if self._reader.has(cid) else unread
                 continue
             fresh = [link for link in _links(cid, block) if link not in seen]
             seen.update(fresh)
             stack.extend(fresh)
+        pin.sure = unread is None
+        if unread is not None:
+            log.error("pin-unread", target=str(root), block=str(unread))
 
     def _holders(self, cid: CID) -> list[Volume]:
-        """Files in which a block is: all of them, since each may be the one that is read."""
+        """Files in which a block is: all of them, since each may be the one that is read.
+
+        What can't be looked at counts too: it is hardly ever another's.
+        """
         found = []
         for volume in self._state.catalog.candidates(cid.digest):
             table = self._state.table(volume)
-            if table is not None and (
-                cid.digest in table.nodes or next(table.find(cid.digest), None) is not None
+            if (
+                table is None
+                or cid.digest in table.nodes
+                or next(table.find(cid.digest), None) is not None
             ):
                 found.append(volume)
         return found

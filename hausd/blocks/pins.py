@@ -45,7 +45,8 @@ class _File(msgspec.Struct, frozen=True):
 class Pin:
     """Something pinned. Of a CID: the files that hold what is reachable from it.
 
-    ``depth``: how much of a room; of a CID always all, until its date.
+    ``depth``: how much of a room; of a CID always all, until its date. ``sure``: False where
+    something on the way could not be looked at, so that nobody knows what more it holds.
     """
 
     target: RoomId | CID
@@ -53,6 +54,7 @@ class Pin:
     depth: Depth = WHOLE
     held: set[Volume] = field(default_factory=set)
     complete: bool = True
+    sure: bool = True
 
 
 class BadTarget(ValueError):
@@ -72,7 +74,11 @@ def parse_target(untrusted: str) -> RoomId | CID:
 
 class Pins:
     """All pins. ``trusted`` is False where their file was lost: then everything counts as pinned
-    until someone pins or unpins, since nobody knows better."""
+    until someone pins or unpins, since nobody knows better.
+
+    Never read in a thread, since tasks change them at any time; added under the state's lock,
+    under which files are removed.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -115,16 +121,20 @@ class Pins:
             "something (hausctl pins add|remove)"
         ]
 
-    def save(self) -> None:
-        """Replaces the file, durably; raises OSError."""
+    def encoded(self) -> bytes:
+        """What ``save`` writes."""
         entries = [
             _Entry(target, pin.created_ms, pin.depth.last_ms, pin.depth.until_ms)
             for target, pin in self.targets.items()
         ]
+        return msgspec.json.encode(_File(_VERSION, entries))
+
+    def save(self, encoded: bytes) -> None:
+        """Replaces the file, durably; raises OSError. In a thread."""
         fresh = f"{self._path}.new"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(_File(_VERSION, entries)))
+            file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         if self.trusted:
@@ -137,6 +147,11 @@ class Pins:
         finally:
             os.close(folder)
         self.trusted = True
+
+    @property
+    def sure(self) -> bool:
+        """Whether everything that is pinned is known; where not, all counts as pinned."""
+        return self.trusted and all(pin.sure for pin in self.targets.values())
 
     def depths(self) -> dict[RoomId, Depth]:
         """What of which rooms is pinned."""

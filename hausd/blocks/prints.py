@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Iterable
 
 _BUCKETS = 1 << 12
@@ -22,16 +22,23 @@ MAX_HANDLE = (1 << _HANDLE_BITS) - 1
 
 
 class Prints:
-    """A multimap of digests to file numbers (0 to MAX_HANDLE)."""
+    """A multimap of digests to file numbers (0 to MAX_HANDLE).
+
+    One entry for each digest and file, however often the file has the block: else who repeats one
+    leaf in long segments makes every look-up of it slow.
+    """
 
     def __init__(self) -> None:
         self._buckets: list[array[int]] = [array("Q") for _ in range(_BUCKETS)]
         self.count = 0
 
     def add(self, digest: bytes, handle: int) -> None:
-        bucket, value = _place(digest, handle)
-        insort(self._buckets[bucket], value)
-        self.count += 1
+        number, value = _place(digest, handle)
+        bucket = self._buckets[number]
+        at = bisect_left(bucket, value)
+        if at == len(bucket) or bucket[at] != value:
+            bucket.insert(at, value)
+            self.count += 1
 
     def remove(self, digest: bytes, handle: int) -> None:
         """Takes one entry away; nothing happens where it isn't."""
@@ -73,8 +80,9 @@ class Prints:
         self.count += len(numbers)
 
     def settle(self) -> None:
-        """Puts everything loaded in order."""
-        self._buckets = [array("Q", sorted(bucket)) for bucket in self._buckets]
+        """Puts everything loaded in order, without doubles."""
+        self._buckets = [array("Q", sorted(set(bucket))) for bucket in self._buckets]
+        self.count = sum(map(len, self._buckets))
 
 
 def pack(digests: bytes | bytearray, more: Iterable[bytes] = ()) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import trio
 
 from hausd.blocks import files
 from hausd.blocks.catalog import Volume
+from hausd.blocks.errors import explain
 from hausd.blocks.state import State
 from hausd.blocks.table import Table
 from hausd.core.cid import CID, Codec
@@ -138,40 +140,53 @@ class Reader:
         if node is not None and cid.matches(node[1]):
             return node[1]
         for index in self._places(volume, cid.digest):
-            data = await trio.to_thread.run_sync(
-                read_block,
-                state.path(volume),
-                table.offsets[index],
-                table.lengths[index],
-                cid.digest,
-                limiter=state.readers,
-            )
+            try:
+                data = await trio.to_thread.run_sync(
+                    read_block,
+                    state.path(volume),
+                    table.offsets[index],
+                    table.lengths[index],
+                    cid.digest,
+                    limiter=state.readers,
+                )
+            except OSError as fault:
+                reason = explain(fault, state.layout.root)
+                log.error("read-failed", file=volume.name, reason=reason)
+                return None
             if data is not None:
                 return data
             if state.catalog.holds(volume):
                 state.mark_corrupt(volume, index)
         return None
 
-    def _places(self, volume: Volume, digest: bytes) -> list[int]:
-        """Numbers of a block's good copies in a file."""
+    def _places(self, volume: Volume, digest: bytes) -> Iterator[int]:
+        """Numbers of a block's good copies in a file, as far as they are asked for."""
         table = self._state.table(volume)
-        if table is None:
-            return []
-        return [index for index in table.find(digest) if index not in volume.corrupt]
+        if table is not None:
+            yield from (index for index in table.find(digest) if index not in volume.corrupt)
 
     def _serves(self, volume: Volume, digest: bytes) -> bool:
         """The same with nodes, for a file of which something is corrupt."""
         table = self._state.table(volume)
         if table is None:
             return False
-        return digest in table.nodes or bool(self._places(volume, digest))
+        return digest in table.nodes or any(True for _ in self._places(volume, digest))
 
 
 def read_block(path: str, offset: int, length: int, digest: bytes) -> bytes | None:
-    """A block's bytes; None where they can't be read or are others. In a thread."""
+    """A block's bytes; None where they are others, gone, or on a bad place of the disk.
+
+    Raises any other OSError, which says nothing of the block (no descriptors left, permission
+    denied for a while). In a thread.
+    """
     try:
         data = files.read_at(path, offset, length)
+    except FileNotFoundError:
+        return None
     except OSError as fault:
+        if fault.errno != errno.EIO:
+            raise
+        # Until a verification can read it again: nobody else is asked for it otherwise.
         log.error("read-failed", path=path, reason=fault.strerror)
         return None
     return data if CID(Codec.RAW, digest).matches(data) else None

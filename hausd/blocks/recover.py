@@ -219,7 +219,7 @@ class _Recovery:
         path = self.layout.path(kind, name)
         try:
             contents, encoded = trailer.read_path(path, kind, name)
-        except (Damaged, OSError):
+        except Damaged:
             return False
         table = contents.table
         volume = self._volume(kind, name, row)
@@ -357,7 +357,10 @@ def move_to_lost(layout: Layout, path: str, name: str) -> tuple[str, int]:
 
 
 def write_trailer(path: str, table: Table, encoded: bytes, size: int) -> bool:
-    """Writes a trailer where it belongs; False where the file lost more than that."""
+    """Writes a trailer where it belongs; False where the file lost more than that.
+
+    Raises OSError where the disk refuses.
+    """
     start = size - len(encoded)
     try:
         if start < table.end or os.stat(path).st_size < table.end:
@@ -368,7 +371,7 @@ def write_trailer(path: str, table: Table, encoded: bytes, size: int) -> bool:
             file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
+    except FileNotFoundError:
         return False
     return True
 

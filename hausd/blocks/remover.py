@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import structlog
 import trio
@@ -28,8 +29,15 @@ _SLACK_PART = 100
 _MAX_SLACK_BYTES = 256 * 1024 * 1024
 """So much more than needed is removed at once (a hundredth of the quota, bounded), so that a
 full store doesn't choose anew for every batch."""
+_RUNNING = (RoomState.LIVE, RoomState.WAITING)
+_IN_USE_PART = 2
+"""What live edges show takes at most half of the quota, each running room an equal share: what a
+stranger streams must not keep others from being recorded."""
 _CHUNK_FILES = 200
 """Files removed between two looks at who else waits."""
+
+_Holds = Callable[[Volume], bool]
+"""What ``holder`` gives: asked in a thread, made in the store's task, where pins don't change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +64,12 @@ class Remover:
         need_bytes -= await self._empty_lost(need_bytes)
         if need_bytes <= 0 and need_files <= 0:
             return True
+        holds = holder(state, self._pins)
         slack = min(state.limits.quota_bytes // _SLACK_PART, _MAX_SLACK_BYTES)
         chosen = await trio.to_thread.run_sync(
-            self._choose, need_bytes, need_files, slack, frozenset(held), limiter=state.readers
+            self._choose,
+            *(need_bytes, need_files, slack, frozenset(held), holds),
+            limiter=state.readers,
         )
         if chosen is None:
             return False
@@ -79,13 +90,14 @@ class Remover:
             gone_files = len(state.lost)
             gone_bytes = await self._empty_lost(1 << 62)
             doomed = await trio.to_thread.run_sync(
-                self._collectable, keep_value, limiter=state.readers
+                self._collectable, keep_value, holder(state, self._pins), limiter=state.readers
             )
         for start in range(0, len(doomed), _CHUNK_FILES):
             progress("removing", start, len(doomed))
             async with state.lock:
+                holds = holder(state, self._pins)  # somebody may have pinned it meanwhile
                 chunk = doomed[start : start + _CHUNK_FILES]
-                chunk = [one for one in chunk if state.catalog.holds(one)]
+                chunk = [one for one in chunk if state.catalog.holds(one) and not holds(one)]
                 gone_files += len(chunk)
                 gone_bytes += await self.remove(chunk)
         async with state.lock:
@@ -101,7 +113,7 @@ class Remover:
         freed."""
         state = self._state
         doomed = await trio.to_thread.run_sync(
-            self._oldest, room, most_bytes, limiter=state.readers
+            self._oldest, room, most_bytes, holder(state, self._pins), limiter=state.readers
         )
         freed = await self.remove(doomed)
         account = state.catalog.rooms.get(room)
@@ -112,13 +124,15 @@ class Remover:
             log.info("shrunk", room=room, bytes=freed)
         return freed
 
-    def _oldest(self, room: RoomId, most_bytes: int) -> list[Volume]:
+    def _oldest(self, room: RoomId, most_bytes: int, holds: _Holds) -> list[Volume]:
         account = self._state.catalog.rooms.get(room)
         if account is None:
             return []
         over = account.size - most_bytes
         chosen: list[Volume] = []
-        groups = [pair for pair in self._groups((), room) if pair[0].evictable]
+        # without small blocks: what is left of the room needs them
+        groups = self._groups((), holds, room, small=False)
+        groups = [pair for pair in groups if pair[0].evictable]
         # by their place in the room: what is older may have been fetched later
         groups.sort(key=lambda pair: (pair[1][0].key().session, pair[1][0].key().number))
         for candidate, volumes in groups:
@@ -127,6 +141,11 @@ class Remover:
             chosen += volumes
             over -= candidate.size
         return chosen
+
+    def wanted(self, room: RoomId) -> bool:
+        """Whether a room is this node's own, or pinned, if only in part."""
+        rating = self._state.ratings.get(room)
+        return (rating is not None and rating.own) or room in self._pins.depths()
 
     async def drop(self, room: RoomId) -> StillPinned | None:
         """Removes all of a room, running or not, unless something of it is pinned."""
@@ -176,7 +195,10 @@ class Remover:
             state.journal.write_removed([volume.name for volume in volumes])
         digests: list[list[bytes] | None] = []
         for volume in volumes:
-            table = state.read_table(volume)
+            try:
+                table = state.read_table(volume)
+            except OSError:
+                table = None
             path = state.path(volume)
             self._files.release(path)
             try:
@@ -200,9 +222,14 @@ class Remover:
         return freed
 
     def _choose(
-        self, need_bytes: int, need_files: int, slack: int, held: Collection[Volume]
+        self,
+        need_bytes: int,
+        need_files: int,
+        slack: int,
+        held: Collection[Volume],
+        holds: _Holds,
     ) -> list[Volume] | None:
-        groups = self._groups(held)
+        groups = self._groups(held, holds)
         candidates = [candidate for candidate, _ in groups]
         chosen = evict.choose(candidates, need_bytes + slack, need_files) or evict.choose(
             candidates, need_bytes, need_files
@@ -211,8 +238,8 @@ class Remover:
             return None
         return [volume for one in chosen for volume in groups[one.id][1]]
 
-    def _collectable(self, keep_value: int | None) -> list[Volume]:
-        groups = self._groups(())
+    def _collectable(self, keep_value: int | None, holds: _Holds) -> list[Volume]:
+        groups = self._groups((), holds, small=False)
         chosen = evict.collectable([candidate for candidate, _ in groups], keep_value)
         return [volume for one in chosen for volume in groups[one.id][1]]
 
@@ -228,34 +255,90 @@ class Remover:
         ]
 
     def _groups(
-        self, held: Collection[Volume], only: RoomId | None = None
+        self,
+        held: Collection[Volume],
+        pinned: _Holds,
+        only: RoomId | None = None,
+        *,
+        small: bool = True,
     ) -> list[tuple[evict.Candidate, list[Volume]]]:
+        """What goes as one; in a thread, under the state's lock.
+
+        ``small``: small blocks too, those of a room with its last segment.
+        """
         found: list[tuple[evict.Candidate, list[Volume]]] = []
-        pinned = holder(self._state, self._pins)
-        for room, account in self._state.catalog.rooms.items():
+        rooms = self._state.catalog.rooms
+        ratings = {room: self._state.ratings.get(room, RoomRating()) for room in rooms}
+        running = sum(rating.state in _RUNNING for rating in ratings.values())
+        share = self._state.limits.quota_bytes // _IN_USE_PART // max(1, running)
+
+        def add(
+            room: RoomId, volumes: list[Volume], made_ms: int, *, in_use: bool, value: int
+        ) -> None:
+            candidate = evict.Candidate(
+                id=len(found),
+                size=sum(on_disk(volume.size) for volume in volumes),
+                files=len(volumes),
+                pinned=any(pinned(volume) for volume in volumes),
+                in_use=in_use,
+                value=value,
+                state=ratings[room].state,
+                last_use_ms=rooms[room].last_use_ms,
+                made_ms=made_ms,
+            )
+            found.append((candidate, volumes))
+
+        for room, account in rooms.items():
             if only not in (None, room):
                 continue
-            rating = self._state.ratings.get(room, RoomRating())
-            in_use = self._in_use(account, rating, held)
-            for (session, number), volumes in _by_span(account):
-                candidate = evict.Candidate(
-                    id=len(found),
-                    size=sum(on_disk(volume.size) for volume in volumes),
-                    files=len(volumes),
-                    pinned=any(pinned(volume) for volume in volumes),
-                    in_use=any(in_use(session, number, volume) for volume in volumes),
-                    value=rating.value,
-                    state=rating.state,
-                    last_use_ms=account.last_use_ms,
-                    made_ms=min(volume.closed_ms for volume in volumes),
+            value = ratings[room].value
+            in_use = self._in_use(account, ratings[room], held, share)
+            spans = [
+                (min(volume.closed_ms for volume in volumes), session, number, volumes)
+                for (session, number), volumes in _by_span(account)
+            ]
+            packs = self._removable_packs(account, ratings[room], held, pinned) if small else []
+            if packs and spans and ratings[room].state not in _RUNNING:
+                # with what goes last of the room: everything before may need them
+                last = sorted(spans, key=lambda span: span[0])[-1]  # of equal ones the last too
+                last[3].extend(packs)
+                packs = []
+            for made_ms, session, number, volumes in spans:
+                used = any(
+                    in_use(session, number, one) for one in volumes if one.kind is FileKind.SEGMENT
                 )
-                found.append((candidate, volumes))
+                add(room, volumes, made_ms, in_use=used, value=value)
+            if packs:
+                made_ms = max((span[0] for span in spans), default=0)
+                value = value if ratings[room].state in _RUNNING else min(value, LEFT.value)
+                add(room, packs, made_ms, in_use=False, value=value)
         return found
 
+    def _removable_packs(
+        self,
+        account: RoomAccount,
+        rating: RoomRating,
+        held: Collection[Volume],
+        pinned: _Holds,
+    ) -> list[Volume]:
+        """Packs that may go where the room's segments do. A running room needs its own, unless
+        nobody asked to keep it: then it is left the one that is being written. Those of rooms of
+        this node's stay: nobody else may have them (an event's description)."""
+        if rating.own or (rating.state in _RUNNING and rating.value >= 0):
+            return []
+        newest = account.packs[max(account.packs)] if account.packs else None
+        return [
+            pack
+            for pack in account.packs.values()
+            if pack not in held
+            and not pinned(pack)
+            and not (rating.state in _RUNNING and pack is newest)
+        ]
+
     def _in_use(
-        self, account: RoomAccount, rating: RoomRating, held: Collection[Volume]
+        self, account: RoomAccount, rating: RoomRating, held: Collection[Volume], share: int
     ) -> Callable[[SessionId, int, Volume], bool]:
-        """What of a room is being written or shown live.
+        """What of a room is being written or shown live; of the latter at most ``share`` bytes.
 
         Renditions may lag behind by a segment. What is still open further back was given up
         when a recording had to stop.
@@ -264,8 +347,8 @@ class Remover:
             ((key.session, key.number) for key, one in account.segments.items() if one.fresh),
             default=None,
         )
-        running = rating.state in (RoomState.LIVE, RoomState.WAITING)
-        window = self._state.limits.live_segments if running else 0
+        window = self._state.limits.live_segments if rating.state in _RUNNING else 0
+        window = min(window, _fitting(account, newest, window, share))
 
         def in_use(session: SessionId, number: int, volume: Volume) -> bool:
             if volume in held:
@@ -276,6 +359,19 @@ class Remover:
             return behind < window or (not volume.closed and volume.fresh and behind <= 1)
 
         return in_use
+
+
+def _fitting(
+    account: RoomAccount, newest: tuple[SessionId, int] | None, window: int, share: int
+) -> int:
+    """How many of the newest segments take no more than their share."""
+    sizes = [0] * window
+    for key, volume in account.segments.items():
+        if newest is not None and key.session == newest[0]:
+            behind = newest[1] - key.number
+            if 0 <= behind < window:
+                sizes[behind] += on_disk(volume.size)
+    return sum(total <= share for total in accumulate(sizes))
 
 
 def _by_span(account: RoomAccount) -> Iterator[tuple[tuple[SessionId, int], list[Volume]]]:

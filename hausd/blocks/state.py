@@ -24,8 +24,9 @@ from hausd.core.storage import RecordingStopped, RoomRating, SegmentKey
 
 log = structlog.get_logger("hausd.blocks")
 
-_CACHED_TABLES = 512
-"""Some 10 KB each; the least recently used one goes."""
+_CACHED_BYTES = 16 * 1024 * 1024
+"""Tables have some 10 KB each, those of a stranger's segment up to many MB; the least recently
+used one goes."""
 _READERS = 8
 
 Progress = Callable[[str, int, int], None]
@@ -60,6 +61,8 @@ class State:
     """Files removed, by id, that the index still knows."""
     dirty: set[str] = field(default_factory=set)
     """Files and folders written since they were last brought safely to disk."""
+    unsure: set[str] = field(default_factory=set)
+    """Of these, what a sync that failed was to bring there: the next one may succeed without it."""
     found_corrupt: set[tuple[int, int]] = field(default_factory=set)
     healed: set[tuple[int, int]] = field(default_factory=set)
     suspects: set[Volume] = field(default_factory=set)
@@ -68,6 +71,7 @@ class State:
     """Why the disk can't be trusted with more until the next sync succeeds."""
     index_bytes: int = 0
     _tables: OrderedDict[int, Table] = field(default_factory=OrderedDict)
+    _table_bytes: int = 0
 
     def new_id(self) -> int:
         self.next_id += 1
@@ -106,33 +110,46 @@ class State:
         if table is not None:
             self._tables.move_to_end(volume.handle)
             return table
-        table = self.read_table(volume)
+        try:
+            table = self.read_table(volume)
+            reason = "damaged or gone"
+        except OSError as fault:  # tells of the disk or of this process, nothing of the file
+            table, reason = None, explain(fault, self.layout.root)
         if table is None:
+            if volume not in self.suspects:
+                log.error("trailer-unreadable", file=volume.name, reason=reason)
             self.suspects.add(volume)
-            log.error("trailer-unreadable", file=volume.name)
             return None
         self.remember(volume, table)
         return table
 
     def read_table(self, volume: Volume) -> Table | None:
-        """The same, past what is kept at hand; may be called in any thread."""
+        """The same, past what is kept at hand; None where the file is damaged or gone, and
+        OSError where nobody can tell. May be called in any thread."""
         if volume.table is not None:
             return volume.table
         try:
             return trailer.read_path(self.path(volume), volume.kind, volume.name)[0].table
-        except (OSError, Damaged):
+        except (FileNotFoundError, Damaged):
             return None
 
     def remember(self, volume: Volume, table: Table) -> None:
         """Keeps a closed file's table at hand."""
+        self._drop_table(volume.handle)
         self._tables[volume.handle] = table
-        if len(self._tables) > _CACHED_TABLES:
-            self._tables.popitem(last=False)
+        self._table_bytes += table.weight
+        while self._table_bytes > _CACHED_BYTES and len(self._tables) > 1:
+            self._drop_table(next(iter(self._tables)))
 
     def forget(self, volume: Volume) -> None:
         """Drops what was kept about a file that changed or is about to go."""
-        self._tables.pop(volume.handle, None)
+        self._drop_table(volume.handle)
         self.suspects.discard(volume)
+
+    def _drop_table(self, handle: int) -> None:
+        table = self._tables.pop(handle, None)
+        if table is not None:
+            self._table_bytes -= table.weight
 
     def enlist(self, volume: Volume, table: Table, record: bytes, encoded: bytes) -> None:
         """A file was closed: the index learns of it with the next sync."""

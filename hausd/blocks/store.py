@@ -74,7 +74,7 @@ async def open_store(
             remover = Remover(state, pins, files)
             mender = Mender(state)
             verifier = Verifier(state, mender)
-            keeper = Keeper(state, mender)
+            keeper = Keeper(state, mender, verifier)
             pinning = Pinning(state, pins, reader, verifier)
             await pinning.resolve_all(progress)
             await keeper.flush(index=True)

@@ -12,6 +12,9 @@ from hausd.core import unixfs
 from hausd.core.cid import CID, Codec
 
 DIGEST_BYTES = 32
+_PLACE_BYTES = 12
+_NODE_BYTES = 400
+"""About what a node's CID and the objects around it take."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +49,12 @@ class Table:
         del self.digests[count * DIGEST_BYTES :]
         del self.offsets[count:]
         del self.lengths[count:]
+
+    @property
+    def weight(self) -> int:
+        """About what it takes in memory, in bytes."""
+        nodes = sum(len(block) + _NODE_BYTES for _, block in self.nodes.values())
+        return len(self.digests) + _PLACE_BYTES * len(self) + nodes
 
     @property
     def end(self) -> int:

@@ -6,6 +6,7 @@ it. What stays bad is not served.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -17,7 +18,7 @@ import trio
 
 from hausd.blocks import trailer
 from hausd.blocks.catalog import Volume
-from hausd.blocks.errors import Damaged
+from hausd.blocks.errors import Damaged, disk_failed, explain, unreadable
 from hausd.blocks.index import Row
 from hausd.blocks.layout import FileKind
 from hausd.blocks.reader import read_block
@@ -32,8 +33,12 @@ log = structlog.get_logger("hausd.blocks")
 
 @dataclass(slots=True)
 class _Checked:
-    """What reading one file found, by block number. ``damaged``: the trailer is unreadable."""
+    """What reading one file found, by block number. ``damaged``: the trailer is unreadable.
 
+    ``fault``: the disk or the process let nobody look, and nothing is known.
+    """
+
+    fault: OSError | None = None
     gone: bool = False
     damaged: bool = False
     corrupt: list[int] = field(default_factory=list)
@@ -48,17 +53,23 @@ class Mender:
         self._state = state
 
     async def mend_trailer(self, volume: Volume) -> bool:
-        """Writes a damaged trailer again; False where its copy is no better."""
+        """Writes a damaged trailer again; False where its copy is no better.
+
+        Raises OSError where nobody can tell just now whether it is damaged, or mend it.
+        """
         state = self._state
         async with state.index_lock, state.lock:
             if volume.table is not None or not state.catalog.holds(volume):
                 state.suspects.discard(volume)
                 return True
-            mended = await trio.to_thread.run_sync(self._write_copy, volume)
+            mended = False
+            if await trio.to_thread.run_sync(state.read_table, volume) is None:
+                if not await trio.to_thread.run_sync(self._write_copy, volume):
+                    return False
+                mended = True
             state.forget(volume)
-            if not mended and await trio.to_thread.run_sync(state.read_table, volume) is None:
-                return False
-            log.info("trailer-mended", file=volume.name)
+            if mended:
+                log.info("trailer-mended", file=volume.name)
             return True
 
     async def set_aside(self, volume: Volume) -> SegmentKey | None:
@@ -96,9 +107,12 @@ class Mender:
             for index in own.find(digest) if own is not None else ():
                 if own is None or (other is volume and index == block) or index in other.corrupt:
                     continue
-                data = await trio.to_thread.run_sync(
-                    read_block, state.path(other), own.offsets[index], length, digest
-                )
+                try:
+                    data = await trio.to_thread.run_sync(
+                        read_block, state.path(other), own.offsets[index], length, digest
+                    )
+                except OSError:  # another copy, or another time
+                    continue
                 if data is not None and await self.write_again(volume, block, data):
                     return True
         return False
@@ -129,7 +143,11 @@ class Mender:
             pending = state.pending.get(volume.id)
             encoded = pending[1] if pending is not None else state.index.trailer(volume.id)
             contents = trailer.decode(encoded or b"")
-        except (Damaged, sqlite3.Error):
+        except Damaged:
+            return False
+        except sqlite3.Error as fault:
+            if disk_failed(fault) or not unreadable(fault):
+                raise OSError(errno.EIO, str(fault)) from fault
             return False
         if encoded is None or (contents.kind, contents.name) != (volume.kind, volume.name):
             return False
@@ -155,11 +173,20 @@ class Verifier:
                 continue
             found = await self._check(volume)
             if found.damaged and not found.gone:
-                corrupt += 1
-                if await self._mender.mend_trailer(volume):
-                    repaired += 1
-                    found = await self._check(volume)
+                try:
+                    mended = await self._mender.mend_trailer(volume)
+                except OSError as fault:
+                    found.fault = fault
+                else:
+                    corrupt += 1
+                    if mended:
+                        repaired += 1
+                        found = await self._check(volume)
             if not state.catalog.holds(volume):
+                continue
+            if found.fault is not None:
+                reason = explain(found.fault, state.layout.root)
+                log.error("not-verified", file=volume.name, reason=reason)
                 continue
             checked += volume.blocks
             if found.gone or found.damaged:
@@ -215,16 +242,21 @@ def _read_through(path: str, kind: FileKind, name: str, table: Table | None) -> 
         except FileNotFoundError:
             found.gone = True
             return found
-        except (Damaged, OSError):
+        except Damaged:
             found.damaged = True
+            return found
+        except OSError as fault:
+            found.fault = fault
             return found
     found.bad_nodes = sum(not cid.matches(block) for cid, block in table.nodes.values())
     try:
         with open(path, "rb", buffering=0) as file:
             for index in range(len(table)):
                 _read_one(file.fileno(), table, index, found)
-    except OSError:
+    except FileNotFoundError:
         found.gone = True
+    except OSError as fault:
+        found.fault = fault
     return found
 
 
@@ -232,7 +264,9 @@ def _read_one(descriptor: int, table: Table, index: int, found: _Checked) -> Non
     length = table.lengths[index]
     try:
         data = os.pread(descriptor, length, table.offsets[index])
-    except OSError:
+    except OSError as fault:
+        if fault.errno != errno.EIO:
+            raise
         found.corrupt.append(index)
         return
     if len(data) < length:

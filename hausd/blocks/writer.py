@@ -6,6 +6,7 @@ the batch count, and last the catalog learns of it. A failure on the way leaves 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from hausd.blocks.files import Files, Write
 from hausd.blocks.holding import span_of
 from hausd.blocks.journal import Appended
 from hausd.blocks.layout import FileKind, pack_name, segment_name
-from hausd.blocks.quota import below_reserve, over_quota, shortfall
+from hausd.blocks.quota import below_reserve, over_quota, over_small, shortfall, small_bytes
 from hausd.blocks.remover import Remover
 from hausd.blocks.state import State
 from hausd.blocks.table import DIGEST_BYTES, Table
@@ -111,6 +112,7 @@ class Writer:
             if packing is None:
                 return
             size = sum(len(buffer) for buffer in packing.buffers)
+            self._bound_small(room, size)
             # Room for the trailer that the pack gets one day is counted now.
             need = on_disk(packing.pack.size + size) - on_disk(packing.pack.size)
             need += on_disk(len(packing.full_trailer))
@@ -121,6 +123,15 @@ class Writer:
             except OSError as fault:
                 raise state.refuse_disk(fault) from fault
             self._commit_pack(packing)
+
+    def _bound_small(self, room: RoomId, size: int) -> None:
+        """Raises RecordingStopped where a stranger's room has more small blocks than any needs."""
+        state = self._state
+        account = state.catalog.rooms.get(room)
+        most = small_bytes(state.limits)
+        held = account.small_bytes if account is not None else 0
+        if held + size > most and not self._remover.wanted(room):
+            raise state.refuse("small", over_small(room, most))
 
     async def _admit(self, need_bytes: int, need_files: int, held: Sequence[Volume]) -> None:
         """Makes room for so much; raises RecordingStopped where that can't be."""
@@ -257,6 +268,9 @@ class Writer:
             packing = _Packing(newest, new=False)
         else:
             number = max(account.packs) + 1 if account and account.packs else 0
+            # one that a start could not read was left where it is
+            while os.path.lexists(state.layout.path(FileKind.PACK, pack_name(room, number))):
+                number += 1
             name = pack_name(room, number)
             packing = _Packing(Volume(0, FileKind.PACK, name, table=Table(), fresh=True), new=True)
             if newest is not None and newest.table is not None:

@@ -18,6 +18,7 @@ from hausd.core.foreign import UNREADABLE_JSON
 from hausd.policy.gateways import pause_s
 
 MAX_ANSWER_BYTES = 32 << 20
+_PLAIN = ("", "identity")
 _MAX_WORDS = 300
 _UNHEALTHY = {
     -32004: "it has not that block yet",
@@ -198,8 +199,13 @@ class Endpoint:
             async with self._http.stream(
                 "POST", self._url, content=body, headers=headers
             ) as answer:
+                # a few hundred bytes, packed twice, are hundreds of megabytes before they are
+                # counted
+                if answer.headers.get("content-encoding", "").strip().lower() not in _PLAIN:
+                    because = "its answer is compressed, which it was asked not to be"
+                    raise TryAnother(because, "nonsense")
                 received = bytearray()
-                async for piece in answer.aiter_bytes():
+                async for piece in answer.aiter_raw():
                     received += piece
                     if len(received) > MAX_ANSWER_BYTES:
                         raise TryAnother("its answer is too large", "nonsense")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -335,7 +336,7 @@ async def open_pool(
     answer, and from one piece of the answer to the next; for the whole, _WHOLE_TIMES as long."""
     async with (
         httpx.AsyncClient(
-            headers={"user-agent": f"hausd/{__version__}"},
+            headers={"accept-encoding": "identity", "user-agent": f"hausd/{__version__}"},
             timeout=httpx.Timeout(answer_s, connect=min(_CONNECT_S, answer_s)),
             limits=httpx.Limits(max_connections=_CONNECTIONS * len(urls), keepalive_expiry=_KEPT_S),
             follow_redirects=False,
@@ -343,6 +344,8 @@ async def open_pool(
         ) as http,
         trio.open_nursery() as nursery,
     ):
+        # nobody here needs cookies, and httpx would keep all that it is ever given
+        http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
         whole_s = _WHOLE_TIMES * answer_s
         pool = Pool([Endpoint(http, url, clock, whole_s) for url in urls], genesis)
         nursery.start_soon(pool.watch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -250,7 +250,13 @@ class ChainService:
         )
 
     async def act(self, instructions: Sequence[Instruction], payer: Keypair) -> Landed:
-        """Signs and sends what the node has to say itself; ends with its fate known."""
+        """Signs and sends what the node has to say itself; ends with its fate known. The fee is
+        what was bid.
+
+        Problem ``not-yet`` where that stays unknown. What is signed anew after it costs another fee
+        and no more: going live, a checkpoint and a recording are taken but once by the program, and
+        move no money. So nothing else may be sent by this.
+        """
         client = await self.client()
         sender = self._sender(client)
         widest = Budget(MAX_COMPUTE_UNITS, 0)
@@ -261,7 +267,8 @@ class ChainService:
         signed = bytes(VersionedTransaction(message, [payer]))
         with trio.move_on_after(_DELIVER_S):
             sending = sender.deliver(signed, plan.last_valid_block_height, rehearsed=True)
-            return await asked(sending)
+            # what it cost follows from what was signed; what an endpoint says of it may be a lie
+            return replace(await asked(sending), fee=plan.fee)
         message_ = "the chain does not say yet what became of the transaction"
         raise Problem("not-yet", message_, status=504)
 

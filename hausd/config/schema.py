@@ -80,7 +80,7 @@ class HttpConfig(Section):
     trusted_proxies: SingleAddresses = option(
         (),
         "Addresses of reverse proxies (nginx) in front, whose X-Forwarded-For and -Proto are "
-        'believed, as in ["127.0.0.1"].',
+        'believed, as in ["127.0.0.1"]. Viewers behind one that is not named all have its address.',
     )
     max_connections: int = option(
         4096, "Connections at once; further ones are closed at once.", ge=16, le=1_000_000

@@ -8,6 +8,10 @@ from hausd.core.cid import CID
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.live import RoomState
 
+MAX_SEGMENT_BYTES = 256 * 1024 * 1024
+"""Of one rendition's segment of another node's room: 10 s at 200 Mbit/s, or 60 s at 35. What is
+being written is never evicted, so that a segment without an end would fill the store."""
+
 
 class RecordingStopped(Exception):
     """The store takes no more for now (full, over quota, or failing); ``args[0]`` says why."""
@@ -68,10 +72,14 @@ class UnclosedSegment:
 
 @dataclass(frozen=True, slots=True)
 class RoomRating:
-    """How much a room's content is worth keeping. ``value``: more is kept longer."""
+    """How much a room's content is worth keeping. ``value``: more is kept longer.
+
+    ``own``: this node makes it, so that no stranger decides how much of it there is.
+    """
 
     value: int = 0
     state: RoomState = RoomState.ENDED
+    own: bool = False
 
 
 FOR_A_WHILE = -1

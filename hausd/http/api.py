@@ -23,6 +23,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from hausd.core.errors import Problem
 from hausd.core.ids import parse_room_id
+from hausd.core.live import RoomState
 from hausd.core.shapes import ErrorBody, ErrorShape, RoomShape, Shape, StatusShape
 from hausd.http.limits import plain_address
 from hausd.http.messages import BY_PROXIES
@@ -92,12 +93,19 @@ def _rooms(ports: ApiPorts) -> APIRouter:
         request: Request,
         response: Response,
         q: Annotated[str, Query(max_length=200, description="Words of the title, or an id")] = "",
+        state: Annotated[
+            tuple[RoomState, ...], Query(max_length=len(RoomState), description="Any of these")
+        ] = (),
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str, Query(max_length=100, description="From a Link header")] = "",
     ) -> list[RoomShape]:
         """Rooms of this node, the newest first. More, if any, are at the ``next`` Link."""
         found = sorted(
-            (room.shape() for room in ports.catalog.rooms() if _matches(room, q)),
+            (
+                room.shape()
+                for room in ports.catalog.rooms()
+                if (not state or room.state in state) and _matches(room, q)
+            ),
             key=_order,
         )
         if cursor:
@@ -106,8 +114,9 @@ def _rooms(ports: ApiPorts) -> APIRouter:
         if len(found) > limit:
             found = found[:limit]
             created, last = _order(found[-1])
-            asked = {"q": q} if q else {}
-            following = urlencode({**asked, "limit": limit, "cursor": f"{created}~{last}"})
+            asked = [*([("q", q)] if q else []), *(("state", each.value) for each in state)]
+            place = [("limit", limit), ("cursor", f"{created}~{last}")]
+            following = urlencode([*asked, *place])
             response.headers["link"] = f'<{request.url.path}?{following}>; rel="next"'
         return found
 

@@ -96,7 +96,7 @@ class LiveAnswers:
         if room.state in (RoomState.LIVE, RoomState.WAITING):
             later = refusal(
                 503,
-                "not-yet",
+                "not-begun",
                 "The stream is about to begin.",
                 "Try again in a moment.",
                 (*sharing.errors(), _RETRY),
@@ -198,7 +198,7 @@ class LiveAnswers:
     def _first_part(self, view: LiveView, playlist: LivePlaylist, sharing: Sharing) -> Answer:
         later = refusal(
             503,
-            "not-yet",
+            "not-begun",
             "This rendition has not begun yet.",
             "Try again in a moment.",
             (*sharing.errors(), _RETRY),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -44,11 +45,23 @@ class Answer:
 async def open_client(answer_s: float) -> AsyncIterator[httpx.AsyncClient]:
     """A client that waits so long for the next byte of an answer."""
     async with httpx.AsyncClient(
-        headers={"user-agent": f"hausd/{__version__}"},
+        headers={"accept-encoding": "identity", "user-agent": f"hausd/{__version__}"},
         timeout=httpx.Timeout(answer_s, connect=_CONNECT_S),
         follow_redirects=False,  # the secret is for the configured address alone
     ) as client:
+        keep_no_cookies(client)
         yield client
+
+
+def keep_no_cookies(client: httpx.AsyncClient) -> None:
+    """Nobody here needs any, and httpx would keep all that it is ever given."""
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=()))
+
+
+def is_plain(answer: httpx.Response) -> bool:
+    """Whether an answer's bytes are as they stand: of compressed ones a few hundred make hundreds
+    of megabytes before anybody counts them."""
+    return answer.headers.get("content-encoding", "").strip().lower() in ("", "identity")
 
 
 class Caller:
@@ -96,8 +109,10 @@ class Caller:
 
 
 async def _bounded(answer: httpx.Response) -> bytes:
+    if not is_plain(answer):
+        raise TryFailed("its answer is compressed, which it was asked not to be")
     received = bytearray()
-    async for piece in answer.aiter_bytes():
+    async for piece in answer.aiter_raw():
         received += piece
         if len(received) > MAX_ANSWER_BYTES:
             raise TryFailed(f"its answer is larger than {MAX_ANSWER_BYTES:,} bytes")

@@ -20,6 +20,7 @@ from hausd import __version__
 from hausd.core.cid import CID
 from hausd.core.clock import Clock
 from hausd.core.following import LeafMissing, SourceFailed, SourceLied
+from hausd.ipfs.calls import is_plain, keep_no_cookies
 from hausd.ipfs.metrics import GATEWAY_ANSWERS
 from hausd.policy.gateways import MAX_REDIRECTS, is_loopback_name, is_public, pause_s, redirected
 from hausd.policy.sources import MAX_UNDER_WAY
@@ -95,6 +96,8 @@ class HttpGateway:
             asked = pause_s(answer.headers.get("retry-after"), self._clock.now_ms() / 1000)
             why = "it is busy" if status in _BUSY else "it refuses"
             raise SourceFailed(cid, f"{why} (HTTP {status})", asked)
+        if not is_plain(answer):
+            raise SourceFailed(cid, "its answer is compressed, which it was asked not to be")
         untrusted = bytearray()
         async for piece in answer.aiter_raw():
             untrusted += piece
@@ -146,6 +149,7 @@ async def open_gateways(
                 # a proxy from the environment would make every look at addresses void
                 trust_env=False,
             )
+            keep_no_cookies(client)
             made.append(HttpGateway(base, await stack.enter_async_context(client), clock))
         yield made
 

@@ -138,7 +138,7 @@ class KeyAsking:
         here = self._room(room)
         here.want(epoch)
         async with here.turn:
-            found = self._ring.get(room, epoch.id)
+            found = self._ring.held(room, epoch)
             if found is not None:
                 here.wanted.pop(epoch.id, None)
                 return found  # it came with what others asked for
@@ -151,7 +151,7 @@ class KeyAsking:
             why = await self._ask(room, here, wanted)
             for one in wanted:
                 here.wanted.pop(one.id, None)
-            key = self._ring.get(room, epoch.id)
+            key = self._ring.held(room, epoch)
             return key if key is not None else why.get(epoch.id, _UNREACHED)
 
     def _room(self, room: RoomId) -> _Room:

@@ -12,6 +12,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -34,12 +35,22 @@ MAX_TAKEN_OF_ROOM, MAX_TAKEN = 8_192, 200_000
 """Keys that other nodes gave, of a room (eight weeks, day and night) and in all."""
 MAX_IMPORTED = 200_000
 _TAKEN = frozenset((Source.HANDED, Source.ASKED))
+_UNPROVEN = frozenset((Source.IMPORTED, Source.EARLIER))
+"""Nobody compared these with what their rooms' authorities committed themselves to."""
 T = TypeVar("T")
 log = structlog.get_logger("hausd.keys")
 Ask = Callable[[RoomId, Epoch], Awaitable[EpochKey | Withheld]]
 _NOBODY_ASKED = Withheld(
     "no-network", "this node has no key of the room, and takes part in no network", "set p2p.listen"
 )
+
+
+@dataclass(slots=True)
+class _InUse:
+    """A key unwrapped, and the commitment that it was found to be the key of, if any."""
+
+    key: EpochKey
+    proven_by: bytes = b""
 
 
 class KeyRing:
@@ -53,7 +64,7 @@ class KeyRing:
         self._taken: dict[RoomId, dict[EpochId, None]] = {}
         """What others gave of a room, the oldest first: what makes way."""
         self._unkept = False
-        self._in_use: OrderedDict[tuple[RoomId, EpochId], EpochKey] = OrderedDict()
+        self._in_use: OrderedDict[tuple[RoomId, EpochId], _InUse] = OrderedDict()
         self._delegations: dict[str, SignedDelegation] = {}
         self._bans = set(store.bans())
         self.ask_others: Ask | None = None
@@ -72,12 +83,12 @@ class KeyRing:
     # -- rooms.ports.Keyring --
 
     def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
-        """A key that is here; never waits."""
+        """A key that is here, whether it was checked (``held``) or not; never waits."""
         at = (room, epoch)
         found = self._in_use.get(at)
         if found is not None:
             self._in_use.move_to_end(at)
-            return found
+            return found.key
         kept = self._kept.get(room, {}).get(epoch)
         key = self._store.unwrapped(kept) if kept is not None else None
         if key is not None:
@@ -87,9 +98,22 @@ class KeyRing:
             self._displace(room, epoch)  # it may be had from others
         return key
 
+    def held(self, room: RoomId, epoch: Epoch) -> EpochKey | None:
+        """A key that is here and is the epoch's; never waits. Who imported another one by that name
+        has it asked for all the same."""
+        key = self.get(room, epoch.id)
+        if key is None:
+            return None
+        used = self._in_use[room, epoch.id]
+        if used.proven_by != epoch.commitment:
+            if not epoch.is_opened_by(room, key):
+                return None
+            used.proven_by = epoch.commitment
+        return key
+
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
         """A key from here or from who holds it, or why it is not to be had."""
-        found = self.get(room, epoch.id)
+        found = self.held(room, epoch)
         if found is not None:
             return found
         if self.ask_others is None:
@@ -121,7 +145,7 @@ class KeyRing:
 
     async def keep_unproven(self, room: RoomId, keys: Mapping[EpochId, EpochKey]) -> int:
         """Takes keys that their owner handed over; gives how many were new. What they are used
-        for is checked then: no leaf opens with a wrong one. Raises OSError, Problem."""
+        for is checked then (``held``). Raises OSError, Problem."""
         imported = sum(
             one.source is Source.IMPORTED for of in self._kept.values() for one in of.values()
         )
@@ -209,7 +233,7 @@ class KeyRing:
         HELD.set(sum(map(len, self._kept.values())))
 
     def _use(self, room: RoomId, epoch: EpochId, key: EpochKey) -> None:
-        self._in_use[room, epoch] = key
+        self._in_use[room, epoch] = _InUse(key)
         if len(self._in_use) > MAX_IN_USE:
             self._in_use.popitem(last=False)
 
@@ -238,13 +262,18 @@ class KeyRing:
         return len(keys.keys() - here.keys())
 
     def _replaces(self, kept: KeptKey, key: EpochKey, source: Source) -> bool:
-        """Whether it is of no use any more, or the same and the artist gives it now."""
-        found = self._store.unwrapped(kept)
-        upgraded = source is Source.IMPORTED and kept.source is not Source.OWN
-        return found is None or (upgraded and found == key)
+        """Whether it is of no use any more; or the same, and the artist gives it now; or another,
+        and nobody knows whether it is right: then what is proven counts, else what came last."""
+        found, imported = self._store.unwrapped(kept), source is Source.IMPORTED
+        if found is None:
+            return True
+        if found == key:
+            return imported and kept.source is not Source.OWN
+        return kept.source is Source.IMPORTED if imported else kept.source in _UNPROVEN
 
     def _place(self, kept: KeptKey) -> None:
         self._displace(kept.room, kept.epoch)
+        self._in_use.pop((kept.room, kept.epoch), None)
         self._kept.setdefault(kept.room, {})[kept.epoch] = kept
         if kept.source in _TAKEN:
             self._taken.setdefault(kept.room, {})[kept.epoch] = None

@@ -41,7 +41,10 @@ _MOST_FRUITLESS = 150
 
 
 class LadderFailed(Exception):
-    """The ladder's own thread died; ``args[0]`` says of what. A new ladder is needed."""
+    """The ladder's own thread died, or its source is made no more; ``args[0]`` says of what.
+
+    A new ladder is needed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class LadderStats:
 
 
 class Ladder:
-    """Encodes a source into ``rungs``. A rung named ``source`` is never shed, only made cheaper.
+    """Encodes a source into ``rungs``. A rung named ``source`` is never shed, only made cheaper;
+    where its encoder fails, the ladder has failed.
 
     ``push`` and ``flush`` belong to one thread. ``on_encoded`` is called from the ladder's
     threads, in order per rendition. Every encoder starts at a frame with ``force_key`` (or at the
@@ -187,8 +191,12 @@ class Ladder:
         )
 
     def _check(self) -> None:
-        crashed = (pipe.lane.crashed for pipe in self._pipes)
-        failure = self._failure or next((why for why in crashed if why), None)
+        """A rung may fail by itself; without the source there is no stream."""
+        faults = (
+            pipe.lane.crashed or (pipe.lane.failed if pipe.rung.name == SOURCE else None)
+            for pipe in self._pipes
+        )
+        failure = self._failure or next((why for why in faults if why), None)
         if failure is not None:
             raise LadderFailed(failure)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge
 
 from hausd.core.media import Kind
+from hausd.telemetry.metrics import Words
 
 WORKERS = Gauge("hausd_media_workers", "Media worker processes, the warm spare included")
 STARTED = Counter("hausd_media_workers_started", "Media worker processes that were started")
@@ -18,3 +19,5 @@ NOTICES = Counter("hausd_media_notices", "Notices of media workers to the artist
 RUNS = Counter("hausd_media_runs", "Runs of media (stretches between discontinuities)", ["reason"])
 FRAMES_DROPPED = Counter("hausd_media_frames_dropped", "Frames that workers could not use")
 CPU_SECONDS = Counter("hausd_media_cpu_seconds", "CPU time of media workers")
+CODES, REASONS = Words(), Words()
+"""Of notices and runs, as workers name them."""

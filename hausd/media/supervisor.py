@@ -198,9 +198,9 @@ class Worker:
                 metrics.FRAMES_DROPPED.inc(max(message.frames_dropped - self._dropped, 0))
                 self._cpu_s, self._dropped = message.cpu_s, message.frames_dropped
             case Notice():
-                metrics.NOTICES.labels(code=_known(message.code)).inc()
+                metrics.NOTICES.labels(code=metrics.CODES.label(message.code)).inc()
             case RunStarted():
-                metrics.RUNS.labels(reason=_known(message.reason)).inc()
+                metrics.RUNS.labels(reason=metrics.REASONS.label(message.reason)).inc()
             case _:
                 pass
 
@@ -375,19 +375,6 @@ class Workers:
     async def _discard(self, worker: Worker) -> None:
         await worker.close()
         metrics.WORKERS.dec()
-
-
-_KNOWN_WORDS: set[str] = set()
-_MOST_WORDS = 64
-
-
-def _known(untrusted_word: str) -> str:
-    """A label for the metrics; a worker gone mad can't make thousands of them."""
-    if untrusted_word not in _KNOWN_WORDS:
-        if len(_KNOWN_WORDS) >= _MOST_WORDS or len(untrusted_word) > 40:
-            return "other"
-        _KNOWN_WORDS.add(untrusted_word)
-    return untrusted_word
 
 
 def _frames_of(tags: Sequence[Tag]) -> list[bytes | memoryview]:

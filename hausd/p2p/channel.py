@@ -12,6 +12,8 @@ MAX_PLAINTEXT_BYTES = 65535 - TAG_BYTES
 _LENGTH_BYTES = 2
 _ADDED_BYTES = _LENGTH_BYTES + TAG_BYTES
 _RECEIVE_BYTES = 256 * 1024
+_MAX_EMPTY = 256
+"""Messages without a byte, one after the other: each costs CPU, and honest peers send none."""
 
 
 class ChannelBroken(Exception):
@@ -30,13 +32,26 @@ class SecureChannel:
         self._begun = bytearray()
         """A message that came in part, with its length."""
         self._plain: deque[bytes] = deque()
+        self._empty = 0
+        self.messages = 0
+        """How many were received."""
+
+    @property
+    def has_more(self) -> bool:
+        """Whether another message is here already: ``receive`` gives it without a wait."""
+        return bool(self._plain)
 
     async def receive(self) -> bytes:
         """The plain bytes of the next message that has any; empty at the end."""
         while True:
             while self._plain:
+                self.messages += 1
                 if plain := self._plain.popleft():
+                    self._empty = 0
                     return plain
+                self._empty += 1
+                if self._empty > _MAX_EMPTY:
+                    raise ChannelBroken("it sends messages without a byte")
             try:
                 received = await self._stream.receive_some(_RECEIVE_BYTES)
             except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

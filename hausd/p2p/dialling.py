@@ -7,6 +7,7 @@ import ipaddress
 import trio
 
 from hausd.core.peers import Endpoint, PeerId, PeerUnreachable, parse_endpoint
+from hausd.p2p.lookups import looked_up
 from hausd.policy.reach import Reach, may_dial
 
 
@@ -21,7 +22,7 @@ async def connect_tcp(
     if not may_dial(endpoint, peer, told_at):
         raise PeerUnreachable("who told of that address has no business there")
     try:
-        host = await _looked_up(endpoint, peer, told_at)
+        host = await _host(endpoint, peer, told_at)
         stream = await trio.open_tcp_stream(host, endpoint.port)
     except OSError as error:
         raise PeerUnreachable(error.strerror or str(error)) from error
@@ -34,13 +35,10 @@ async def connect_tcp(
         raise PeerUnreachable("it closed the connection") from error
 
 
-async def _looked_up(endpoint: Endpoint, peer: PeerId, told_at: Reach) -> str:
+async def _host(endpoint: Endpoint, peer: PeerId, told_at: Reach) -> str:
     if told_at is Reach.MACHINE or endpoint.kind in ("ip4", "ip6"):
         return endpoint.host
-    found = await trio.socket.getaddrinfo(
-        endpoint.host, endpoint.port, type=trio.socket.SOCK_STREAM
-    )
-    for *_, name in found:
+    for name in await looked_up(endpoint.host, endpoint.port):
         if may_dial(endpoint_of(name), peer, told_at):
             return str(name[0])
     raise PeerUnreachable("that name leads to where who told of it has no business")

@@ -16,9 +16,11 @@ from ipaddress import ip_address
 
 import structlog
 import trio
+from zeroconf import Error as ZeroconfError
 from zeroconf import ServiceBrowser, ServiceInfo, ServiceListener, Zeroconf
 
 from hausd.core.peers import Endpoint, Multiaddr, parse_endpoint
+from hausd.telemetry import count_swallowed
 
 log = structlog.get_logger("hausd.p2p")
 
@@ -49,8 +51,8 @@ async def local_peers(
 
     try:
         zeroconf = await trio.to_thread.run_sync(lambda: _begin(addresses, heard, rng, interfaces))
-    except OSError as fault:
-        log.warning("no-mdns", because=fault.strerror)
+    except (OSError, ZeroconfError) as fault:  # the latter where another claims our name, too
+        log.warning("no-mdns", because=str(fault))
         yield
         return
     try:
@@ -92,9 +94,12 @@ class _Listener(ServiceListener):
     def add_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         if name == self._own_name:
             return
-        info = zc.get_service_info(type_, name, timeout=_RESOLVE_MS)
-        for endpoint in endpoints(info.text or b"") if info is not None else ():
-            self._heard(endpoint)
+        try:
+            info = zc.get_service_info(type_, name, timeout=_RESOLVE_MS)
+            for endpoint in endpoints(info.text or b"") if info is not None else ():
+                self._heard(endpoint)
+        except Exception as error:  # noqa: BLE001 the door: a fault would end zeroconf's thread
+            count_swallowed("p2p-mdns", error)
 
     def update_service(self, zc: Zeroconf, type_: str, name: str) -> None:
         self.add_service(zc, type_, name)

@@ -23,7 +23,8 @@ LINGER_S = 60.0
 _FRAMES_AT_ONCE = 5
 """Of one stream, and in one write: fewer turns of the loop for bulk, and a block of 256 KiB with
 its head is not cut in two; so much goes before others."""
-_MANY_EVENTS, _EVENTS_PER_S = 1000, 50_000
+_MANY_PIECES, _PIECES_PER_S = 1000, 50_000
+"""Messages and frames that came at once, most of a kind that is small."""
 _GO_AWAY_PROTOCOL_ERROR = 1
 
 
@@ -157,14 +158,18 @@ class Mux:
     # -- its tasks --
 
     async def _read(self, accept: Callable[[MuxStream], None]) -> None:
+        paid = 0
         while data := await self._channel.receive():
             self.received_bytes += len(data)
-            events = self._machine.receive(data)
-            for event in events:
+            for event in self._machine.receive(data):
                 self._on(event, accept)
-            if len(events) > _MANY_EVENTS:
+            pieces = self._channel.messages + self._machine.frames
+            if pieces - paid > _MANY_PIECES:
                 # bytes cut very fine cost CPU: who does it waits, and others are served
-                await trio.sleep(len(events) / _EVENTS_PER_S)
+                await trio.sleep((pieces - paid) / _PIECES_PER_S)
+                paid = pieces
+            elif not self._channel.has_more:
+                paid = pieces
             if self._machine.has_control:
                 self._wake.set()
             # what isn't read fills the peer's TCP window: it is slowed, not cut off

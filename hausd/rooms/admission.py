@@ -80,7 +80,12 @@ class Admission:
             self._news = trio.Event()
 
     def _is_here(self, id_: EpochId) -> bool:
-        return self._keyring.get(self._room, id_) is not None or self._free.opens(id_, WHOLE)
+        epoch = self._epochs.get(id_)
+        if epoch is None:
+            key = self._keyring.get(self._room, id_)
+        else:
+            key = self._keyring.held(self._room, epoch)
+        return key is not None or self._free.opens(id_, WHOLE)
 
     async def _ask(self, epoch: Epoch) -> None:
         with trio.move_on_after(_ASK_S):

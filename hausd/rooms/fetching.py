@@ -18,7 +18,7 @@ from hausd.core.ids import RoomId
 from hausd.core.manifest import ManifestError, SegmentRecord, encode_record
 from hausd.core.media import LEAF_BYTES
 from hausd.core.peers import PeerId
-from hausd.core.storage import Append, Close, SegmentKey
+from hausd.core.storage import MAX_SEGMENT_BYTES, Append, Close, SegmentKey
 from hausd.core.unixfs import FileNode, read_node, spans
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.packing import MAX_SEGMENT_LEAVES
@@ -65,6 +65,8 @@ class Fetcher:
         Raises LeafMissing, RecordingStopped, ManifestError, UnixFsError.
         """
         key, segment = record.key, record.segment
+        if segment.size > MAX_SEGMENT_BYTES:
+            raise ManifestError("a segment is larger than this node takes")
         await self._kept(segment.init, LEAF_BYTES, told_by)
         nodes = await self._nodes(segment.cid, told_by)
         wanted = await self._leaves(record, nodes)

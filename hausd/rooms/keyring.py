@@ -21,8 +21,12 @@ class MemoryKeyring:
     def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
         return self._keys.get((room, epoch))
 
+    def held(self, room: RoomId, epoch: Epoch) -> EpochKey | None:
+        found = self.get(room, epoch.id)
+        return found if found is not None and epoch.is_opened_by(room, found) else None
+
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
-        return self.get(room, epoch.id) or _NO_HOLDER
+        return self.held(room, epoch) or _NO_HOLDER
 
     async def all_of(self, room: RoomId) -> Mapping[EpochId, EpochKey]:
         return {id_: key for (at, id_), key in self._keys.items() if at == room}

@@ -23,6 +23,11 @@ from hausd.rooms.opening import Opener, Piece, Place
 _IN_MEMORY_SEGMENTS = 3
 """Newest complete segments whose bytes stay in memory even when they are on disk: nearly every
 request is for these, and memory is a system call cheaper than a file."""
+MAX_SEGMENTS = 1_200
+"""In a window, and as many that left it a moment ago: what an origin says of how long they are is
+no bound. Ten minutes, the longest window, of segments of half a second."""
+MAX_UNSTORED_BYTES = 256 * 1024 * 1024
+"""Of segments that no disk has, as where it is full."""
 _RATE_WINDOW = 32
 """Complete segments over which peak and average bandwidth are measured."""
 
@@ -56,6 +61,11 @@ class _Segment:
     """None for a part that never came."""
     cid: CID | None = None
     frozen: LiveSegment | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Whether all that came of it is on disk."""
+        return all(part is None or part.stored is not None for part in self.parts)
 
     def snapshot(self) -> LiveSegment:
         if self.frozen is not None:
@@ -165,6 +175,7 @@ class LiveTrack:
         gap.gap = True
         gap.duration = round(duration_s * self.rendition.timescale)
         gap.complete = True
+        self._trim()
         self._touch()
         return gap.duration
 
@@ -299,7 +310,7 @@ class LiveTrack:
         first = parts[0].stored
         if all(part.data is not None for part in parts):
             body = tuple(part.data for part in parts if part.data is not None)
-        elif first is not None:
+        elif first is not None and segment.stored:
             body = FileRange(first.path, first.offset, segment.size)
         else:
             return None
@@ -379,24 +390,29 @@ class LiveTrack:
         while len(self._segments) > _IN_MEMORY_SEGMENTS:
             first = self._segments[0]
             seconds = first.duration / self.rendition.timescale
-            if held - seconds < self._window_s:
+            if held - seconds < self._window_s and not self._holds_too_much():
                 break
             held -= seconds
             self._leave()
-        while self._gone and self._gone_s() > self._window_s:
+        while self._gone and (self._gone_s() > self._window_s or len(self._gone) > MAX_SEGMENTS):
             self._gone.popleft()
         newest_kept = len(self._segments) - _IN_MEMORY_SEGMENTS
         for index, segment in enumerate(self._segments):
             if index >= newest_kept:
                 break
-            for part in segment.parts:
-                if part is not None and part.stored is not None:
-                    part.data = None
+            if segment.stored:  # a segment is served from one place: memory, or a file
+                for part in segment.parts:
+                    if part is not None:
+                        part.data = None
         runs = {(s.session.counter, s.run) for s in (*self._gone, *self._segments)}
         newest = max(self._inits, default=None)
         for key in list(self._inits):
             if key not in runs and key != newest:
                 del self._inits[key]
+
+    def _holds_too_much(self) -> bool:
+        unstored = sum(segment.size for segment in self._segments if not segment.stored)
+        return len(self._segments) > MAX_SEGMENTS or unstored > MAX_UNSTORED_BYTES
 
     def _touch(self) -> None:
         self._version += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge
 
 from hausd.core.media import Kind
+from hausd.telemetry.metrics import Words
 
 ROOMS = Gauge("hausd_rooms", "Rooms by state", ["state"])
 RUNS = Counter(
@@ -56,3 +57,5 @@ FREE_KEYS_WRONG = Counter(
     "hausd_room_free_keys_wrong", "Free keys of epochs that are not the ones that were announced"
 )
 EPOCHS = Counter("hausd_room_epochs", "Epochs begun in gated rooms made here")
+CODES, REASONS = Words(), Words()
+"""Of notices and runs, as media workers name them."""

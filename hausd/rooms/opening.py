@@ -94,7 +94,9 @@ class Opener:
     opened: Opened
     free: FreeKeys = field(default_factory=FreeKeys)
     _epochs: OrderedDict[EpochId, Epoch] = field(default_factory=OrderedDict)
-    _ciphers: OrderedDict[tuple[Stream, bool], LeafCipher] = field(default_factory=OrderedDict)
+    _ciphers: OrderedDict[tuple[Stream, bool], tuple[EpochKey | UseKey, LeafCipher]] = field(
+        default_factory=OrderedDict
+    )
     _layouts: OrderedDict[CID, Layout] = field(default_factory=OrderedDict)
 
     def learn(self, *epochs: Epoch) -> None:
@@ -302,13 +304,20 @@ class Opener:
     def _is_free(self, id_: EpochId, use: Use) -> bool:
         if not self.free.opens(id_, use):
             return False
-        own = self.keyring.get(self.room, id_)
+        own = self._held(id_)
         return own is None or self.free.agrees(self.room, id_, use, own)
 
     def _key(self, id_: EpochId, use: Use) -> EpochKey | UseKey | None:
         """A key that is here."""
-        key = self.keyring.get(self.room, id_)
+        key = self._held(id_)
         return key if key is not None else self.free.key(self.room, id_, use, self._epochs.get(id_))
+
+    def _held(self, id_: EpochId) -> EpochKey | None:
+        """A key of the room's that is here; the epoch's, as far as that is known."""
+        epoch = self._epochs.get(id_)
+        if epoch is None:
+            return self.keyring.get(self.room, id_)
+        return self.keyring.held(self.room, epoch)
 
     async def _keys(self, ids: set[EpochId], use: Use) -> Keys | Withheld:
         """The keys of these epochs, asked for where they are not here."""
@@ -332,10 +341,12 @@ class Opener:
 
     def _cipher(self, session: SessionId, rendition: str, epoch: EpochId, keys: Keys) -> LeafCipher:
         stream = Stream(self.room, session, rendition, epoch)
-        at = stream, isinstance(keys[epoch], UseKey)
-        cipher = self._ciphers.get(at)
-        if cipher is None:
-            cipher = self._ciphers[at] = LeafCipher(keys[epoch], stream)
+        key = keys[epoch]
+        at = stream, isinstance(key, UseKey)
+        made, cipher = self._ciphers.get(at, (None, None))
+        if cipher is None or made != key:  # a wrong one was imported, and made way
+            cipher = LeafCipher(key, stream)
+            self._ciphers[at] = key, cipher
             while len(self._ciphers) > _MAX_CIPHERS:
                 self._ciphers.popitem(last=False)
         return cipher

@@ -18,7 +18,7 @@ from hausd.core.storage import SegmentKey
 from hausd.rooms.announcer import Announcer, InitMade, PartPlaced
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack, Span, StoredPart
-from hausd.rooms.metrics import PART_BYTES, PARTS, RUNS
+from hausd.rooms.metrics import PART_BYTES, PARTS, REASONS, RUNS
 from hausd.rooms.opening import Opener, Place
 from hausd.rooms.packing import Packer
 from hausd.rooms.recorder import Recorder
@@ -147,7 +147,7 @@ class Origin:
         self.part_target_ms = self.part_target_ms or message.part_target_ms
         for track in self.tracks.values():
             track.live.active = False
-        RUNS.labels(message.reason).inc()
+        RUNS.labels(REASONS.label(message.reason)).inc()
 
     def track_started(self, message: TrackStarted, init: bytes) -> None:
         timeline = self._timeline()

@@ -188,20 +188,20 @@ class Network(Announcements, Leaves, RoomSync, Protocol):
 
 
 class Keyring(Protocol):
-    """The keys of gated rooms' epochs that this node has, and how others are come by.
-
-    What it gives was checked against the epoch's commitment.
-    """
+    """The keys of gated rooms' epochs that this node has, and how others are come by."""
 
     def get(self, room: RoomId, epoch: EpochId) -> EpochKey | None:
-        """A key that is here; never waits."""
+        """A key that is here, whether it was checked or not; never waits."""
+
+    def held(self, room: RoomId, epoch: Epoch) -> EpochKey | None:
+        """A key that is here, checked against the epoch's commitment; never waits."""
 
     async def all_of(self, room: RoomId) -> Mapping[EpochId, EpochKey]:
         """Every key of a room that is here."""
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey | Withheld:
-        """A key from here or from who holds it, or why it is not to be had. The caller owns the
-        deadline; an answer is kept, so asking often is cheap."""
+        """A key from here or from who holds it, checked, or why it is not to be had. The caller
+        owns the deadline; an answer is kept, so asking often is cheap."""
 
     async def keep(self, room: RoomId, epoch: Epoch, key: EpochKey) -> None:
         """Takes a key that was made here; it is on disk when this returns. Raises OSError."""

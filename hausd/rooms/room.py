@@ -36,7 +36,7 @@ from hausd.rooms.images import JPEG, Images
 from hausd.rooms.keyring import MemoryKeyring
 from hausd.rooms.leaftable import LeafTable
 from hausd.rooms.live import LiveTrack
-from hausd.rooms.metrics import NOTICES
+from hausd.rooms.metrics import CODES, NOTICES
 from hausd.rooms.opened import Opened
 from hausd.rooms.opening import Opener
 from hausd.rooms.ports import BlockStore, Chain, Keyring, MediaWorkers, Network
@@ -199,7 +199,7 @@ class Room(ABC):
 
     def notice(self, code: str, text: str) -> None:
         """Tells artist and operator something, once where it repeats at once."""
-        NOTICES.labels(code).inc()
+        NOTICES.labels(CODES.label(code)).inc()
         time = datetime.fromtimestamp(self._parts.clock.now_ms() / 1000, UTC)
         self.notices.append(NoticeShape(time=time, code=code, text=text))
         log.warning("notice", room=self.id, code=code, text=text)
@@ -212,7 +212,7 @@ class Room(ABC):
 
     def _rate(self) -> None:
         """Tells the store what the room is worth keeping."""
-        self._parts.store.rate(self.id, RoomRating(state=self.record.state))
+        self._parts.store.rate(self.id, RoomRating(state=self.record.state, own=True))
 
     def _save(self) -> None:
         """Has the room's file written soon."""

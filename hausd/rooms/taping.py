@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from hausd.core.cid import CID
 from hausd.core.gating import SegmentSeal
 from hausd.core.live import ArchiveSegment
 from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Rendition
-from hausd.core.storage import SegmentKey
+from hausd.core.storage import MAX_SEGMENT_BYTES, SegmentKey
 from hausd.rooms.live import StoredPart
 from hausd.rooms.packing import MAX_SEGMENT_LEAVES, Leaf, Packer
 from hausd.rooms.recorder import Recorder
+
+log = structlog.get_logger("hausd.rooms")
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class _OpenSegment:
     seal: SegmentSeal | None
     ticks: int = 0
     leaves: int = 0
+    size: int = 0
 
 
 @dataclass(slots=True)
@@ -93,11 +98,17 @@ class Tape:
         return self._packer.place(cut)
 
     def append(self, cut: tuple[Leaf, ...], part: StoredPart, duration: int) -> None:
-        """Has a part written."""
+        """Has a part written, unless it makes the segment larger than any honest one is."""
         opened = self._open
-        if opened is not None and not opened.broken:
-            opened.ticks += duration
-            self.recorder.append(opened.key, cut, part)
+        if opened is None or opened.broken:
+            return
+        opened.size += part.size
+        if opened.size > MAX_SEGMENT_BYTES:
+            log.warning("segment-too-large", room=opened.key.room, number=opened.key.number)
+            opened.broken = True
+            return
+        opened.ticks += duration
+        self.recorder.append(opened.key, cut, part)
 
     def spoil(self) -> None:
         """Something of the open segment is missing."""

@@ -19,6 +19,23 @@ _tasks = Gauge("hausd_process_tasks", "Tasks of the event loop.")
 _tasks.set_function(lambda: living_tasks())
 
 
+class Words:
+    """Labels that somebody makes up who is not trusted, such as a worker: of so many words at
+    most, each short; what is beyond is ``other``."""
+
+    def __init__(self, most: int = 64, most_chars: int = 40) -> None:
+        self._known: set[str] = set()
+        self._most, self._most_chars = most, most_chars
+
+    def label(self, untrusted_word: str) -> str:
+        """The word itself, or ``other``."""
+        if untrusted_word not in self._known:
+            if len(self._known) >= self._most or len(untrusted_word) > self._most_chars:
+                return "other"
+            self._known.add(untrusted_word)
+        return untrusted_word
+
+
 def count_swallowed(where: str, error: BaseException) -> None:
     """Counts an error that a task group's door caught; ``where`` is a short, fixed place."""
     swallowed.labels(where, type(error).__name__).inc()

@@ -123,6 +123,8 @@ class Yamux:
         """The data frame that is coming in: its stream, what is missing of it, its end's flags."""
         self.refused = 0
         """Streams that the peer opened beyond its bound."""
+        self.frames = 0
+        """How many came, also those that nothing is told of."""
 
     # -- what the peer sent --
 
@@ -144,6 +146,7 @@ class Yamux:
             if len(buffer) - at < HEADER_BYTES:
                 break
             version, kind, flags, stream, length = _HEADER.unpack_from(buffer, at)
+            self.frames += 1
             self._header(version, kind, flags, stream, length, events)
             at += HEADER_BYTES
         self._header_begun = bytes(buffer[at:])

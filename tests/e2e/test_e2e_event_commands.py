@@ -192,9 +192,14 @@ def test_one_payee_that_can_not_be_paid_holds_no_other_up(tmp_path: Path) -> Non
         done = here.ctl("events", "claim", event, *me, code=1)
         paid = {payout["payee"]: payout["claimed"] for payout in done["payouts"]}
         assert paid == {nobody: False, artist: True}
+        (refused,) = done["refused"]
+        assert refused["what"] == f"0.0001 SOL of tips to {nobody}"
+        assert refused["code"] == "PayeeBelowRent"
+        assert refused["message"]
+        assert "0.001 SOL" in refused["hint"]
         assert _refusal(here, "events", "claim", event, *me) == "PayeeBelowRent"
         here.rpc("requestAirdrop", nobody, SOL)
-        here.ctl("events", "claim", event, *me)
+        assert here.ctl("events", "claim", event, *me)["refused"] == []
         assert _refusal(here, "events", "claim", event, *me) == "nothing-owed"
         assert here.balance(nobody) == SOL + SOL // 100 // 100
 

@@ -55,14 +55,24 @@ def test_an_empty_home_is_not_the_current_directory() -> None:
 def test_a_taken_port_names_its_key_and_what_to_do(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        for key in ("http.listen", "rtmp.listen"):
-            free = "rtmp.listen" if key == "http.listen" else "http.listen"
-            done = hausd(
-                *("--home", str(tmp_path / key), "--set", f"{key}=127.0.0.1:{port}"),
-                *("--set", f"{free}=127.0.0.1:0"),
-            )
+        free = {
+            "http.listen": "127.0.0.1:0",
+            "rtmp.listen": "127.0.0.1:0",
+            "p2p.listen": "/ip4/127.0.0.1/tcp/0",
+            "chain.listen": "127.0.0.1:0",
+        }
+        taken = {key: at.removesuffix("0") + str(port) for key, at in free.items()}
+        for key, said in (
+            ("http.listen", f"http.listen: 127.0.0.1:{port} is taken"),
+            ("rtmp.listen", f"rtmp.listen: 127.0.0.1:{port} is taken"),
+            ("p2p.listen", f"p2p.listen: /ip4/127.0.0.1/tcp/{port} is taken"),
+            ("chain.listen", f"chain.listen: 127.0.0.1:{port} can't be listened on"),
+        ):
+            sets = free | {key: taken[key]}
+            words = (word for each in sets.items() for word in ("--set", "=".join(each)))
+            done = hausd("--home", str(tmp_path / key), *words)
             assert done.returncode == 1
-            assert f"{key}: 127.0.0.1:{port} is taken" in done.stderr
+            assert said in done.stderr
             assert "Traceback" not in done.stderr
 
 

@@ -111,6 +111,19 @@ async def test_what_can_not_be_done_is_an_error_in_words(
         assert error["message"]
 
 
+async def test_a_value_out_of_bounds_is_named_with_its_bounds(tmp_path: Path) -> None:
+    async with running(tmp_path), asking(tmp_path) as client:
+        for body, message in (
+            ({"last_s": 0.5}, "last_s: should be greater than or equal to 1"),
+            ({"last_s": 0.5, "x": 1}, "last_s: should be greater than or equal to 1; x: Extra"),
+            (None, "body: Field required"),
+        ):
+            path = "/v1/rooms" if body is None else f"/v1/rooms/{ROOM}/follow"
+            error = (await client.post(path, json=body)).json()["error"]
+            assert error["message"].startswith(message)
+            assert error["hint"].startswith("nothing was done")
+
+
 async def test_a_fault_of_the_node_is_logged_and_told_without_its_inside(
     tmp_path: Path, log: io.StringIO
 ) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from support.disk import mounted, needs_root, run
-from support.store import LIMITS, leaf, room, segment
+from support.store import LIMITS, Segment, flip, leaf, room, segment
 
 from hausd.blocks.store import Store, open_store
 from hausd.core.cid import CID
 from hausd.core.storage import RecordingStopped
 
 SIZE = 10_000
+STARVED = Path(__file__).parents[1] / "support" / "storestarved.py"
 
 
 async def write_until_stopped(store: Store, first: int) -> tuple[int, str]:
@@ -173,3 +178,129 @@ async def test_the_journal_failing_takes_the_batch_back(tmp_path: Path) -> None:
         assert store.repaired == []
         assert store.locate(one.cid) is not None
         assert len(store.unclosed(room())) == 59
+
+
+async def test_without_descriptors_nothing_is_taken_for_damaged(tmp_path: Path) -> None:
+    """Nobody can look just now: that says nothing of the files."""
+    async with open_store(tmp_path, LIMITS) as store:
+        for number in range(2):
+            await store.write(segment(number).changes())
+    done = subprocess.run(
+        [sys.executable, str(STARVED), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "starved": [True, True, True],
+        "verified": [0, 0],
+        "block": True,
+        "located": [True, True],
+        "lost": [],
+        "suspects": 0,
+        "again": {"checked": 32, "corrupt": 0, "missing": 0, "repaired": 0},
+    }
+    assert "too many files open: raise its limit (ulimit -n" in done.stderr
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+async def test_a_start_that_can_not_read_files_leaves_them_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    one = segment(0)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(one.changes())
+        await store.put([(CID.of(leaf("old")), leaf("old"))], room())
+    for name in ("index.sqlite", "journal"):  # so that the files themselves are asked
+        (tmp_path / name).unlink()
+
+    def refused(*args: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hausd.blocks.trailer.read_path", refused)
+        patch.setattr("hausd.blocks.files.read_at", refused)
+        async with open_store(tmp_path, LIMITS) as store:
+            assert store.locate(one.cid) is None
+            # The next small block goes into another file.
+            await store.put([(CID.of(leaf("new")), leaf("new"))], room())
+            assert any("left where they are" in line for line in store.repaired)
+    assert os.listdir(tmp_path / "lost+found") == []
+    async with open_store(tmp_path, LIMITS) as store:
+        await assert_served(store, one)
+        for word in ("old", "new"):
+            assert await store.block(CID.of(leaf(word))) == leaf(word)
+
+
+async def test_a_block_on_a_bad_place_of_the_disk_is_not_served_until_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = segment(0)
+    bad, good = (CID.of(data) for data in one.leaves[:2])
+    read = os.pread
+
+    def failing(descriptor: int, length: int, offset: int) -> bytes:
+        if offset == 0:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, length, offset)
+
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(one.changes())
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pread", failing)
+            assert await store.block(bad) is None
+            assert not store.has(bad)
+            assert await store.block(good) == one.leaves[1]
+            assert (await store.verify()).corrupt == 1
+        assert (await store.verify()).corrupt == 0
+        await assert_served(store, one)
+
+
+async def assert_served(store: Store, one: Segment) -> None:
+    place = store.locate(one.cid)
+    assert place is not None
+    assert await store.read_range(place) == one.content
+
+
+async def test_what_a_failed_sync_lost_is_not_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux may drop what it could not write, and calls the next sync a success."""
+    kept, lost, cut = (segment(number, size=SIZE) for number in range(3))
+    block = leaf("small")
+    sync, failing = os.fsync, False
+
+    def fsync(descriptor: int) -> None:
+        if failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(kept.changes())
+        assert await store.sync()
+        await store.write([*lost.changes(), *cut.changes(), segment(3, size=SIZE).append(0)])
+        await store.put([(CID.of(block), block)], room())
+        failing = True
+        assert not await store.sync()
+        with pytest.raises(RecordingStopped, match="input/output errors"):
+            await store.write([segment(4).append(0)])
+        failing = False
+        files = sorted(tmp_path.rglob("*.seg"))
+        flip(files[1], 0)
+        flip(files[2], 8 * (files[2].stat().st_size - 100))
+        flip(files[3], 0)
+        flip(next(tmp_path.rglob("*.pack")), 8 * 100)
+        (tmp_path / "journal").write_bytes(b"nothing of it")
+        assert await store.sync()
+        await assert_served(store, kept)
+        await assert_served(store, cut)  # its trailer was still in memory
+        assert not store.has(CID.of(lost.leaves[0]))
+        assert await store.block(CID.of(lost.leaves[1])) == lost.leaves[1]
+        assert not store.has(CID.of(segment(3, size=SIZE).leaves[0]))
+        assert not store.has(CID.of(block))
+        # Recording goes on, and what comes then is on disk.
+        await store.write(segment(4, size=SIZE).changes())
+        shutil.copytree(tmp_path, tmp_path / "crashed")
+    async with open_store(tmp_path / "crashed", LIMITS) as store:
+        await assert_served(store, kept)
+        await assert_served(store, segment(4, size=SIZE))
+        assert store.locate(lost.cid) is None

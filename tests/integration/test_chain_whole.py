@@ -19,6 +19,7 @@ from hausd.core.errors import Problem
 from hausd.core.ids import RoomId
 from hausd.core.programs.addresses import EMBEDDED, EventPlaces, event_place
 from hausd.core.programs.instructions import Builder, NewEvent
+from hausd.core.programs.messages import LAMPORTS_PER_SIGNATURE, transfer
 from tests.support.chain import SOL, held
 from tests.support.chain_data import MANIFEST
 from tests.support.forkchain import ForkChain, fork_chain
@@ -103,6 +104,28 @@ async def test_what_was_told_of_a_slot_that_can_not_be_is_read_anew(
             read = known.known(room)
             assert read is not None
             assert read.slot < told.slot == 2**45
+
+
+async def test_what_a_transaction_cost_is_what_was_bid_whatever_an_endpoint_says(
+    mock_clock: MockClock, tmp_path: Path
+) -> None:
+    """What is left for checkpoints is reckoned with it."""
+    mock_clock.rate = 20
+    async with fork_chain(tmp_path, [held(ARTIST.pubkey(), lamports=10 * SOL)]) as chain:
+        (proxy,) = chain.proxies
+        terms = ChainTerms((proxy.url,), EMBEDDED.event_factory, 0, 60.0)
+        async with open_chain(terms, SystemClock(), ChainService) as service:
+
+            def mangle(asked: dict[str, Any], told: dict[str, Any]) -> None:
+                if asked["method"] == "getTransaction":
+                    told["result"]["meta"]["fee"] = 2**60
+
+            proxy.mangle = mangle
+            transfer_ = transfer(ARTIST.pubkey(), Keypair().pubkey(), SOL)
+            landed = await service.act([transfer_], ARTIST)
+            assert landed.fee == LAMPORTS_PER_SIGNATURE
+            assert "getTransaction" in proxy.asked
+            assert await service.balance(ARTIST.pubkey()) == 9 * SOL - LAMPORTS_PER_SIGNATURE
 
 
 def places(event: Pubkey) -> tuple[Pubkey, ...]:

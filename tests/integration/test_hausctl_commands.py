@@ -93,6 +93,8 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
     [
         (("statu",), "No such command 'statu'. Did you mean 'status'?"),
         (("rooms", "show"), "Missing argument 'ROOM'."),
+        (("events", "show"), "Missing argument 'EVENT'."),
+        (("tickets", "buy"), "Missing argument 'EVENT'."),
         (("rooms",), "Missing command. Choose from create, list, show"),
         (("logs", "--count", "few"), "Invalid value for '--count' / '-n': not a whole number"),
         (("logs", "--level", "loud"), "Invalid value for '--level': 'loud' is not one of 'debug'"),
@@ -103,6 +105,32 @@ async def test_without_a_node_one_sentence_says_so_and_what_to_do(tmp_path: Path
         (("rooms", "export", "x", "-o", "film.mp4", "--format", "unixfs"), "needs no file"),
         (("status", "--frobnicate"), "No such option: --frobnicate"),
         (("status", "--home"), "--home needs a directory"),
+        (("rooms", "create", "Nacht \udcff"), "the command line is no text"),
+        (
+            ("rooms", "follow", "x", "--last", "0.5s"),
+            "Invalid value for --last: '0.5s' is not 1s to 36500d",
+        ),
+        (
+            ("pins", "add", "x", "--last", "36501d"),
+            "Invalid value for --last: '36501d' is not 1s to 36500d",
+        ),
+        (("pins", "add", "x", "--until", "+9999999d"), "is not in the years 1971 to 8999"),
+        (("peers", "ban", "x", "--for", "60"), "for --for: '60' is not a length of time"),
+        (("peers", "ban", "x", "--for", "31d"), "Invalid value for --for: '31d' is not 1s to 30d"),
+        (
+            ("tickets", "use", "x", "--for", "367d"),
+            "Invalid value for --for: '367d' is not 1s to 366d",
+        ),
+        (
+            ("keys", "show", "--signer", 'a"b'),
+            "Invalid value for --signer: 'a\"b' is no command line",
+        ),
+        (("keys", "show", "--signer", " "), "Invalid value for --signer: it names no program"),
+        (("events", "create", "x", "--ticket-supply", "5000000000"), "at most 4294967295"),
+        (("events", "create", "x", "--tip-extension", "999999w"), "is not 1s to 1h"),
+        (("events", "create", "x", "--starts", "9999-12-31"), "is not in the years"),
+        (("events", "create", "x", "--description", "é" * 4001), "it has 4,001 characters, 4,000"),
+        (("events", "create", "x", *["--split", "y=1"] * 9), "9 shares are too many"),
     ],
 )
 async def test_wrong_usage_is_told_apart_from_refusals(
@@ -127,6 +155,8 @@ async def test_wrong_usage_names_the_help_of_the_command_that_was_meant(tmp_path
 async def test_the_version_is_told_without_a_node(tmp_path: Path) -> None:
     done = await trio.run_process(program("--version"), capture_stdout=True, env=environment())
     assert done.stdout.decode() == f"hausctl {__version__}\n"
+    assert (await hausctl(tmp_path, "--version", "--json")).json == {"version": __version__}
+    assert "--version" in (await hausctl(tmp_path, "--help")).out
 
 
 async def test_a_home_that_is_a_file_is_called_so(tmp_path: Path) -> None:
@@ -183,6 +213,27 @@ async def test_a_room_may_be_named_by_the_beginning_of_its_id_or_its_title(tmp_p
             said = await hausctl(tmp_path, "rooms", "close", name, "--json")
             assert said.json["error"]["code"] == code
         assert node.known[OTHER].state == "live"
+
+
+async def test_titles_and_names_are_printed_as_they_are(tmp_path: Path) -> None:
+    async with running(tmp_path) as (node, _):
+        title = "Show [/b] :warning:"
+        node.known[ROOM] = live_room(ROOM, title)
+        cid = "bafy[red]"
+        for arguments, said in (
+            (("rooms", "set", ROOM, "--preview", "5m"), f"{title}: the first 5 minutes are free."),
+            (("rooms", "close", ROOM), f"{title} is closed."),
+            (("rooms", "export", ROOM, "-o", "[/b].mp4"), "/[/b].mp4."),
+            (("rooms", "list"), title),
+            (("rooms", "show", ROOM), title),
+            (("top", "--once"), title),
+            (("pins", "add", cid), f"Pinned {cid}"),
+            (("pins", "list"), cid),
+            (("pins", "remove", cid), f"{cid} is pinned no more."),
+        ):
+            done = await hausctl(tmp_path, *arguments)
+            assert (done.code, done.err) == (0, "")
+            assert said in done.out
 
 
 async def test_an_export_goes_where_the_user_stands(tmp_path: Path) -> None:
@@ -279,7 +330,7 @@ async def test_doctor_finds_what_is_wrong_and_says_how_to_mend_it(tmp_path: Path
         port = other.getsockname()[1]
         (tmp_path / "hausd.toml").write_text(
             f"[http]\nlisten = '127.0.0.1:{port}'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
-            "[p2p]\nlisten = '/ip4/127.0.0.1/tcp/0'\n"
+            "[p2p]\nlisten = '/ip4/127.0.0.1/tcp/0'\n[chain]\nlisten = ''\n"
         )
         said = await hausctl(tmp_path, "doctor")
         told = await hausctl(tmp_path, "doctor", "--json")
@@ -307,7 +358,7 @@ async def test_doctor_looks_at_the_port_for_other_nodes_as_at_any_other(
         port = other.getsockname()[1]
         (tmp_path / "hausd.toml").write_text(
             "[http]\nlisten = '127.0.0.1:0'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
-            f"[p2p]\nlisten = '{listen.format(port)}'\n"
+            f"[p2p]\nlisten = '{listen.format(port)}'\n[chain]\nlisten = ''\n"
         )
         other.listen()
         (found,) = await _ports(tmp_path)
@@ -316,6 +367,24 @@ async def test_doctor_looks_at_the_port_for_other_nodes_as_at_any_other(
     assert found["mend"].endswith("p2p.listen in hausd.toml")
     (found,) = await _ports(tmp_path)
     assert (found["state"], "is free (p2p.listen)" in found["found"]) == ("ok", True)
+
+
+async def test_doctor_looks_at_both_ports_of_the_nodes_own_chain(tmp_path: Path) -> None:
+    own = "[chain]\nlisten = '127.0.0.1:{}'\n"
+    rest = "[http]\nlisten = '127.0.0.1:0'\n[rtmp]\nlisten = '127.0.0.1:0'\n"
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (tmp_path / "hausd.toml").write_text(rest + own.format(port - 1) + "[p2p]\nlisten = ''\n")
+        found = (await _ports(tmp_path))[1]
+        assert found["state"] == "fail"
+        assert f"127.0.0.1:{port} is taken by process" in found["found"]
+        assert found["mend"].endswith("chain.listen in hausd.toml")
+        (tmp_path / "hausd.toml").write_text(
+            f"{rest}{own.format(port)}rpc_url = 'http://127.0.0.1:1'\n[p2p]\nlisten = ''\n"
+        )
+        assert await _ports(tmp_path) == [], "where it uses another chain"
 
 
 async def _ports(home: Path) -> list[dict[str, str]]:

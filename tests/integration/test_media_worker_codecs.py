@@ -7,10 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from msgspec.structs import replace
 from support.media import Collected, Made, Track, decode, flv_stream, shifted, through_pipeline
 
+from hausd.media.encoder import Encoder
 from hausd.media.pipeline import Pipeline
 from hausd.wire.fmp4 import parse_fragment
 from hausd.wire.worker import ImageMade, WorkerConfig
@@ -102,6 +104,30 @@ def test_mp3_becomes_aac_in_step_with_the_picture(tmp_path: Path) -> None:
     heard = decode(audio.file, tmp_path)
     assert abs(heard[-1] - video.pts_s()[-1]) < Fraction(1, 5)
     assert abs(audio.pts_s()[0] - video.pts_s()[0]) < Fraction(1, 20)
+
+
+def test_an_encoder_of_the_source_that_fails_once_costs_a_moment_and_not_the_stream(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made = stream(seconds=8, rate=30, gop_s=1, size=SMALL, codec="hevc", audio=None)
+    encode, failed = Encoder.encode, []
+
+    def fails_once(self: Encoder, frame: av.VideoFrame, pts: int, *rest: int) -> object:
+        if pts > 2 * 90_000 and not failed:
+            failed.append(pts)
+            raise av.FFmpegError(12, "Cannot allocate memory")
+        return encode(self, frame, pts, *rest)  # type: ignore[arg-type] # as they came
+
+    monkeypatch.setattr(Encoder, "encode", fails_once)
+    collected = through_pipeline(made.tags, replace(PASS, ladder=()))
+    collected.check(full_parts=False)
+    assert failed
+    assert [run.started.reason for run in collected.runs] == ["start", "ladder-failed"]
+    told = [notice.code for notice in collected.notices]
+    assert told == ["transcoding", "encoder-failed", "ladder-failed"]
+    frames = [len(decode(run.tracks["source"].file, tmp_path)) for run in collected.runs]
+    assert sum(frames) > 120, frames
+    assert frames[1] > 60
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])

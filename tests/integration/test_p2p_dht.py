@@ -11,7 +11,7 @@ import pytest
 import trio
 from support.hosts import host, seed_of
 from support.peers import peer
-from test_p2p_reach import Resolver
+from test_p2p_reach import all_here
 
 from hausd.core.cid import CID
 from hausd.core.keys import SigningKey
@@ -25,7 +25,7 @@ from hausd.core.peers import (
     parse_endpoint,
     peer_id_of,
 )
-from hausd.p2p import Host, visits
+from hausd.p2p import Host, lookups, visits
 from hausd.p2p.kad import Dht, DhtMode, open_dht
 from hausd.p2p.kad.addresses import dialable
 from hausd.policy import standing
@@ -159,8 +159,10 @@ async def test_a_liar_speaks_for_itself_alone() -> None:
         assert await found(reader, BLOCK) == {liar.host.peer_id}
 
 
-async def test_nobody_in_the_open_dht_sends_us_into_our_own_network() -> None:
-    trio.socket.set_custom_hostname_resolver(Resolver())
+async def test_nobody_in_the_open_dht_sends_us_into_our_own_network(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookups, "_ask", all_here)
     named = Contact(
         peer(1),
         tuple(

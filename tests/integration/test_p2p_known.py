@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import trio
 from support.hosts import host
+from zeroconf import DNSOutgoing, DNSPointer, NonUniqueNameException, Zeroconf, const
 
 from hausd.core.clock import SystemClock
 from hausd.core.peers import HostSettings, Multiaddr, PeerId, Verdict, parse_multiaddr
 from hausd.p2p import PeerBook
 from hausd.p2p.mdns import endpoints, local_peers, txt
+from hausd.telemetry.metrics import swallowed
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -108,6 +112,42 @@ async def test_peers_on_the_local_network_find_each_other() -> None:
     ):
         await until(lambda: found)
     assert set(found) == {str(mine[0])}
+
+
+async def test_names_that_are_none_keep_nobody_from_being_found() -> None:
+    found: list[str] = []
+    mine = [
+        Multiaddr("/ip4/10.9.9.9/tcp/4001/p2p/12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq")
+    ]
+    rng = random.Random(2)
+    on = {"interfaces": ["127.0.0.1"]}
+    before = swallowed.labels("p2p-mdns", "BadTypeInNameException")._value.get()
+    async with local_peers([], lambda end: found.append(str(end)), rng, **on):
+        said = DNSOutgoing(const._FLAGS_QR_RESPONSE | const._FLAGS_AA)
+        service = "_p2p._udp.local.", const._TYPE_PTR, const._CLASS_IN, 4500
+        said.add_answer_at_time(DNSPointer(*service, "evil."), 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(
+                socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1")
+            )
+            for packet in said.packets():
+                sender.sendto(packet, ("224.0.0.251", 5353))
+        counted = swallowed.labels("p2p-mdns", "BadTypeInNameException")._value
+        await until(lambda: counted.get() > before)
+        async with local_peers(mine, lambda _: None, rng, **on):
+            await until(lambda: found)
+    assert set(found) == {str(mine[0])}
+
+
+async def test_a_network_where_our_name_is_taken_is_one_without_mdns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def taken(*_: object) -> None:
+        raise NonUniqueNameException
+
+    monkeypatch.setattr(Zeroconf, "register_service", taken)
+    async with local_peers([], lambda _: None, random.Random(3), interfaces=["127.0.0.1"]):
+        pass
 
 
 def test_a_txt_record_is_read_as_far_as_it_holds() -> None:

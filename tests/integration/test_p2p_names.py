@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import re
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +17,19 @@ from support.peers import peer
 from hausd.core import peers
 from hausd.core.cid import CID
 from hausd.core.clock import SystemClock
-from hausd.core.peers import PeerStream, PeerUnreachable, parse_endpoint, parse_multiaddr
-from hausd.p2p import Host, PeerBook, network, redial
+from hausd.core.peers import (
+    Endpoint,
+    PeerAddress,
+    PeerStream,
+    PeerUnreachable,
+    parse_endpoint,
+    parse_multiaddr,
+)
+from hausd.keyholding import stream_to
+from hausd.p2p import Host, PeerBook, lookups, network, redial
+from hausd.p2p.dialling import connect_tcp
 from hausd.p2p.kad import kad
+from hausd.p2p.kad.addresses import dialable
 from hausd.p2p.kad.dht import Dht
 from hausd.p2p.kad.kad import Kad, KadTerms, Unanswered
 from hausd.p2p.metrics import DIALS_FAILED
@@ -111,6 +123,38 @@ async def test_whatever_a_dialled_peer_brings_about_is_its_own(
         await is_well(a)
 
 
+async def test_names_whose_servers_never_answer_take_no_threads_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = threading.Event()
+    begun: list[object] = []
+
+    def never(*_: object, **__: object) -> list[tuple[object, ...]]:
+        begun.append(None)
+        answer.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    far = parse_endpoint("/dns4/slow.example.org/tcp/4001")
+    world = frozenset((Reach.WORLD,))
+    try:
+        async with trio.open_nursery() as nursery:
+            for number in range(50):
+                nursery.start_soon(dialable, Contact(peer(number), (far,)), world)
+                nursery.start_soon(_dialled, far)
+            await until(lambda: len(begun) == lookups.MAX_AT_ONCE)
+            with trio.fail_after(10):
+                await trio.to_thread.run_sync(begun.copy)
+            nursery.cancel_scope.cancel()
+        assert len(begun) == lookups.MAX_AT_ONCE, "no more of them at once"
+    finally:
+        answer.set()
+
+
+async def _dialled(far: Endpoint) -> None:
+    await connect_tcp(far, peer(1), Reach.WORLD)
+
+
 @pytest.mark.usefixtures("any_name")
 async def test_contacts_of_the_dht_with_such_names_are_asked_in_vain(
     monkeypatch: pytest.MonkeyPatch,
@@ -148,3 +192,42 @@ async def test_contacts_of_the_dht_with_such_names_are_asked_in_vain(
                 assert not await dht.find(CID.of(b"room"), 20, deadline_s=in_time)
             await until(lambda: asked.count(Kind.FIND_NODE) >= 5)  # the table is kept fresh
             await is_well(a)
+
+
+async def test_an_answer_of_the_dht_that_fails_here_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everywhere = KadTerms("open", OPEN_PROTOCOL, frozenset(Reach), frozenset(Reach))
+
+    def fails(*_: object) -> None:
+        raise KeyError("nobody thought of this")
+
+    async def answers(stream: PeerStream) -> None:
+        while data := await stream.receive_some():
+            for question in MessageReader(MAX_QUESTION_BYTES).feed(data):
+                await stream.send_all(encode(question))
+
+    async with host("a") as a, host("b") as b:
+        b.handle(OPEN_PROTOCOL, answers)
+        async with Kad(a, everywhere, SystemClock(), random.Random(1)).open() as table:
+            there = Contact(b.peer_id, (parse_endpoint(b.addresses[0]),))
+            assert (await table.ask(there, Message(Kind.PING))).kind is Kind.PING
+            monkeypatch.setattr(Kad, "_believable", fails)
+            with pytest.raises(Unanswered):
+                await table.ask(there, Message(Kind.PING))
+            await is_well(a)
+
+
+async def test_a_key_holder_is_asked_at_those_of_its_addresses_that_can_be_dialled() -> None:
+    async def answers(stream: PeerStream) -> None:
+        await stream.send_all(b"here")
+
+    none = ("/quic", "/dns4/a..b/tcp/1", "/ip4/1.2.3.4/udp/1/quic-v1")  # a head may name any
+    async with host("a") as a, host("b") as b:
+        b.handle("/keys/1", answers)
+        with pytest.raises(PeerUnreachable):
+            async with stream_to(a, PeerAddress(b.peer_id, none), "/keys/1", Reach.MACHINE):
+                pass
+        told = PeerAddress(b.peer_id, (*none, b.addresses[0]))
+        async with stream_to(a, told, "/keys/1", Reach.MACHINE) as stream:
+            assert await stream.receive_some() == b"here"

@@ -16,7 +16,7 @@ from test_p2p_exchange import ROOM, leaves, meet
 
 from hausd.core.cid import CID
 from hausd.core.peers import Endpoint, PeerAddress, PeerUnreachable, parse_endpoint
-from hausd.p2p import network
+from hausd.p2p import lookups, network
 from hausd.p2p.exchange.giving import Giving
 from hausd.policy.reach import Reach
 
@@ -37,8 +37,13 @@ async def door() -> AsyncIterator[tuple[int, list[trio.SocketStream]]]:
         nursery.cancel_scope.cancel()
 
 
-class Resolver(trio.abc.HostnameResolver):
+def all_here(host: str, port: int) -> list[tuple[object, ...]]:
     """A name server that a stranger keeps: all of its names lead to this machine."""
+    return [("127.0.0.1", port)]
+
+
+class Resolver(trio.abc.HostnameResolver):
+    """The same for names that are believed, which go the usual way."""
 
     async def getaddrinfo(
         self,
@@ -55,7 +60,10 @@ class Resolver(trio.abc.HostnameResolver):
 
 
 @pytest.mark.parametrize("where", ["/ip4/127.0.0.1", "/dns4/localhost", "/dns4/far.example.org"])
-async def test_an_address_of_this_machine_is_not_dialled_for_a_stranger(where: str) -> None:
+async def test_an_address_of_this_machine_is_not_dialled_for_a_stranger(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "_ask", all_here)
     trio.socket.set_custom_hostname_resolver(Resolver())
     async with door() as (port, knocks), host("a") as a:
         told = PeerAddress(address(1).peer, (f"{where}/tcp/{port}",))

@@ -95,7 +95,7 @@ def _get(http: httpx.Client, url: str) -> httpx.Response:
 @dataclass
 class Played:
     """A rendition's pictures by media sequence number, each segment decoded by itself, but those
-    that ``lean`` on the one before them: they begin without a keyframe."""
+    that ``lean`` on what is before them: they begin without a keyframe."""
 
     taken: Taken
     shown: dict[int, list[Shown]]
@@ -105,13 +105,15 @@ class Played:
     def of(cls, taken: Taken) -> Played:
         played = cls(taken, {}, [])
         for run in taken.runs:
-            for before, one in zip([None, *run], run, strict=False):
-                if before is None or _begins_with_keyframe(taken.file([one])):
-                    played.shown[one.msn] = pictures(taken.file([one]))
-                else:
-                    both = pictures(taken.file([before, one]))
-                    played.shown[one.msn] = both[len(played.shown[before.msn]) :]
+            since_key: list[Segment] = []
+            for one in run:
+                if since_key and not _begins_with_keyframe(taken.file([one])):
                     played.lean.append(one.msn)
+                else:
+                    since_key = []
+                before = sum(len(played.shown[each.msn]) for each in since_key)
+                since_key.append(one)
+                played.shown[one.msn] = pictures(taken.file(since_key))[before:]
         return played
 
     @property

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from support.store import LIMITS, flip, key, room, segment
 
 from hausd.blocks.errors import StoreError
-from hausd.blocks.pins import BadTarget
+from hausd.blocks.pins import BadTarget, Pins
 from hausd.blocks.remover import StillPinned
 from hausd.blocks.store import Store, no_progress, open_store
 from hausd.core import dagcbor, unixfs
 from hausd.core.cid import CID, Codec
-from hausd.core.storage import RecordingStopped
+from hausd.core.storage import RecordingStopped, SegmentKey
+from hausd.policy import evict
 
 FULL = replace(LIMITS, quota_bytes=300_000)
 SIZE = 4000
@@ -145,3 +152,85 @@ async def test_with_both_lists_lost_nothing_is_evicted(tmp_path: Path) -> None:
         for number in range(20, 30):
             await store.write(segment(number, of=room(3), size=SIZE).changes())
         assert store.locate(segment(size=SIZE).cid) is not None
+
+
+async def test_nothing_of_a_room_is_removed_once_it_is_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it was chosen just before."""
+    choosing, go_on = trio.Event(), threading.Event()
+    choose = evict.choose
+
+    def slowly(*args: object) -> object:
+        trio.from_thread.run_sync(choosing.set)
+        go_on.wait(10)
+        return choose(*args)  # type: ignore[arg-type]  # passed on as they came
+
+    pinned_then: list[list[str]] = []
+
+    def evicted(keys: Sequence[SegmentKey]) -> None:
+        pinned_then.append([pin.target for pin in store.pins.shapes()])
+
+    async with open_store(tmp_path, FULL, evicted=evicted) as store:
+        await store.write(segment(0, size=SIZE).changes())
+        await fill(store, 4)
+        monkeypatch.setattr(evict, "choose", slowly)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.write, segment(9, of=room(2), size=SIZE).changes())
+            await choosing.wait()
+            nursery.start_soon(store.pins.add, room(), no_progress)
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+    assert pinned_then
+    assert not any(pinned_then)
+
+
+async def test_no_thread_reads_pins_while_they_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the node: a set changed its size while it was gone through."""
+    asked: set[threading.Thread] = set()
+    for name in ("held", "depths"):
+        read = getattr(Pins, name)
+
+        def noted(pins: Pins, read: Callable[[Pins], object] = read) -> object:
+            asked.add(threading.current_thread())
+            return read(pins)
+
+        monkeypatch.setattr(Pins, name, noted)
+    async with open_store(tmp_path, FULL) as store:
+        await store.pins.add(room(), no_progress)
+        await fill(store, 10)
+        await store.shrink(room(3), 50_000)
+        await store.gc()
+    assert asked == {threading.current_thread()}
+
+
+async def test_where_a_pinned_block_can_not_be_read_just_now_nothing_is_evicted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what the pin holds until it can be: then all else may go again."""
+    kept = segment(0, size=SIZE)
+    manifest = dagcbor.encode({"segments": [kept.cid]})
+    cid = CID.of(manifest, Codec.DAG_CBOR)
+    async with open_store(tmp_path, LIMITS) as store:
+        await store.write(kept.changes())
+        await store.put([(cid, manifest)], room())
+        await store.pins.add(str(cid), no_progress)
+
+    def refused(*args: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hausd.blocks.reader.read_block", refused)
+        async with open_store(tmp_path, FULL) as store:
+            assert not store.pins.shapes()[0].complete
+            with pytest.raises(RecordingStopped):
+                await fill(store, 10)
+            assert store.locate(kept.cid) is not None
+            patch.undo()
+            await store.pins.resolve_all(no_progress)
+            for number in range(10):
+                await store.write(segment(number, of=room(4), size=SIZE).changes())
+            assert store.locate(kept.cid) is not None
+            assert store.pins.shapes()[0].complete

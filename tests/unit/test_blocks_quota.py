@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from support.store import LIMITS, ManualClock, disk_bytes, leaf, room, segment
 
-from hausd.blocks.store import Store, open_store
+from hausd.blocks import packs
+from hausd.blocks.store import Store, no_progress, open_store
 from hausd.core.cid import CID
 from hausd.core.live import RoomState
-from hausd.core.storage import RecordingStopped, RoomRating, SegmentKey
+from hausd.core.storage import FOR_A_WHILE, LEFT, RecordingStopped, RoomRating, SegmentKey
 
 SMALL = replace(LIMITS, quota_bytes=600_000)
 """Some ten segments of 48 kB."""
@@ -170,3 +171,89 @@ async def test_collecting_removes_what_nobody_wants(tmp_path: Path) -> None:
         assert store.rooms() == sorted([room(1), room(3)])
         assert found.removed_files == 3
         assert steps[-1] == ("removing", 1, 1)
+
+
+async def junk(store: Store, of: int, seed: int = 0) -> int:
+    """Puts blocks of a hostile manifest until it is refused; gives how many were taken."""
+    for number in range(100):
+        data = leaf((of, seed, number), 60_000)
+        try:
+            await store.put([(CID.of(data), data)], room(of))
+        except RecordingStopped:
+            return number
+    return 100
+
+
+WATCHED = RoomRating(FOR_A_WHILE, RoomState.LIVE)
+
+
+async def test_small_blocks_of_a_strangers_room_are_bounded(tmp_path: Path) -> None:
+    async with open_store(tmp_path, SMALL) as store:
+        store.rate(room(2), RoomRating(state=RoomState.LIVE))
+        assert await junk(store, 2) == 2  # a quarter of the quota
+        assert store.room_bytes(room(2)) <= SMALL.quota_bytes // 4
+        with pytest.raises(RecordingStopped, match=r"150\.0 kB of small blocks"):
+            await store.put([(CID.of(leaf("more", 60_000)), leaf("more", 60_000))], room(2))
+        # Only that room's recording stops; this node's own, and pinned ones, go beyond.
+        await fill(store, 3)
+        await store.pins.add(room(2), no_progress)
+        data = leaf("pinned", 60_000)
+        await store.put([(CID.of(data), data)], room(2))
+        store.rate(room(3), RoomRating(state=RoomState.LIVE, own=True))
+        for number in range(3):
+            data = leaf(("own", number), 60_000)
+            await store.put([(CID.of(data), data)], room(3))
+
+
+async def test_small_blocks_of_rooms_that_were_left_make_room(tmp_path: Path) -> None:
+    async with open_store(tmp_path, SMALL) as store:
+        for of in range(2, 6):
+            store.rate(room(of), WATCHED)
+            await junk(store, of)
+            store.rate(room(of), LEFT)
+        await fill(store, 10)
+        assert len(numbers(store)) >= 9
+        assert store.rooms() == [room(1)]
+
+
+async def test_and_of_rooms_that_are_only_watched_but_for_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packs, "PACK_BYTES", 50_000)
+    async with open_store(tmp_path, SMALL) as store:
+        for of in range(2, 6):
+            store.rate(room(of), WATCHED)
+            assert await junk(store, of) == 2
+        await fill(store, 10)
+        assert len(numbers(store)) >= 5
+        for of in range(2, 6):
+            assert [store.has(CID.of(leaf((of, 0, n), 60_000))) for n in (0, 1)] == [False, True]
+
+
+async def test_small_blocks_go_with_the_last_segment_that_needs_them(tmp_path: Path) -> None:
+    """Also where all were closed within one tick of the clock."""
+    async with open_store(tmp_path, SMALL, clock=ManualClock()) as store:
+        node = leaf("node", 20_000)
+        await store.put([(CID.of(node), node)], room(2))
+        for number in range(4):
+            await store.write(segment(number, of=room(2), size=SIZE).changes())
+        await store.shrink(room(2), 150_000)
+        assert numbers(store, 2) == [2, 3]
+        assert store.has(CID.of(node))
+        store.rate(room(2), LEFT)
+        for number in range(20):
+            await store.write(segment(number, size=SIZE).changes())
+            assert store.has(CID.of(node)) == bool(numbers(store, 2))
+        assert numbers(store, 2) == []
+
+
+async def test_what_live_edges_show_takes_no_more_than_half(tmp_path: Path) -> None:
+    """A stranger's stream of huge segments does not keep others from being recorded."""
+    async with open_store(tmp_path, replace(SMALL, live_segments=6)) as store:
+        store.rate(room(2), WATCHED)
+        store.rate(room(1), RoomRating(state=RoomState.LIVE))
+        for number in range(6):
+            await store.write(segment(number, of=room(2), size=2 * SIZE).changes())
+        await fill(store, 8)
+        assert numbers(store) == list(range(1, 8))
+        assert numbers(store, 2) == [5]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support.store import LIMITS, key, leaf, room, segment
 
+from hausd.blocks import state
 from hausd.blocks.errors import StoreInUse
 from hausd.blocks.store import open_store
 from hausd.core import dagcbor
@@ -195,3 +196,26 @@ async def test_usage_says_what_du_says(tmp_path: Path) -> None:
         assert used.used_files == 20
         assert used.blocks == 20 * 16
         assert on_disk <= used.used_bytes <= on_disk * 1.1
+
+
+async def test_tables_at_hand_are_bounded_by_their_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a segment of many tiny leaves the table is larger than what it tells of."""
+    monkeypatch.setattr(state, "_CACHED_BYTES", 20_000)
+    async with open_store(tmp_path, LIMITS) as store:
+        for number in range(30):
+            await store.write(segment(number, gops=1, leaves=50, size=1).changes())
+        held = store._state._tables
+        assert 1 <= len(held) < 10
+        assert sum(table.weight for table in held.values()) <= 20_000
+        for number in range(30):
+            one = segment(number, gops=1, leaves=50, size=1)
+            assert await store.block(CID.of(one.leaves[0])) == one.leaves[0]
+            assert sum(table.weight for table in held.values()) <= 20_000
+        # One that is larger than all may be is kept as long as it is asked for.
+        big = segment(99, gops=1, leaves=1000, size=1)
+        await store.write(big.changes())
+        assert len(held) == 1
+        assert store.locate(big.cid) is not None
+        assert store._state._table_bytes == sum(table.weight for table in held.values())

@@ -13,6 +13,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
+from hausctl.advice import ADVICE
 from hausctl.client import NotRunning, Refused
 from hausctl.context import Here
 from hausctl.creating import half_made
@@ -135,7 +136,10 @@ def test_what_the_chain_refuses_is_refused_whenever_it_says_so(code: str) -> Non
         assert caught.value.code == code
 
 
-def test_the_signature_is_said_before_anything_is_sent(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("json", [False, True])
+def test_the_signature_is_said_before_anything_is_sent(
+    capsys: pytest.CaptureFixture[str], json: bool
+) -> None:
     said: list[str] = []
 
     class Watched(NodeByScript):
@@ -144,8 +148,42 @@ def test_the_signature_is_said_before_anything_is_sent(capsys: pytest.CaptureFix
             return super().lines(method, *path, body=body)
 
     node = Watched({})
-    pay(node, json=False)
-    assert node.signature in said[0]
+    pay(node, json=json)
+    assert f"Sending transaction {node.signature}\n" in said[0]
+
+
+def test_of_several_what_is_refused_is_told_with_a_way_out_before_the_others_are_signed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said: list[str] = []
+
+    class Choosy(NodeByScript):
+        """Refuses the first at its rehearsal, the second when it is sent."""
+
+        plans = 0
+
+        def post(self, *path: str, body: dict[str, Any] | None = None) -> Any:
+            self.plans += 1
+            if self.plans == 1:
+                raise Refused("PayeeBelowRent", "The payee would have too little.")
+            return super().post(*path, body=body)
+
+        def lines(self, method: str, *path: str, body: dict[str, Any]) -> Iterator[Any]:
+            said.append(capsys.readouterr().err)
+            return super().lines(method, *path, body=body)
+
+    node = Choosy(Refused("AlreadyClaimed", "It was paid."), {"signature": "S"})
+    paying = cashier(node, json=False)
+    gift = transfer(paying.wallet.address, Pubkey.default(), 1)
+    outcomes = paying.pay_each(*(Step(f"To {name}", [gift]) for name in "abc"))
+    assert [each.refused.code if each.refused else each.sent for each in outcomes] == [
+        "PayeeBelowRent",
+        "AlreadyClaimed",
+        {"signature": "S"},
+    ]
+    first = f"To a: not done, The payee would have too little.\n  {ADVICE['PayeeBelowRent']}\n"
+    assert said[0].startswith(first)
+    assert f"To b: not done, It was paid.\n  {ADVICE['AlreadyClaimed']}\n" in said[1]
 
 
 def test_what_others_wrote_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,19 @@ async def test_rooms_are_found_by_words_and_ids() -> None:
         assert await search("nothing") == []
 
 
+async def test_rooms_are_found_by_their_states_however_old() -> None:
+    states = [RoomState.LIVE, RoomState.ENDED, RoomState.WAITING, RoomState.LIVE, RoomState.CLOSED]
+    rooms = [StubRoom(n, f"Room {n}", state) for n, state in enumerate(states)]
+    async with api(*rooms) as node:
+        path, titles = "/api/v1/rooms?limit=2&state=live&state=waiting", []
+        while path:
+            answer = await node.get(path)
+            titles += [room["title"] for room in said(answer)]
+            path = answer.fields.get("link", "")[1:].partition(">")[0]
+        assert titles == ["Room 3", "Room 2", "Room 0"]
+        error(await node.get("/api/v1/rooms?state=asleep"), 422, "invalid")
+
+
 async def test_one_room() -> None:
     async with api(StubRoom(1, "First")) as node:
         room = said(await node.get(f"/api/v1/rooms/{room_id(1)}"))

@@ -17,6 +17,7 @@ from hausd.core.cid import CID
 from hausd.core.gating import Withheld
 from hausd.core.ids import RoomId
 from hausd.core.live import Media, RoomState, Sealed
+from hausd.core.release import Refusal
 from hausd.http.messages import Answer, Fetch, NotMine, Request, Response, Wait
 from hausd.http.responder import RoomResponder
 from hausd.wire.worker import ImageMade
@@ -288,6 +289,19 @@ async def test_a_room_nobody_streams_into_is_not_found_and_says_when_to_ask_agai
     asked = Asked(StudioRoom(SCRIPT))
     answer = asked.at_once("/live/ROOM/index.m3u8")
     assert (answer.status, code(answer), header(answer, "retry-after")) == (404, "not-live", "2")
+
+
+async def test_a_stream_that_is_about_to_begin_is_no_ticket_that_is_not_valid_yet(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    room = StudioRoom(SCRIPT)
+    room.begin_run()
+    asked = Asked(room)
+    for path in ("index.m3u8", "source/index.m3u8"):
+        answer = await asked.get(f"/live/ROOM/{path}")
+        assert (answer.status, code(answer)) == (503, "not-begun")
+        assert code(answer) not in set(Refusal)
+        assert header(answer, "retry-after") == "2"
 
 
 async def test_the_first_viewer_gets_sound_too_though_it_begins_a_moment_later(

@@ -316,6 +316,20 @@ async def test_a_wrong_key_is_not_taken_and_another_holder_is_asked(stage: Stage
     assert await stage.asked(stage.viewer, NEXT) == "wrong-key"
 
 
+async def test_a_wrong_key_that_was_imported_keeps_nobody_from_asking(stage: Stage) -> None:
+    stage.may()
+    await stage.viewer.ring.add_delegation(delegated(stage.viewer))
+    wrong = EpochKey(bytes(32))
+    await stage.viewer.ring.keep_unproven(EVENT, dict.fromkeys((EPOCH.id, NEXT.id), wrong))
+    stage.viewer.events.events[EVENT] = gated()
+    assert await stage.asked(stage.viewer) == "no-key-holder", "rather than a wrong one"
+    stage.viewer.events.events[EVENT] = gated(stage.origin.address)
+    assert stage.viewer.ring.get(EVENT, EPOCH.id) == wrong
+    assert await stage.asked(stage.viewer) == KEY
+    assert stage.viewer.ring.get(EVENT, EPOCH.id) == KEY
+    assert await stage.viewer.asking.ask(EVENT, NEXT) == NEXT_KEY
+
+
 async def test_a_refusal_of_one_is_not_the_last_word(stage: Stage) -> None:
     """A neighbour that lies about tickets keeps nobody out."""
     stage.may()

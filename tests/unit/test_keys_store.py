@@ -132,6 +132,38 @@ async def test_a_key_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
         assert ring.get(EVENT, EPOCH) == KEY
 
 
+async def test_a_wrong_key_that_was_imported_makes_way_for_the_right_one(tmp_path: Path) -> None:
+    epoch, key = new_epoch(EVENT, os.urandom)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+
+        async def ask(room: RoomId, of: Epoch) -> EpochKey:
+            await ring.take(room, of, key, Source.ASKED)
+            return key
+
+        ring.ask_others = ask
+        await ring.keep_unproven(EVENT, {epoch.id: KEY})
+        assert ring.get(EVENT, epoch.id) == KEY, "whose it is, is not known yet"
+        assert ring.held(EVENT, epoch) is None
+        assert await ring.ask(EVENT, epoch) == key
+        for found in (ring.get(EVENT, epoch.id), ring.held(EVENT, epoch)):
+            assert found == key
+        assert await ring.keep_unproven(EVENT, {epoch.id: KEY}) == 0
+        assert ring.held(EVENT, epoch) == key
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        assert ring.held(EVENT, epoch) == key
+
+
+async def test_what_the_artist_exports_anew_takes_the_place_of_what_was_imported(
+    tmp_path: Path,
+) -> None:
+    epoch, key = new_epoch(EVENT, os.urandom)
+    async with open_ring(tmp_path, in_file(tmp_path), HandClock()) as ring:
+        for imported in (KEY, key):
+            await ring.keep_unproven(EVENT, {epoch.id: imported})
+            assert ring.get(EVENT, epoch.id) == imported
+        assert ring.held(EVENT, epoch) == key
+
+
 async def test_what_others_send_makes_way_and_keys_of_own_rooms_never_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

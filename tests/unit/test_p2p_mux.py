@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -167,6 +168,36 @@ async def test_bytes_that_come_one_by_one_are_gathered(autojump_clock: MockClock
         while len(received) < 5000:
             received += await there.receive_some(999)
         assert received == bytes(number % 256 for number in range(5000))
+
+
+@pytest.mark.parametrize("at_once", [1, 100], ids=["a-message-each", "many-in-a-message"])
+async def test_who_cuts_bytes_very_fine_waits(at_once: int, autojump_clock: MockClock) -> None:
+    # frames that nothing comes of: a window of 0 for a stream that is not there
+    frame = struct.pack("!BBHII", 0, 1, 0, 1, 0)
+    left, right = memory_stream_pair()
+    here, there = SecureChannel(left, Plain()), mux_over(right, "other")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(there.run, refuse)
+        began_s = trio.current_time()
+        for _ in range(20):
+            await here.send(*[frame * at_once] * (5000 // at_once))
+        await trio.sleep(0.5)
+        assert there.received_bytes < 20 * 5000 * 12, "it reads on in a while"
+        while there.received_bytes < 20 * 5000 * 12:
+            await trio.sleep(0.1)
+        assert trio.current_time() - began_s > 1.5
+        nursery.cancel_scope.cancel()
+
+
+async def test_messages_without_a_byte_end_the_connection(autojump_clock: MockClock) -> None:
+    left, right = memory_stream_pair()
+    there = mux_over(right, "other")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(there.run, refuse)
+        await left.send_all((b"\x00\x10" + bytes(16)) * 10_000)
+        with trio.fail_after(5):
+            await there.closed.wait()
+    assert "without a byte" in there.ended_by
 
 
 async def test_a_reader_can_be_cancelled_though_bytes_are_there(autojump_clock: MockClock) -> None:

@@ -115,6 +115,39 @@ async def test_who_has_the_keys_sees_what_was_streamed_and_all_else_is_ciphertex
         await opens_with_no_key_of(relay, room)
 
 
+@pytest.mark.parametrize("freed", [False, True])
+async def test_a_room_opens_though_a_wrong_key_of_it_was_imported(
+    autojump_clock: trio.testing.MockClock, *, freed: bool
+) -> None:
+    """Nobody knows what an imported key is worth before its epoch is announced."""
+    async with Stage(31) as stage:
+        origin, viewer = await stage.node("origin"), await stage.node("viewer")
+        stage.swarm.link(origin.node, viewer.node)
+        room = await gated(origin)
+        await viewer.rooms.follow(room)
+        keys = viewer.home.keyring
+        async with Show(stage, origin, room, NAMES).on() as show:
+            await show.play(1)
+            for at in origin.home.keyring._keys:
+                keys._keys[at] = EpochKey(bytes(32))
+            await show.play(2)
+            withheld = viewer.room(room).withheld()
+            assert withheld is not None
+            assert withheld.code == "no-ticket"
+            if not freed:
+                keys.holder = origin.home.keyring
+            await show.play(6)
+            assert (viewer.room(room).withheld() is None) is not freed
+        if freed:
+            ours = origin.room(room)
+            assert isinstance(ours, OriginRoom)
+            await ours.make_free()
+        await trio.sleep(60)
+        assert b"".join(
+            part for part in await recorded(viewer, room, "source") if isinstance(part, bytes)
+        ) == clear_of(show, "source")
+
+
 class OneKey:
     """Implements ``rooms.ports.Keyring``: one key for everything."""
 
@@ -122,6 +155,9 @@ class OneKey:
         self.key = key
 
     def get(self, room: RoomId, epoch: EpochId) -> EpochKey:
+        return self.key
+
+    def held(self, room: RoomId, epoch: Epoch) -> EpochKey:
         return self.key
 
     async def ask(self, room: RoomId, epoch: Epoch) -> EpochKey:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import trio
 
 from hausd.core.cid import CID
@@ -197,3 +198,54 @@ def test_the_question_whether_a_part_is_there_has_an_answer_whatever_the_playlis
     for msn in range(4):
         for part in range(3):
             assert is_reached(broken, msn, part) is is_reached(whole, msn, part)
+
+
+def test_gaps_leave_the_window_as_segments_do() -> None:
+    live = track(window_s=10.0)
+    for msn in range(3):
+        add(live, msn, ends=True, stored=True)
+    for msn in range(3, 300):
+        live.add_gap(span(msn), 2.0)
+    segments = live.playlist().segments
+    assert segments[-1].msn == 299
+    assert sum(segment.duration for segment in segments) <= 12_000
+
+
+def test_what_an_origin_says_of_lengths_bounds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hausd.rooms.live.MAX_SEGMENTS", 50)
+    live = track(window_s=600.0)
+    live.rendition = replace(VIDEO, timescale=2**32)
+    for msn in range(100):
+        add(live, msn, ends=True, stored=True)
+    for msn in range(100, 300):
+        live.add_gap(span(msn), 0.0)
+    assert [segment.msn for segment in live.playlist().segments] == list(range(250, 300))
+    assert live.segment(4, 199) is None
+
+
+def test_what_no_disk_takes_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hausd.rooms.live.MAX_UNSTORED_BYTES", 1000)
+    live = track(window_s=600.0)
+    for msn in range(40):
+        data = bytes(100)
+        part = StoredPart(CID.of(data), len(data), data)
+        live.add_part(span(msn), LivePart(500, True, len(data)), part, ends_segment=True)
+    assert [segment.msn for segment in live.playlist().segments] == list(range(30, 40))
+
+
+def test_a_segment_whose_end_never_reached_the_disk_is_served_whole_or_not_at_all() -> None:
+    live = track(window_s=10.0)
+    whole: list[bytes] = []
+    for msn in range(12):
+        parts = [add(live, msn, ends=at == 3, stored=msn != 2 or at < 2) for at in range(4)]
+        live.name_segment(msn, CID.of(b"%d" % msn))
+        if msn == 2:
+            whole = [part.data for part in parts if part.data is not None]
+        if msn >= 2 and live.playlist().segments[0].msn <= 2:
+            found = live.segment(4, 2)
+            assert found is not None
+            assert found.body == tuple(whole)
+    gone = live.segment(4, 2)
+    assert gone is None, "what left memory is not promised"
+    assert live.part(4, 2, 0) is not None
+    assert live.part(4, 2, 3) is None

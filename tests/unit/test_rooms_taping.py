@@ -1,18 +1,62 @@
-"""What a lane records of the archive segments that parts are said to be of."""
+"""What of a followed room is recorded, a segment of a rendition at a time."""
 
 from __future__ import annotations
+
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.content import AUDIO, ROOM, SESSION
 from support.memorystore import MemoryStore
+from support.store import key
 
 from hausd.core.cid import CID
-from hausd.core.storage import SegmentKey
+from hausd.core.live import ArchiveSegment
+from hausd.core.manifest import ManifestError, SegmentRecord
+from hausd.core.media import Kind, Rendition
+from hausd.core.storage import MAX_SEGMENT_BYTES, SegmentKey
+from hausd.rooms.fetching import Fetcher
 from hausd.rooms.live import StoredPart
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.taping import Tape
+
+VIDEO = Rendition("source", Kind.VIDEO, "avc1.640028", 90_000)
+LEAF = b"a leaf"
+PART_BYTES = MAX_SEGMENT_BYTES // 4
+
+
+def tape_parts(tape: Tape, number: int, count: int) -> None:
+    for part in range(count):
+        cut = ((CID.of(LEAF), memoryview(LEAF)),)
+        tape.open(key(number), 0, 0, CID.of(b"init"), part)
+        cid = tape.place(cut)
+        stored = Mock(StoredPart, cid=cid, size=PART_BYTES)
+        tape.append(cut, stored, 36_000)
+
+
+def test_a_segment_that_never_ends_is_given_up() -> None:
+    recorder = Mock(Recorder)
+    tape = Tape(recorder, lambda _: True)
+    tape_parts(tape, 0, 12)
+    assert recorder.append.call_count == 4
+    assert not tape.writes(0)
+    tape.close(VIDEO)
+    recorder.close.assert_not_called()
+    # The next one, of an honest size, is recorded.
+    tape_parts(tape, 1, 2)
+    tape.close(VIDEO)
+    assert recorder.append.call_count == 6
+    assert recorder.close.call_args.args[1].key == key(1)
+
+
+async def test_nor_is_one_fetched_that_is_larger_than_any_honest_one() -> None:
+    fetcher = Fetcher(key().room, Mock(), Mock(), Mock(), Mock(Recorder), Mock(), lambda: 1.0)
+    cid = CID.of(LEAF)
+    segment = ArchiveSegment(0, key().session, 0, 0, 10_000, cid, MAX_SEGMENT_BYTES + 1, cid)
+    with pytest.raises(ManifestError, match="larger"):
+        await fetcher.segment(SegmentRecord(key().room, VIDEO, segment), None)
+    fetcher.leaves.fetch.assert_not_called()  # type: ignore[attr-defined]  # a Mock
 
 
 @given(st.lists(st.integers(0, 4), max_size=20))
@@ -27,12 +71,12 @@ async def test_a_segment_is_recorded_once_whatever_order_is_signed(numbers: list
     )
     tape = Tape(recorder, lambda key: True)
     for at, number in enumerate(numbers):
-        key = SegmentKey(ROOM, SESSION, AUDIO.name, number)
-        if tape.holds_other(key):
+        at_number = SegmentKey(ROOM, SESSION, AUDIO.name, number)
+        if tape.holds_other(at_number):
             tape.close(AUDIO)
         data = b"part %d" % at
         cut = ((CID.of(data), data),)
-        tape.open(key, 0, at * 400, CID.of(b"init"), 0)
+        tape.open(at_number, 0, at * 400, CID.of(b"init"), 0)
         tape.place(cut)
         tape.append(cut, StoredPart(CID.of(data), len(data), data), 400)
         tape.end_gop()

@@ -19,20 +19,35 @@ export function faultIn(status, text) {
   }
 }
 
-export const faultOf = async (answer) => faultIn(answer.status, await answer.text());
+export const faultOf = async (answer) => faultIn(answer.status, await answer.text().catch(silent));
+
+function silent() {
+  throw new Fault(0, { message: "The node does not answer.", hint: "Try again in a moment." });
+}
+
+// fetch(), whose own errors look like those of a script that is wrong.
+export const ask = (path, options = {}) => fetch(path, { cache: "no-store", ...options }).catch(silent);
 
 // GET, or POST where there is a body.
 export async function api(path, body) {
-  const answer = await fetch(`/api/v1/${path}`, {
-    cache: "no-store",
-    ...(body && {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    }),
-  }).catch(() => {
-    throw new Fault(0, { message: "The node does not answer.", hint: "Try again in a moment." });
+  const answer = await ask(`/api/v1/${path}`, body && {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
   });
   if (!answer.ok) throw await faultOf(answer);
-  return answer.status === 204 ? null : answer.json();
+  if (answer.status === 204) return null;
+  const text = await answer.text().catch(silent);
+  try {
+    return JSON.parse(text);
+  } catch { // a proxy's page, say
+    throw new Fault(answer.status, { message: "What answered is not the node." });
+  }
+}
+
+// What went wrong, in words for people. What is no Fault is a mistake of this page.
+export function wordsOf(fault) {
+  if (fault instanceof Fault) return fault.message;
+  console.error(fault);
+  return "This page has failed. Reload it; the browser’s console says why.";
 }

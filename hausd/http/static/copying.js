@@ -3,18 +3,23 @@
 export function copyButton(text, what, shown) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = "Copy";
-  button.setAttribute("aria-label", `Copy ${what}`);
+  // Its name is what is shown, and of what.
+  const show = (words, name) => {
+    button.textContent = words;
+    button.setAttribute("aria-label", name);
+  };
+  const begin = () => show("Copy", `Copy ${what}`);
+  begin();
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text());
-      button.textContent = "Copied";
+      show("Copied", `Copied: ${what}`);
     } catch { // without HTTPS there is no clipboard: the text is selected instead
       if (shown.select) shown.select();
       else getSelection().selectAllChildren(shown);
-      button.textContent = "Press Ctrl+C";
+      show("Press Ctrl+C", `Press Ctrl+C to copy ${what}`);
     }
-    setTimeout(() => { button.textContent = "Copy"; }, 1600);
+    setTimeout(begin, 1600);
   });
   return button;
 }

@@ -1,10 +1,10 @@
 // The door of a gated room: what keeps the viewer out and what to do about it; signing in with a
 // wallet, staying signed in, signing out. The token is in a cookie that no script can read.
-import { Fault, api, faultOf } from "./api.js";
+import { Fault, api, ask, faultOf } from "./api.js";
 import { copyButton } from "./copying.js";
 import { offersOf } from "./money.js";
 import { REFUSALS, sentence } from "./refusals.js";
-import { isHere } from "./showing.js";
+import { isHere, say } from "./showing.js";
 import { watchWallets } from "./wallets.js";
 
 const RENEW_MS = 5 * 60 * 1000; // a token is good for 15 minutes
@@ -59,7 +59,7 @@ export class Entry {
   // Asks whether a playlist may be had: true, or false once the page says why not.
   async admits(url) {
     if (!this.shape?.gated) return true;
-    const answer = await fetch(this.refusedUrl || url, { cache: "no-store" });
+    const answer = await ask(this.refusedUrl || url);
     if (answer.ok) answer.body?.cancel();
     return !this.refuse(answer.ok ? null : await faultOf(answer));
   }
@@ -289,11 +289,6 @@ function reason(fault) {
     return "You did not sign, so nothing happened.";
   }
   return `The wallet could not sign: ${sentence(fault?.message || "it does not say why.")}`;
-}
-
-// A region that is read aloud is touched only where its words change.
-function say(place, words) {
-  if (place.textContent !== words) place.textContent = words;
 }
 
 function element(name, text = "") {

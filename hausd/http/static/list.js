@@ -1,7 +1,8 @@
 // The rooms of this node.
 import { api } from "./api.js";
-import { STATES, byId, clock, isHere, setBadge } from "./showing.js";
+import { byId, clock, isHere, setBadge, stateOf } from "./showing.js";
 
+const MOST = 200; // rooms in one answer
 const cards = new Map();
 
 function facts(room) {
@@ -24,9 +25,9 @@ function card(room) {
     cards.set(room.id, item);
   }
   item.querySelector("strong").textContent = room.title || "A room of another node";
-  item.querySelector("a > .quiet").textContent = facts(room) || STATES[room.state];
+  item.querySelector("a > .quiet").textContent = facts(room) || stateOf(room);
   item.querySelector(".ticketed").hidden = !room.gated;
-  setBadge(item.querySelector(".badge"), room.state);
+  setBadge(item.querySelector(".badge"), room);
   // The pictures of a gated room are for who has a ticket.
   if (room.state !== "created" && (isHere || !room.gated)) {
     const minute = Math.floor(Date.now() / 30000);
@@ -37,8 +38,19 @@ function card(room) {
   return item;
 }
 
+// The newest, and those on air, however old.
+async function roomsToShow() {
+  const newest = await api(`rooms?limit=${MOST}`);
+  const all = newest.length < MOST;
+  byId("more").hidden = all;
+  if (all) return newest;
+  const known = new Set(newest.map((room) => room.id));
+  const onAir = await api(`rooms?limit=${MOST}&state=live&state=waiting`);
+  return [...newest, ...onAir.filter((room) => !known.has(room.id))];
+}
+
 export async function showList() {
-  const rooms = await api("rooms?limit=200");
+  const rooms = await roomsToShow();
   const order = ["live", "waiting", "ended", "closed", "created"];
   rooms.sort((a, b) => order.indexOf(a.state) - order.indexOf(b.state));
   const list = byId("rooms");

@@ -1,7 +1,9 @@
 // Plays a room in a <video>: hls.js where the browser has Media Source Extensions, else the
 // browser's own HLS (Safari on iPhones).
-import { faultIn } from "./api.js";
+import { Fault, faultIn, wordsOf } from "./api.js";
 import { captionsOf, keepVolume, theatreOf } from "./controls.js";
+import { sentence } from "./refusals.js";
+import { say } from "./showing.js";
 
 const SCRIPT = "/static/hls.min.js";
 const RETRY_MS = [500, 1000, 2000, 4000];
@@ -12,7 +14,11 @@ function loadHls() {
     const script = document.createElement("script");
     script.src = SCRIPT;
     script.onload = () => resolve(window.Hls);
-    script.onerror = () => reject(new Error("The player could not be loaded."));
+    script.onerror = () => {
+      loading = null;
+      script.remove();
+      reject(new Fault(0, { message: "The player could not be loaded." }));
+    };
     document.head.append(script);
   });
   return loading;
@@ -35,6 +41,7 @@ export class Player {
     this.mode = null;
     this.hls = null;
     this.state = "";
+    this.recorded = false;
     this.faults = 0;
     this.timer = 0;
     this.generation = 0;
@@ -73,6 +80,7 @@ export class Player {
   roomIs(state, { recorded }) {
     const before = this.state;
     this.state = state;
+    this.recorded = recorded;
     if (state === "created") this.say("Waiting for the stream to begin…");
     else if (state === "waiting" && this.stalled()) this.say("The encoder dropped out. It may return in a moment…");
     else if (this.mode === null && !recorded) this.say("This stream has ended. Nothing was recorded.");
@@ -90,7 +98,7 @@ export class Player {
   say(words) {
     const { curtain } = this.parts;
     curtain.hidden = !words;
-    curtain.textContent = words;
+    say(curtain, words);
   }
 
   stop() {
@@ -116,11 +124,8 @@ export class Player {
       Hls = await loadHls();
     } catch (fault) {
       if (mine !== this.generation) return;
-      if (fault instanceof TypeError) { // the node does not answer
-        this.again();
-        return;
-      }
-      this.say(fault.message);
+      if (fault instanceof Fault) this.again(fault);
+      else this.say(wordsOf(fault));
       return;
     }
     if (mine !== this.generation) return;
@@ -149,12 +154,13 @@ export class Player {
       // Of what is live the playlist says whether it may be had; of a recording, each segment does.
       const segment = this.mode === "start" && fault.frag && !fault.details.startsWith("level");
       const place = segment ? fault.networkDetails?.responseURL : "";
-      if (this.entry.refuse(refusalIn(fault), place)) return;
+      const refusal = refusalIn(fault);
+      if (this.entry.refuse(refusal, place)) return;
       if (fault.type === Hls.ErrorTypes.MEDIA_ERROR && this.faults < 2) {
         this.faults += 1;
         hls.recoverMediaError();
       } else {
-        this.again();
+        this.again(refusal);
       }
     });
     hls.loadSource(this.url);
@@ -168,14 +174,20 @@ export class Player {
     this.play();
   }
 
-  again() {
+  // What is on air is tried for as long as it is. `fault`: what is known of why it does not play.
+  again(fault = null) {
     const wait = RETRY_MS[Math.min(this.faults, RETRY_MS.length - 1)];
     this.faults += 1;
-    this.say(this.state === "waiting" || this.state === "live"
-      ? "The stream is interrupted. Trying again…" : "The stream can't be played now.");
+    const onAir = this.state === "live" || this.state === "waiting";
+    const why = fault ? sentence(fault.words)
+      : onAir ? "The stream is interrupted." : "The stream can’t be played now.";
     this.stop();
-    if (this.state === "live" || this.state === "waiting" || this.faults < RETRY_MS.length) {
+    if (onAir || this.faults < RETRY_MS.length) {
+      this.say(`${why} Trying again…`);
       this.timer = setTimeout(() => this.begin(), wait);
+    } else {
+      const way = this.recorded ? "Press “From the start”" : "Reload this page";
+      this.say(`${why} This page has stopped trying. ${way} to try again.`);
     }
   }
 
@@ -247,7 +259,8 @@ export class Player {
     target.addEventListener("keydown", (event) => {
       const place = event.target;
       if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (place instanceof Element && place.closest("button, select, input, summary, a, video, code")) {
+      if (!video.getClientRects().length) return; // it is not shown: nothing to steer
+      if (place instanceof Element && place.closest("button, select, input, textarea, summary, a, video, code")) {
         if (place !== video || " ".includes(event.key)) return; // they have keys of their own
       }
       const actions = {

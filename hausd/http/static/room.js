@@ -1,9 +1,9 @@
 // One room: its player, what is known of it, and the way in.
-import { api, faultOf } from "./api.js";
+import { api, ask, faultOf } from "./api.js";
 import { copyRow } from "./copying.js";
 import { Entry } from "./entry.js";
 import { Player } from "./player.js";
-import { byId, clock, setBadge } from "./showing.js";
+import { byId, clock, isRecorded, setBadge } from "./showing.js";
 
 const LOOK_SOON_MS = 1000; // while viewers wait for a picture
 const query = new URLSearchParams(location.search);
@@ -88,27 +88,40 @@ function agreed() {
   });
 }
 
-// The room as this node has it. One of another node's is joined by asking for its playlist.
+// Why this node is not in the room yet, or won't be.
+const LOST = ["unknown-room", "nobody-has-it", "too-many-rooms"];
+const LOOKING = "still-looking";
+
+let lost = false; // and said so: then it goes on being looked for without a word
+
+// The room as this node has it; null while it is looked for. One of another node's is joined by
+// asking for its playlist.
 async function roomHere(asked, url) {
   try {
     return await api(url);
   } catch (fault) {
     if (fault.status !== 404) throw fault;
   }
-  byId("join").hidden = false;
+  byId("join").hidden = lost;
   byId("join-ask").hidden = true;
   byId("join-wait").hidden = false;
   const token = query.get("token");
   const more = token ? `?token=${encodeURIComponent(token)}` : "";
-  const answer = await fetch(`/live/${encodeURIComponent(asked)}/index.m3u8${more}`, { cache: "no-store" });
-  if (answer.status === 404) {
-    const fault = await faultOf(answer);
-    if (fault.code !== "not-live") {
-      byId("join-wait").hidden = true;
-      throw fault;
+  try {
+    const answer = await ask(`/live/${encodeURIComponent(asked)}/index.m3u8${more}`);
+    const fault = answer.ok ? null : await faultOf(answer);
+    if (fault?.code === LOOKING) {
+      lost = false;
+      byId("join").hidden = false;
+      return null;
     }
+    lost = LOST.includes(fault?.code);
+    if (lost) throw fault;
+    return await api(url);
+  } catch (fault) {
+    byId("join").hidden = true;
+    throw fault;
   }
-  return api(url);
 }
 
 // -- the room --
@@ -182,10 +195,11 @@ export async function openRoom(asked, every) {
   if (query.has("ask") && await isElsewhere(url)) await agreed();
   await every(async () => {
     const room = await roomHere(asked, url);
+    if (!room) return LOOK_SOON_MS;
     byId("join").hidden = true;
     await entry.roomIs(room);
     onAir = room.state === "live" || room.state === "waiting";
-    const recorded = (room.recording?.segments ?? 0) > 0;
+    const recorded = isRecorded(room);
     if (mode === null && !onAir && recorded) player.mode = "start";
     // Who may not watch hears that before the show begins, and sees at once when they may.
     if (!shown || entry.refusal) await retry();
@@ -194,7 +208,7 @@ export async function openRoom(asked, every) {
     document.title = `${title} · hausd`;
     byId("title").textContent = title;
     byId("facts").textContent = facts(room);
-    setBadge(byId("badge"), room.state);
+    setBadge(byId("badge"), room);
     byId("watch-live").disabled = !onAir;
     byId("watch-start").disabled = !recorded;
     const links = `${room.id} ${room.ingest_url} ${room.gated} ${entry.signed?.token}`;

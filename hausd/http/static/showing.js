@@ -5,13 +5,23 @@ export const byId = (id) => document.getElementById(id);
 // A page of this machine's node is its owner's.
 export const isHere = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 
-export const STATES = {
-  live: "Live", waiting: "Reconnecting", ended: "Recorded", closed: "Recorded", created: "Not live yet",
-};
+// Whether there is a recording: here, or at others as far as is known.
+export function isRecorded({ recording: has }) {
+  return Boolean(has && (has.segments > 0 || has.missing > 0 || has.sought));
+}
 
-export function setBadge(badge, state) {
-  badge.className = `badge ${state}`;
-  badge.textContent = STATES[state] ?? state;
+const STATES = { live: "Live", waiting: "Reconnecting", created: "Not live yet" };
+
+export const stateOf = (room) => STATES[room.state] ?? (isRecorded(room) ? "Recorded" : "Ended");
+
+export function setBadge(badge, room) {
+  badge.className = `badge ${room.state}`;
+  badge.textContent = stateOf(room);
+}
+
+// A region that is read aloud is touched only where its words change.
+export function say(place, words) {
+  if (place.textContent !== words) place.textContent = words;
 }
 
 export function clock(seconds) {

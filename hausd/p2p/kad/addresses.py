@@ -5,9 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import replace
 
-import trio
-
 from hausd.core.peers import Endpoint, parse_endpoint
+from hausd.p2p.lookups import looked_up
 from hausd.policy.reach import Reach, reach
 from hausd.wire.kad import Contact
 
@@ -35,13 +34,13 @@ def subnet(address: Endpoint) -> str:
 
 async def _resolved(end: Endpoint) -> list[Endpoint]:
     try:
-        answers = await trio.socket.getaddrinfo(end.host, end.port, type=trio.socket.SOCK_STREAM)
-    except (OSError, UnicodeError):  # the latter for what DNS can't be asked
+        names = await looked_up(end.host, end.port)
+    except OSError:
         return []
     texts = {"ip4": "dns6", "ip6": "dns4"}
     found = []
-    for *_, address in answers:
-        host = str(address[0]).partition("%")[0]
+    for name in names:
+        host = str(name[0]).partition("%")[0]
         kind = "ip6" if ":" in host else "ip4"
         if end.kind != texts[kind]:
             found.append(parse_endpoint(f"/{kind}/{host}/tcp/{end.port}"))

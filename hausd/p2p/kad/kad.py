@@ -34,6 +34,7 @@ from hausd.p2p.kad.records import ProviderStore, ValueStore
 from hausd.policy.lookup import BETA, Lookup
 from hausd.policy.reach import Reach, may_dial, reach
 from hausd.policy.routing import RoutingTable
+from hausd.telemetry import count_swallowed
 from hausd.wire.kad import (
     MAX_ANSWER_BYTES,
     MAX_KEY_BYTES,
@@ -199,6 +200,11 @@ class Kad:
             outcome = "late"
             self._dead(peer)
             raise Unanswered(f"no answer within {ASK_S:g} s") from None
+        except Exception as error:  # the door of a stranger's answer: lookups have many tasks
+            outcome = "failed"
+            count_swallowed("dht-asking", error)
+            self._dead(peer)
+            raise Unanswered("its answer failed here") from error
         finally:
             metrics.DHT_ASKED.labels(outcome).inc()
 
