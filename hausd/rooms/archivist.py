@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 import trio
@@ -34,8 +35,11 @@ log = structlog.get_logger("hausd.rooms")
 
 FILLS_AT_ONCE = 2
 """Segments of one room that are fetched at a time."""
-MAX_PLANNED = 20_000
-"""Segments of a rendition that are known of and not listed yet (55 h); the rest is read later."""
+MAX_PLANNED = 40_000
+"""Segments of all renditions, an equal share of each, that are known of and not listed yet (27 h
+of four); the rest is read later."""
+_LOOK_AT_ONCE = 1024
+"""Of the plan, for one to fetch: some ms."""
 _AGAIN_S = 5.0
 _AGAIN_MAX_S = 160.0
 _GIVE_UP_AFTER = 5
@@ -87,6 +91,11 @@ class Archivist:
     """Of these, what the store needed the place of."""
     _wrong: set[SegmentKey] = field(default_factory=set)
     """Closed in the store, and not what the manifest says."""
+    _looked: dict[str, int] = field(default_factory=dict)
+    """How many of a plan were found to be none to fetch now, since ``_looked_at_s``."""
+    _looked_at_s: float = 0.0
+    _missing: int | None = None
+    """As it was counted last, until something of it changes."""
     _newest_ms: int = 0
     """Where what is known of ends; it only grows, so what is too far back stays so."""
     _reading: bool = False
@@ -111,6 +120,7 @@ class Archivist:
         self._newest_ms = max(self._newest_ms, _span(record).end_ms)
         if not self._is_listed(record):
             self._stored[record.key] = record
+            self._missing = None
         self._advance()
 
     def opened(self) -> None:
@@ -132,16 +142,19 @@ class Archivist:
         if self._stored.pop(key, None) is not None:
             self._given_up.add(key)
             self._evicted.add(key)
+            self._missing = None
             self._advance()
 
     @property
     def missing(self) -> int:
         """Segments that the manifest names and that are yet to be fetched."""
-        return sum(
-            record.key not in self._stored and record.key not in self._given_up
-            for plan in self._plan.values()
-            for record in plan
-        ) + len(self.mending)
+        if self._missing is None:
+            self._missing = sum(
+                record.key not in self._stored and record.key not in self._given_up
+                for plan in self._plan.values()
+                for record in plan
+            )
+        return self._missing + len(self.mending)
 
     async def run(self) -> None:
         """Reads heads and fetches what is missing, until cancelled."""
@@ -182,7 +195,7 @@ class Archivist:
 
         async def read(name: str, tree: tuple[int, CID]) -> None:
             try:
-                if await self._read_tree(manifest, get, name):
+                if await self._read_tree(manifest, get, name, share):
                     self._trees[name] = tree
             except (LeafMissing, ManifestError) as fault:
                 faults.append(fault)
@@ -197,6 +210,7 @@ class Archivist:
                 self.free(root.free, told_by)
         except (LeafMissing, ManifestError) as fault:
             return self._unread(head, fault)
+        share = MAX_PLANNED // max(1, len(root.trees))
         self._reading = True
         try:
             async with trio.open_nursery() as nursery:
@@ -218,15 +232,16 @@ class Archivist:
         log.info("manifest-unread", room=self.fetcher.room, because=str(fault))
         return False
 
-    async def _read_tree(self, manifest: CID, get: Getter, name: str) -> bool:
+    async def _read_tree(self, manifest: CID, get: Getter, name: str, most: int) -> bool:
         """Plans a rendition's new segments, as they are read; False where there are more."""
         plan = self._plan.setdefault(name, deque())
         async for record in records(manifest, get, name, self._planned(name) + 1):
             plan.append(record)
+            self._missing = None
             self._newest_ms = max(self._newest_ms, _span(record).end_ms)
             if len(plan) % FANOUT == 0:
                 self._advance()
-            if len(plan) >= MAX_PLANNED:
+            if len(plan) >= most or sum(map(len, self._plan.values())) >= MAX_PLANNED:
                 return False
         return True
 
@@ -239,6 +254,8 @@ class Archivist:
         for name, plan in self._plan.items():
             while plan and self._next_is_settled(plan):
                 record = plan.popleft()
+                self._looked[name] = max(0, self._looked.get(name, 0) - 1)
+                self._missing = None
                 self.listed[name] = record.segment.number
                 self._troubles.pop(record.key, None)
                 if record.key in self._given_up:
@@ -262,6 +279,7 @@ class Archivist:
         key = record.key
         if key not in self._stored and key not in self._filling and not self._is_wanted(record):
             self._given_up.add(key)
+            self._missing = None
         if key in self._given_up:
             return True
         held = self._stored.get(key)
@@ -271,6 +289,7 @@ class Archivist:
             return True
         # both are signed by the origin: the ticks it was made of, and the manifest
         del self._stored[key]
+        self._missing = None
         self._wrong.add(key)
         self.notice(
             "archive-differs",
@@ -291,9 +310,14 @@ class Archivist:
         trouble = self._troubles.get(record.key)
         if trouble is None or trouble.tries < _GIVE_UP_AFTER:
             return False
-        if not any(later.key in self._stored for later in plan):
+        name, last = record.rendition.name, plan[-1].segment.number
+        if not any(
+            key.rendition == name and record.segment.number < key.number <= last
+            for key in self._stored
+        ):
             return False  # nobody is there to be asked
         self._given_up.add(record.key)
+        self._missing = None
         self.notice(
             "segment-missing",
             f"Segment {record.segment.number} of {record.rendition.name} is nowhere to be had; "
@@ -317,6 +341,7 @@ class Archivist:
         ]
         for key in past:
             self._stored.pop(key, None)
+            self._missing = None
         if past:
             log.info("remains-removed", room=self.fetcher.room, segments=len(past))
             try:
@@ -328,7 +353,7 @@ class Archivist:
 
     async def _fill_on(self) -> None:
         while True:
-            record = self._next_to_fill()
+            record = await self._next_to_fill()
             if record is None:
                 with trio.move_on_after(_AGAIN_S):
                     await self._work.wait()
@@ -342,27 +367,42 @@ class Archivist:
                 SEGMENTS_FILLED.inc()
                 self._filled(record)
 
-    def _next_to_fill(self) -> SegmentRecord | None:
-        """The oldest that is missing, in any rendition, and may be tried now."""
+    async def _next_to_fill(self) -> SegmentRecord | None:
+        """The oldest that is missing, in any rendition, and may be tried now.
+
+        Nearly all of a long plan may be in trouble, so it is not looked through at once, nor from
+        its beginning each time.
+        """
         if self._reading and self.depth().last_ms is not None:
             return None  # where the manifest ends is not known yet, nor what is too far back
-        now = trio.current_time()
-        candidates: list[SegmentRecord] = []
-        for plan in self._plan.values():
-            for record in plan:
-                key = record.key
-                trouble = self._troubles.get(key)
-                if (
-                    not self.claims(key)
-                    and key not in self._given_up
-                    and not (trouble is not None and now < trouble.again_at_s)
-                    and not self.recording(key)
-                ):
-                    candidates.append(record)
-                    break
-        if not candidates:
-            return self.mending.take()
-        return min(candidates, key=lambda one: one.segment.program_time_ms)
+        if trio.current_time() >= self._looked_at_s + _AGAIN_S:
+            self._looked, self._looked_at_s = {}, trio.current_time()
+        while True:
+            candidates = [found for name in self._plan if (found := self._look(name)) is not None]
+            if candidates:
+                return min(candidates, key=lambda one: one.segment.program_time_ms)
+            if all(self._looked[name] >= len(plan) for name, plan in self._plan.items()):
+                return self.mending.take()
+            await trio.lowlevel.checkpoint()
+
+    def _look(self, name: str) -> SegmentRecord | None:
+        """The next of a rendition that may be tried; looks at a few that may not."""
+        plan, at, now = self._plan[name], self._looked.get(name, 0), trio.current_time()
+        for record in islice(plan, at, at + _LOOK_AT_ONCE // len(self._plan)):
+            key = record.key
+            trouble = self._troubles.get(key)
+            if (
+                not self.claims(key)
+                and key not in self._given_up
+                and not (trouble is not None and now < trouble.again_at_s)
+                and not self.recording(key)
+            ):
+                break
+            at += 1
+        else:
+            record = None
+        self._looked[name] = at
+        return record
 
     async def _fill(self, record: SegmentRecord) -> bool:
         # what a lane has written of it is on disk after this

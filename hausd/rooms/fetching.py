@@ -21,6 +21,7 @@ from hausd.core.peers import PeerId
 from hausd.core.storage import MAX_SEGMENT_BYTES, Append, Close, SegmentKey
 from hausd.core.unixfs import FileNode, read_node, spans
 from hausd.rooms.leaftable import LeafTable
+from hausd.rooms.packing import MAX_SEGMENT_LEAVES
 from hausd.rooms.ports import BlockStore, Leaves
 from hausd.rooms.recorder import Recorder
 from hausd.rooms.turns import Turns
@@ -28,8 +29,6 @@ from hausd.rooms.turns import Turns
 LEAVES_AT_ONCE = 16
 """Of one segment: 2 MiB in memory and on the way."""
 _DEADLINE_S = 15.0
-_MAX_LEAVES = 65_536
-"""Of one segment: 8 GiB, were they full."""
 MAX_TREE_BYTES = 16 * 1024 * 1024
 """Of a segment's nodes together, which are in memory: four times what so many leaves need."""
 
@@ -109,7 +108,7 @@ class Fetcher:
 
         found: list[tuple[CID, int]] = []
         async for span in spans(segment.cid, get):
-            if span.data is not None or span.size > LEAF_BYTES or len(found) >= _MAX_LEAVES:
+            if span.data is not None or span.size > LEAF_BYTES or len(found) >= MAX_SEGMENT_LEAVES:
                 raise ManifestError("a segment is not made of leaves")
             found.append((span.cid, span.size))
         if sum(size for _, size in found) != segment.size:

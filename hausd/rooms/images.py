@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 
 from hausd.core.cid import CID, Codec
@@ -22,6 +23,9 @@ from hausd.wire.worker import ImageMade
 
 MAX_SPRITES = FULL * MAX_OLDER
 """Sheets kept: at 25 tiles of 5 s each this is 34 hours. Older ones are dropped."""
+MAX_CUES = 32_000
+"""Tiles of the storyboard that are listed, the newest: 25 of each sheet, as origins make them, and
+some. Another node may say 100 of each."""
 JPEG = "image/jpeg"
 
 Block = tuple[CID, bytes]
@@ -37,6 +41,9 @@ class Images:
         self.sealed = False
         """Whether any that was ever shown is sealed."""
         self._sheets: list[Sheet] = []
+        self._cues: dict[Sheet, str] = {}
+        self._text: str | None = None
+        """The storyboard as it was asked for last."""
         self._full: dict[tuple[Sheet, ...], Block] = {}
         """Nodes of full sheets, which are made once."""
 
@@ -66,6 +73,7 @@ class Images:
         if self._sheets and self._sheets[-1].start_ms == sheet.start_ms:
             self._sheets.pop()
         self._sheets.append(sheet)
+        self._text = None
         self.sealed |= seal is not None
         if len(self._sheets) > MAX_SPRITES:
             del self._sheets[:FULL]  # a whole node, so that the others stay as they are
@@ -79,7 +87,7 @@ class Images:
 
     def take(self, sheets: Sequence[Sheet]) -> None:
         """The whole storyboard, as another node made it."""
-        self._sheets = list(sheets)
+        self._sheets, self._text = list(sheets), None
         self.sealed |= any(sheet.picture.seal is not None for sheet in sheets)
 
     def nodes(self, room: RoomId) -> tuple[Block, list[Block]]:
@@ -115,18 +123,31 @@ class Images:
         """WebVTT with one cue a tile, ``<cid>.jpg#xywh=x,y,w,h``; None while there is none."""
         if not self._sheets:
             return None
-        lines = ["WEBVTT", ""]
-        for sheet in self._sheets:
-            for tile in range(sheet.tiles):
-                start = sheet.start_ms + tile * sheet.interval_ms
-                x = tile % sheet.columns * sheet.tile_width
-                y = tile // sheet.columns * sheet.tile_height
-                lines += [
-                    f"{_clock(start)} --> {_clock(start + sheet.interval_ms)}",
-                    f"{sheet.picture.cid}.jpg#xywh={x},{y},{sheet.tile_width},{sheet.tile_height}",
-                    "",
-                ]
-        return "\n".join(lines)
+        if self._text is None:
+            shown, cues = deque[Sheet](), 0
+            for sheet in reversed(self._sheets):
+                cues += sheet.tiles
+                if cues > MAX_CUES:
+                    break
+                shown.appendleft(sheet)
+            known = self._cues
+            self._cues = {sheet: known.get(sheet) or _cues_of(sheet) for sheet in shown}
+            self._text = "\n".join(["WEBVTT", "", *(self._cues[sheet] for sheet in shown)])
+        return self._text
+
+
+def _cues_of(sheet: Sheet) -> str:
+    name, lines = f"{sheet.picture.cid}.jpg", []
+    for tile in range(sheet.tiles):
+        start = sheet.start_ms + tile * sheet.interval_ms
+        x = tile % sheet.columns * sheet.tile_width
+        y = tile // sheet.columns * sheet.tile_height
+        lines += [
+            f"{_clock(start)} --> {_clock(start + sheet.interval_ms)}",
+            f"{name}#xywh={x},{y},{sheet.tile_width},{sheet.tile_height}",
+            "",
+        ]
+    return "\n".join(lines)
 
 
 def _block(encoded: bytes) -> Block:

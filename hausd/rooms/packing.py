@@ -12,6 +12,9 @@ from hausd.core import unixfs
 from hausd.core.cid import CID
 from hausd.core.media import leaves
 
+MAX_SEGMENT_LEAVES = 65_536
+"""Of one segment: 8 GiB, were they full."""
+
 Leaf = tuple[CID, memoryview]
 Block = tuple[CID, bytes]
 

@@ -18,7 +18,7 @@ from hausd.core.manifest import SegmentRecord
 from hausd.core.media import Rendition
 from hausd.core.storage import MAX_SEGMENT_BYTES, SegmentKey
 from hausd.rooms.live import StoredPart
-from hausd.rooms.packing import Leaf, Packer
+from hausd.rooms.packing import MAX_SEGMENT_LEAVES, Leaf, Packer
 from hausd.rooms.recorder import Recorder
 
 log = structlog.get_logger("hausd.rooms")
@@ -35,6 +35,7 @@ class _OpenSegment:
     broken: bool
     seal: SegmentSeal | None
     ticks: int = 0
+    leaves: int = 0
     size: int = 0
 
 
@@ -90,6 +91,10 @@ class Tape:
 
     def place(self, cut: tuple[Leaf, ...]) -> CID:
         """Takes a part into the tree; gives its CID."""
+        if self._open is not None:
+            self._open.leaves += len(cut)
+            if self._open.leaves > MAX_SEGMENT_LEAVES:
+                self.spoil()
         return self._packer.place(cut)
 
     def append(self, cut: tuple[Leaf, ...], part: StoredPart, duration: int) -> None:
@@ -118,6 +123,8 @@ class Tape:
     def end_gop(self) -> CID | None:
         """The GOP is over; gives its CID, None where it is empty."""
         packed = self._packer.end_gop()
+        if self._open is None or self._open.broken:
+            self._packer = Packer()  # a segment may be said to last for ever
         return packed.cid if packed is not None else None
 
     def close(self, rendition: Rendition) -> None:

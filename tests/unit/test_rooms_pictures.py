@@ -6,10 +6,12 @@ import pytest
 import trio
 from support.stage import GOPS_A_SEGMENT, Peer, Show, Stage
 
+from hausd.core.cid import CID
 from hausd.core.following import Priority
 from hausd.core.ids import RoomId
 from hausd.core.media import LEAF_BYTES
-from hausd.core.pictures import FULL
+from hausd.core.pictures import FULL, MAX_OLDER, Picture, Sheet
+from hausd.rooms.images import MAX_CUES, Images
 
 NAMES = ("source", "audio")
 
@@ -139,3 +141,42 @@ async def test_a_worker_that_makes_what_no_node_would_take_is_replaced(
             await trio.sleep(1)
             codes = [notice.code for notice in origin.room(room).notices]
             assert "worker-crashed" in codes
+
+
+def sheet(number: int, tiles: int = 25) -> Sheet:
+    return Sheet(Picture(CID.of(b"%d" % number), 9), number * 125_000, 5000, 5, tiles, 160, 90)
+
+
+def test_a_storyboard_is_bounded_in_tiles_and_written_once() -> None:
+    images = Images()
+    images.take([sheet(number, tiles=100) for number in range(FULL * MAX_OLDER)])
+    text = images.storyboard()
+    assert text is not None
+    assert text.count(" --> ") == MAX_CUES
+    assert f"{sheet(FULL * MAX_OLDER - 1).picture.cid}.jpg" in text, "the newest"
+    assert images.storyboard() is text
+
+
+def test_a_storyboard_says_what_each_tile_shows_also_as_it_grows() -> None:
+    images, same = Images(), sheet(1)
+    images.take([sheet(0, tiles=2), same, same])
+    text = images.storyboard()
+    assert text is not None
+    cid = sheet(0).picture.cid
+    assert text.splitlines()[:7] == [
+        "WEBVTT",
+        "",
+        "00:00:00.000 --> 00:00:05.000",
+        f"{cid}.jpg#xywh=0,0,160,90",
+        "",
+        "00:00:05.000 --> 00:00:10.000",
+        f"{cid}.jpg#xywh=160,0,160,90",
+    ]
+    assert text.count(" --> ") == 52
+    images.take([sheet(0, tiles=2), same, same, sheet(2)])
+    grown = images.storyboard()
+    assert grown is not None
+    assert grown.startswith(text)
+    assert grown.count(" --> ") == 77
+    images.take([])
+    assert images.storyboard() is None
