@@ -262,6 +262,7 @@ def _links(cid: CID, block: bytes) -> list[CID]:
     try:
         if cid.codec is Codec.DAG_PB:
             return [link.cid for link in dagpb.decode(block).links]
-        return list(dagcbor.links(dagcbor.decode(block)))
+        value = dagcbor.decode(block, max_items=dagcbor.MAX_LISTED_ITEMS)
+        return list(dagcbor.links(value))
     except (dagpb.DagPbError, dagcbor.DagCborError):
         return []

@@ -23,8 +23,15 @@ MAX_BLOCK_BYTES = 1024 * 1024
 """Largest encoding that is read or written: what every IPFS implementation still exchanges."""
 MAX_DEPTH = 32
 """Deepest nesting of lists and maps; the forms of hausd need 6."""
+MAX_ITEMS = 8192
+"""Values that are read at once, however nested, map keys too; a link is two. Each costs some
+microseconds and as little as a byte."""
+MAX_LISTED_ITEMS = 65_536
+"""The same where long lists are: a block of nothing but links has 51,000."""
 
 _LINK_TAG = 42
+_STRINGS = (2, 3)
+"""Major types whose bytes follow the head: byte strings, text."""
 _ATOMS = frozenset((str, bytes, bool, type(None)))
 """What is said as it is."""
 _MAX_INT = 2**64 - 1
@@ -46,10 +53,15 @@ def encode(value: object) -> bytes:
     return encoded
 
 
-def decode(untrusted: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> Value:
-    """Reads exactly one canonical value of at most ``max_bytes``; raises DagCborError."""
+def decode(untrusted: bytes, max_bytes: int = MAX_BLOCK_BYTES, max_items: int = MAX_ITEMS) -> Value:
+    """Reads exactly one canonical value of at most ``max_bytes`` and ``max_items``.
+
+    Raises DagCborError; too much is refused before any of it is built.
+    """
     if len(untrusted) > max_bytes:
         raise DagCborError(f"{len(untrusted)} bytes are more than the {max_bytes} allowed")
+    if len(untrusted) > max_items:  # each takes a byte at least
+        _count(untrusted, max_items)
     try:
         value: Value = cbor2.loads(
             untrusted,
@@ -66,6 +78,27 @@ def decode(untrusted: bytes, max_bytes: int = MAX_BLOCK_BYTES) -> Value:
     if encode(value) != untrusted:
         raise DagCborError("not in canonical form, or more follows")
     return value
+
+
+def _count(untrusted: bytes, most: int) -> None:
+    """Walks from head to head; raises DagCborError where there are more than ``most``."""
+    at, end = 0, len(untrusted)
+    for _ in range(most):
+        if at >= end:
+            return
+        head = untrusted[at]
+        at += 1
+        argument = head & 0x1F
+        if argument >= 24:
+            if argument > 27:
+                raise DagCborError("not DAG-CBOR: of indefinite length, or of none")
+            width = 1 << argument - 24
+            argument = int.from_bytes(untrusted[at : at + width])
+            at += width
+        if head >> 5 in _STRINGS:
+            at += argument
+    if at < end:
+        raise DagCborError(f"more than the {most} values allowed")
 
 
 def links(value: Value) -> Iterator[CID]:

@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hausd.core.dagcbor import MAX_BLOCK_BYTES, DagCborError, Value, decode, encode
+from hausd.core.dagcbor import (
+    MAX_BLOCK_BYTES,
+    MAX_LISTED_ITEMS,
+    DagCborError,
+    Value,
+    decode,
+    encode,
+)
 from hausd.core.forms import RENDITION_NAME, Fields, FormError
 from hausd.core.gating import EPOCH_ID_BYTES, EPOCH_KEY_BYTES, WHOLE, EpochId, Use
 from hausd.core.ids import RoomId
@@ -74,7 +81,7 @@ def encode_freed(freed: Freed) -> bytes:
 def decode_freed(untrusted: bytes) -> Freed:
     """Reads a block; raises FreeingError."""
     try:
-        fields = Fields(decode(untrusted, MAX_BLOCK_BYTES), "free")
+        fields = Fields(decode(untrusted, MAX_BLOCK_BYTES, MAX_LISTED_ITEMS), "free")
         fields.version()
         made = Freed(
             fields.room(),

@@ -19,6 +19,7 @@ from hausd.core.live import RoomState
 from hausd.core.manifest_nodes import (
     FANOUT,
     MAX_LEVEL,
+    MAX_NODE_BYTES,
     Entry,
     ManifestError,
     Root,
@@ -37,6 +38,7 @@ from hausd.core.unixfs import Block, BlockMissing, Getter
 
 __all__ = [
     "FANOUT",
+    "MAX_NODE_BYTES",
     "Manifest",
     "ManifestError",
     "SegmentRecord",

@@ -28,6 +28,9 @@ MAX_DEPTH = 16
 MAX_NAME_BYTES = 255
 MAX_PATH_NAMES = 32
 
+_MAX_FIELDS = 32
+"""Of a node's UnixFS message, besides the sizes of its blocks: the format knows 8."""
+
 _TYPE, _DATA, _FILE_SIZE, _BLOCK_SIZES = 1, 2, 3, 4
 
 
@@ -159,7 +162,7 @@ def read_node(cid: CID, block: bytes) -> FileNode | DirectoryNode:
         raise UnixFsError("the block is neither a file nor a directory")
     try:
         node = dagpb.decode(block)
-        kind, data, size, sizes = _read_data(node.data)
+        kind, data, size, sizes = _read_data(node.data, len(node.links))
     except dagpb.DagPbError as fault:
         raise UnixFsError(str(fault)) from None
     if kind == _Kind.DIRECTORY:
@@ -306,13 +309,18 @@ async def _block(cid: CID, get: Getter) -> bytes:
     return block
 
 
-def _read_data(untrusted: bytes) -> tuple[int, bytes, int | None, list[int]]:
-    """Type, data, file size and block sizes of a node's UnixFS message; raises DagPbError."""
+def _read_data(untrusted: bytes, max_sizes: int) -> tuple[int, bytes, int | None, list[int]]:
+    """Type, data, file size and block sizes of a node's UnixFS message.
+
+    Raises DagPbError, at the latest where more fields or sizes have come than a node has use for.
+    """
     kind: int | None = None
     data = b""
     size: int | None = None
     sizes: list[int] = []
-    for number, value in dagpb.fields(untrusted):
+    for count, (number, value) in enumerate(dagpb.fields(untrusted), 1):
+        if count > max_sizes + _MAX_FIELDS:
+            raise dagpb.DagPbError("a node's UnixFS message has too many fields")
         if number == _TYPE and isinstance(value, int):
             kind = value
         elif number == _DATA and isinstance(value, bytes):
@@ -324,6 +332,8 @@ def _read_data(untrusted: bytes) -> tuple[int, bytes, int | None, list[int]]:
         elif number == _BLOCK_SIZES and isinstance(value, bytes):  # packed, as protobuf 3 may
             at = 0
             while at < len(value):
+                if len(sizes) >= max_sizes:
+                    raise dagpb.DagPbError("a node gives more sizes than it has links")
                 one, at = dagpb.read_varint(value, at)
                 sizes.append(one)
     if kind is None:

@@ -34,6 +34,8 @@ from hausd.wire.rtmp import (
 log = structlog.get_logger("hausd.ingest")
 
 _READ_BYTES = 65_536
+_ASKING_READ_BYTES = 2048
+"""Before it publishes: one step of the loop for what a stranger sends is a short one."""
 _KEY_CHARS_MAX = 256
 _ENCODER_CHARS_MAX = 80
 _LINGER_BYTES = 1 << 20
@@ -148,7 +150,7 @@ class Connection:
                     case PublishRequested() as asked:
                         return asked
                     case Violated(code, reason):
-                        await self._flush()
+                        await self._flush_and_linger()
                         return Ending(code, reason)
                     case PlayRefused():
                         REFUSED.labels("play").inc()
@@ -161,7 +163,8 @@ class Connection:
 
     async def _receive(self) -> bool:
         """Reads once; False at the end. What is to be answered is sent at once."""
-        data = await self._stream.receive_some(_READ_BYTES)
+        most = _READ_BYTES if self.publishing else _ASKING_READ_BYTES
+        data = await self._stream.receive_some(most)
         if not data:
             return False
         self._incoming.take(bytes(data))

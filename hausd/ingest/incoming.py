@@ -13,8 +13,8 @@ from hausd.wire.flv import Tag
 from hausd.wire.rtmp import Event, RtmpServer, Unpublished, Violated
 from hausd.wire.rtmp_chunks import Begun
 
-_NEGOTIATION_BYTES = 262_144
-"""More than any encoder sends before it publishes, ten times over."""
+_NEGOTIATION_BYTES = 32 * 1024
+"""Several times what any encoder sends before it publishes: 3 KB of handshake, 1 KB of commands."""
 _BURST_S = 10.0
 _AUDIO_TAG, _VIDEO_TAG = 8, 9
 _PICTURE_SOON_S = 0.06

@@ -1,8 +1,9 @@
-"""What a media worker gives up before it reads the first byte that a stranger sent.
+"""What a media process gives up before it reads the first byte that a stranger sent.
 
-No network, no new processes, no file but the program's own to be read and none to be written, no
-signals to others, bounded memory. Each limit is one of the kernel's; where a kernel lacks one the
-others still hold, and the node says which.
+No network, no new processes, no file but the program's own and those it is there for to be read, no
+signals to others, bounded memory. A worker writes no file, an export in one folder alone. Each
+limit is one of the kernel's; where a kernel lacks one the others still hold, and the node says
+which.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ import errno
 import os
 import select
 import socket
+import stat
 import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,18 +36,36 @@ except (ImportError, OSError, RuntimeError):  # no libseccomp on this machine
     pyseccomp = None
 
 
-def enter(memory_bytes: int, nice: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+ENVIRONMENT: Final = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
+"""What such a process is started with: nothing of the node's own, which may have secrets in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What may be reached besides the program's own: folders or files to be ``read``, a folder in
+    which files may be made, written, renamed and removed."""
+
+    read: frozenset[Path] = frozenset()
+    write: Path | None = None
+
+
+def enter(
+    memory_bytes: int,
+    nice: int,
+    files: Files = Files(),
+    on_orphaned: Callable[[], None] = lambda: None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Gives up all that can be given up, for good; never raises.
 
     ``memory_bytes`` bounds what the process may allocate (0: no bound), ``nice`` is added to its
-    niceness. Gives the names of the limits that hold, and those that don't as ``name: reason``.
-    To be called once, before the first thread begins, with every library loaded. Files that are
-    open stay open.
+    niceness. It ends with the node; ``on_orphaned`` is called before. Gives the names of the limits
+    that hold, and those that don't as ``name: reason``. To be called once, before the first thread
+    begins, with every library loaded. Files that are open stay open.
     """
     holds: list[str] = []
     missing: list[str] = []
     parent = _parent()
-    for name, limit in _limits(memory_bytes, nice):
+    for name, limit in _limits(memory_bytes, nice, files):
         try:
             limit()
         except _Missing as lack:
@@ -52,7 +75,8 @@ def enter(memory_bytes: int, nice: int) -> tuple[tuple[str, ...], tuple[str, ...
         else:
             holds.append(name)
     if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), name="parent", daemon=True).start()
+        end = partial(_end_with, parent, on_orphaned)
+        threading.Thread(target=end, name="parent", daemon=True).start()
     return tuple(holds), tuple(missing)
 
 
@@ -60,11 +84,11 @@ class _Missing(Exception):
     """Why a limit can't be had here."""
 
 
-def _limits(memory_bytes: int, nice: int) -> Iterable[tuple[str, Callable[[], None]]]:
+def _limits(memory_bytes: int, nice: int, files: Files) -> Iterable[tuple[str, Callable[[], None]]]:
     yield "nice", lambda: _be_nice(nice)
-    yield "rlimits", lambda: _set_rlimits(memory_bytes)
+    yield "rlimits", lambda: _set_rlimits(memory_bytes, writes=files.write is not None)
     yield "no-new-privileges", _no_new_privileges
-    yield "landlock", _enter_landlock
+    yield "landlock", lambda: _enter_landlock(files)
     yield "capabilities", _drop_capabilities
     # The last one: it forbids what the others are made with.
     yield "seccomp", _enter_seccomp
@@ -85,10 +109,12 @@ def _be_nice(nice: int) -> None:
 _MORE_FILES = 32
 
 
-def _set_rlimits(memory_bytes: int) -> None:
+def _set_rlimits(memory_bytes: int, *, writes: bool) -> None:
     if resource is None:
         raise _Missing("this system has none")
-    limits = [(resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)]
+    limits = [(resource.RLIMIT_CORE, 0)]
+    if not writes:
+        limits.append((resource.RLIMIT_FSIZE, 0))
     files = Path("/proc/self/fd")
     if files.is_dir():
         highest = max((int(name) for name in os.listdir(files)), default=2)
@@ -112,10 +138,12 @@ def _parent() -> int | None:
         return None
 
 
-def _end_with(parent: int) -> None:
+def _end_with(parent: int, on_orphaned: Callable[[], None]) -> None:
     poll = select.poll()
     poll.register(parent, select.POLLIN)
     poll.poll()
+    with suppress(OSError):
+        on_orphaned()
     os._exit(1)
 
 
@@ -158,14 +186,17 @@ def _drop_capabilities() -> None:
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
+_REMOVE_FILE, _MAKE_REG, _TRUNCATE = 1 << 5, 1 << 8, 1 << 14
+_READ = _READ_FILE | _READ_DIR
+_WRITE = _READ | _WRITE_FILE | _REMOVE_FILE | _MAKE_REG | _TRUNCATE
 # How many file system rights each ABI knows, from 1 on; they are numbered from bit 0.
 _FS_RIGHTS = (13, 14, 15, 15, 16)
 _NET_ABI, _NET_RIGHTS = 4, 0b11
 _SCOPE_ABI, _SCOPES = 6, 0b11
 
 
-def _enter_landlock() -> None:
+def _enter_landlock(files: Files) -> None:
     if threading.active_count() > 1:
         raise _Missing("threads run already, and it would not hold for them")
     libc = _libc()
@@ -181,8 +212,10 @@ def _enter_landlock() -> None:
     size = 24 if abi >= _SCOPE_ABI else 16 if abi >= _NET_ABI else 8
     rules = _checked(libc.syscall(_CREATE_RULESET, attributes, size, 0))
     try:
-        for folder in _readable():
-            _allow_reading(libc, rules, folder)
+        for path in _readable() | files.read:
+            _allow(libc, rules, path, filesystem & _READ)
+        if files.write is not None:
+            _allow(libc, rules, files.write, filesystem & _WRITE)
         _checked(libc.syscall(_RESTRICT_SELF, rules, 0))
     finally:
         os.close(rules)
@@ -199,13 +232,15 @@ def _readable() -> set[Path]:
     return folders | {Path(hausd.__file__).resolve().parent}
 
 
-def _allow_reading(libc: ctypes.CDLL, rules: int, folder: Path) -> None:
+def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
     try:
-        handle = os.open(folder, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return  # it is not here, so nothing can be read in it
     try:
-        rule = struct.pack("=Qi", _READ_FILE | _READ_DIR, handle)
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            rights &= _READ_FILE
+        rule = struct.pack("=Qi", rights, handle)
         _checked(libc.syscall(_ADD_RULE, rules, _RULE_PATH_BENEATH, rule, 0))
     finally:
         os.close(handle)

@@ -7,7 +7,6 @@ room it worked for. One warm process waits, so that a publisher need not wait fo
 from __future__ import annotations
 
 import math
-import os
 import signal
 import socket
 import subprocess
@@ -26,6 +25,7 @@ import trio
 from hausd.core.errors import WorkerCrashed
 from hausd.core.media import Kind
 from hausd.media import metrics
+from hausd.media.sandbox import ENVIRONMENT
 from hausd.wire.flv import Tag
 from hausd.wire.worker import (
     FromWorker,
@@ -357,7 +357,7 @@ class Workers:
                     stderr=subprocess.PIPE,
                     close_fds=True,
                     cwd="/",
-                    env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"},
+                    env=ENVIRONMENT,
                     # A Ctrl-C in the terminal is for the node, which then drains its workers.
                     start_new_session=True,
                 )

@@ -306,6 +306,8 @@ class Pubsub:
         now = trio.current_time()
         penalty = self._gossip.received(peer, rpc, now)
         for message in rpc.messages:
+            if penalty >= scores.REJECTED:
+                break  # nobody honest sends such a thing: the rest is not worth judging
             penalty += self._judge(peer, message, now)
         if penalty:
             self.punish(peer, penalty, "broke the rules of gossip")

@@ -19,7 +19,14 @@ import trio
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing
 from hausd.core.forms import MAX_RENDITIONS
-from hausd.core.manifest import FANOUT, ManifestError, SegmentRecord, read_root, records
+from hausd.core.manifest import (
+    FANOUT,
+    MAX_NODE_BYTES,
+    ManifestError,
+    SegmentRecord,
+    read_root,
+    records,
+)
 from hausd.core.peers import PeerId
 from hausd.core.storage import RecordingStopped, SegmentKey
 from hausd.core.unixfs import Getter, UnixFsError
@@ -191,7 +198,7 @@ class Archivist:
         faults: list[Exception] = []
 
         async def get(cid: CID) -> bytes:
-            return await self.fetcher.node(cid, told_by)
+            return await self.fetcher.node(cid, told_by, MAX_NODE_BYTES)
 
         async def read(name: str, tree: tuple[int, CID]) -> None:
             try:

@@ -46,9 +46,12 @@ class Fetcher:
     weight: Callable[[], float]
     """The room's share of the line, among others."""
 
-    async def node(self, cid: CID, told_by: PeerId | None) -> bytes:
-        """A manifest node; what was fetched is kept for who asks here. Raises LeafMissing."""
-        return await self._kept(cid, MAX_BLOCK_BYTES, told_by)
+    async def node(self, cid: CID, told_by: PeerId | None, max_bytes: int) -> bytes:
+        """A node of at most so many bytes; what was fetched is kept for who asks here.
+
+        Raises LeafMissing.
+        """
+        return await self._kept(cid, max_bytes, told_by)
 
     async def passing(self, cid: CID, told_by: PeerId | None) -> bytes:
         """A small block that will soon be another, and is not stored. Raises LeafMissing."""

@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from hausd.core.cid import CID
+from hausd.core.dagcbor import MAX_BLOCK_BYTES
 from hausd.core.following import LeafMissing
 from hausd.core.freeing import Freed, FreeingError, decode_freed
 from hausd.core.peers import PeerId
@@ -64,7 +65,7 @@ class FreedKeys:
                 self._came, wait_s = trio.Event(), _AGAIN_S
 
     async def _fetch(self, root: CID, told_by: PeerId | None) -> None:
-        freed = decode_freed(await self._fetcher.node(root, told_by))
+        freed = decode_freed(await self._fetcher.node(root, told_by, MAX_BLOCK_BYTES))
         if freed.room != self._fetcher.room:
             raise FreeingError("they are another room's")
         self._has = root

@@ -16,7 +16,7 @@ import trio
 
 from hausd.core.cid import CID
 from hausd.core.following import LeafMissing
-from hausd.core.manifest import ManifestError, SegmentRecord, records
+from hausd.core.manifest import MAX_NODE_BYTES, ManifestError, SegmentRecord, records
 from hausd.core.peers import PeerId
 from hausd.policy import holes
 from hausd.policy.depth import Depth
@@ -94,7 +94,7 @@ class Mending:
         self, manifest: CID, told_by: PeerId | None, wanted: Callable[[SegmentRecord], bool]
     ) -> None:
         async def get(cid: CID) -> bytes:
-            return await self.fetcher.node(cid, told_by)
+            return await self.fetcher.node(cid, told_by, MAX_NODE_BYTES)
 
         found: list[SegmentRecord] = []
         for name, ranges in list(self.passed.items()):

@@ -16,6 +16,7 @@ from hausd.core.following import LeafMissing
 from hausd.core.live import RoomState
 from hausd.core.peers import PeerId
 from hausd.core.pictures import (
+    MAX_NODE_BYTES,
     Picture,
     Pictures,
     PicturesError,
@@ -104,5 +105,5 @@ class Picturing:
     async def _sheets(self, found: Pictures, told_by: PeerId | None) -> list[Sheet]:
         sheets: list[Sheet] = []
         for older in found.older:
-            sheets += decode_sheets(await self._fetcher.node(older, told_by))
+            sheets += decode_sheets(await self._fetcher.node(older, told_by, MAX_NODE_BYTES))
         return [*sheets, *found.sheets]

@@ -23,6 +23,9 @@ MAX_STATEMENT_BYTES = 32 * 1024
 MAX_MESSAGE_BYTES = 64 * 1024
 REPEATED_TICKS = 2
 """How many ticks before it a tick's message repeats."""
+_MESSAGE_ITEMS = 1 + 1 + REPEATED_TICKS
+_STATEMENT_ITEMS = 1 + 3
+"""Values that are read before it is known what they are: a list, and what it lists."""
 
 S = TypeVar("S", bound=Statement)
 S_co = TypeVar("S_co", bound=Statement, covariant=True)
@@ -61,7 +64,7 @@ def sign(statement: S, key: SigningKey, *, check: bool = True) -> Signed[S]:
 def verify(untrusted: bytes, authority: PublicKey, room: RoomId) -> Signed[Statement]:
     """Checks size, form, room and signature, in that order; raises AnnounceError."""
     try:
-        match decode(untrusted, MAX_STATEMENT_BYTES):
+        match decode(untrusted, MAX_STATEMENT_BYTES, _STATEMENT_ITEMS):
             case [str(name), bytes(said), bytes(signature)] if name in _KINDS:
                 statement = read_body(_KINDS[name], decode(said))
             case _:
@@ -83,7 +86,7 @@ def untrusted_kind(untrusted: bytes) -> str:
     Nothing of it is checked: only who sorts statements before they are verified asks.
     """
     try:
-        match decode(untrusted, MAX_STATEMENT_BYTES):
+        match decode(untrusted, MAX_STATEMENT_BYTES, _STATEMENT_ITEMS):
             case [str(name), *_] if name in _KINDS:
                 return name.rpartition("/")[2]
     except DagCborError:
@@ -117,7 +120,7 @@ def unpack(
     must be what the newest builds on: nothing can be slipped in beside a good statement.
     """
     try:
-        listed: Value = decode(untrusted, MAX_MESSAGE_BYTES)
+        listed: Value = decode(untrusted, MAX_MESSAGE_BYTES, _MESSAGE_ITEMS)
     except DagCborError as fault:
         raise AnnounceError(str(fault)) from None
     if not isinstance(listed, list) or not 1 <= len(listed) <= 1 + REPEATED_TICKS:

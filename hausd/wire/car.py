@@ -47,7 +47,8 @@ def child_links(cid: CID, block: bytes) -> list[CID]:
             case Codec.DAG_PB:
                 return [link.cid for link in dagpb.decode(block).links]
             case Codec.DAG_CBOR:
-                return list(dagcbor.links(dagcbor.decode(block)))
+                value = dagcbor.decode(block, max_items=dagcbor.MAX_LISTED_ITEMS)
+                return list(dagcbor.links(value))
     except (dagpb.DagPbError, dagcbor.DagCborError) as fault:
         raise CarError(f"{cid}: {fault}") from None
 

@@ -17,6 +17,8 @@ _WRAP = 1 << 32
 
 _RUN_CHUNKS = 512
 _EMPTY_MESSAGES_MAX = 1000
+_BYTES_AN_EMPTY_MESSAGE = 1024
+"""So much payload must have come for each one beyond those."""
 _PLAUSIBLE_STEP_MS = 1000
 
 SET_CHUNK_SIZE = 1
@@ -87,6 +89,7 @@ class ChunkReader:
         self._streams: dict[int, _ChunkStream] = {}
         self._reserved_bytes = 0
         self._empty_messages = 0
+        self._payload_bytes = 0
         self._unread = b""
         self._stream: _ChunkStream | None = None
         """Whose chunk is being received; None between chunks."""
@@ -270,12 +273,13 @@ class ChunkReader:
     def _finish(self, stream: _ChunkStream, payload: bytes, messages: list[Message]) -> None:
         self._reserved_bytes -= len(payload)
         if payload:
-            self._empty_messages = 0
+            self._payload_bytes += len(payload)
         else:
             # They cost a byte each and mean nothing: no encoder sends many.
             self._empty_messages += 1
-            if self._empty_messages > _EMPTY_MESSAGES_MAX:
-                raise ProtocolError(f"{self._empty_messages} empty messages in a row")
+            earned = self._payload_bytes // _BYTES_AN_EMPTY_MESSAGE
+            if self._empty_messages > _EMPTY_MESSAGES_MAX + earned:
+                raise ProtocolError(f"{self._empty_messages} empty messages and little else")
         if stream.type == SET_CHUNK_SIZE:
             self._chunk_bytes = min(_uint32(payload, "Set Chunk Size"), _CHUNK_BYTES_MAX)
             if self._chunk_bytes == 0:

@@ -131,6 +131,13 @@ def message(seqno: int = 1, **changes: Any) -> bytes:
     return rpc(packed.SerializeToString())
 
 
+def messages(count: int) -> bytes:
+    """One RPC with so many of them."""
+    key = SigningKey(seed_of("stranger"))
+    listed = [codec.signed(key, "t", b"data", at.to_bytes(8, "big")) for at in range(count)]
+    return rpc(codec.encode(Rpc(messages=listed)))
+
+
 async def not_utf8(peer: RawPeer) -> None:
     await peer.open(1, more=b"\x04\xff\xfe\xfd\n")
 
@@ -383,3 +390,17 @@ async def test_streams_reset_as_soon_as_they_are_opened_leave_nothing() -> None:
             pass  # cut off: as good
         with trio.fail_after(5):
             assert await lives(victim.addresses[0])
+
+
+async def test_what_comes_behind_a_message_that_is_rejected_is_not_judged() -> None:
+    judged = 0
+
+    def reject(peer: PeerId, data: bytes) -> Verdict:
+        nonlocal judged
+        judged += 1
+        return Verdict.REJECT
+
+    async with ours(reject) as victim, raw_peer(victim.address) as peer:
+        await peer.open(1, MESHSUB, more=messages(15))
+        await peer.drained(0.5)
+    assert judged == 1

@@ -7,8 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.content import cids, leaf
 
+from hausd.core import dagcbor
 from hausd.core.cid import CID, Codec
-from hausd.core.dagcbor import MAX_DEPTH, DagCborError, Value, decode, encode, links
+from hausd.core.dagcbor import (
+    MAX_BLOCK_BYTES,
+    MAX_DEPTH,
+    MAX_ITEMS,
+    MAX_LISTED_ITEMS,
+    DagCborError,
+    Value,
+    decode,
+    encode,
+    links,
+)
 
 values: st.SearchStrategy[Value] = st.recursive(
     st.none()
@@ -126,3 +137,50 @@ def test_depth_and_size_are_bounded() -> None:
         decode(b"\x43abc", max_bytes=3)
     with pytest.raises(DagCborError, match="of a block"):
         encode(bytes(2**20))
+
+
+def items(value: Value) -> int:
+    match value:
+        case CID():
+            return 2
+        case list():
+            return 1 + sum(map(items, value))
+        case dict():
+            return 1 + sum(1 + items(each) for each in value.values())
+    return 1
+
+
+@given(values)
+def test_the_bound_on_values_counts_each_of_them(value: Value) -> None:
+    encoded = encode(value)
+    assert decode(encoded, max_items=items(value)) == value
+    with pytest.raises(DagCborError, match="values allowed"):
+        decode(encoded, max_items=items(value) - 1)
+
+
+@pytest.mark.parametrize("item", ["80", "a0", "00", "40", "60", "f6"])
+def test_more_values_than_allowed_are_refused_before_one_is_built(
+    item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listing(count: int) -> bytes:
+        head = b"\x99" + count.to_bytes(2) if count < 65_536 else b"\x9a" + count.to_bytes(4)
+        return head + bytes.fromhex(item) * count
+
+    longest = decode(listing(MAX_LISTED_ITEMS - 1), max_items=MAX_LISTED_ITEMS)
+    assert isinstance(longest, list)
+    assert len(longest) == MAX_LISTED_ITEMS - 1
+
+    def built(*_: object, **__: object) -> None:
+        raise AssertionError("it is being built")
+
+    monkeypatch.setattr(dagcbor.cbor2, "loads", built)
+    for count, most in ((MAX_ITEMS, MAX_ITEMS), (MAX_BLOCK_BYTES - 5, MAX_LISTED_ITEMS)):
+        with pytest.raises(DagCborError, match=f"more than the {most} values"):
+            decode(listing(count), max_items=most)
+
+
+def test_a_block_of_links_alone_is_within_the_bound_for_lists() -> None:
+    most = (MAX_BLOCK_BYTES - 3) // (4 + 37)
+    full = encode([leaf(at) for at in range(most)])
+    assert len(full) > MAX_BLOCK_BYTES - 41
+    assert len(list(links(decode(full, max_items=MAX_LISTED_ITEMS)))) == most

@@ -177,6 +177,19 @@ LEAF = CID.of(b"abc")
         pytest.param([], "0802" + "1205aa", "longer than", id="data cut short"),
         pytest.param([], "0802" + "18ffffffffffffffffff7f", "64 bits", id="huge integer"),
         pytest.param([], "0f", "wire type", id="unknown wire type"),
+        pytest.param([], "0802" + "3801" * 50, "too many fields", id="unknown fields"),
+        pytest.param([], "0802" * 50, "too many fields", id="the same over and over"),
+        pytest.param([], "0802" + "2200" * 50, "too many fields", id="packed sizes of nothing"),
+        # what follows the first size is not read: it would be broken
+        pytest.param(
+            [(LEAF, 3)],
+            "0802" + "1803" + "220203ff",
+            "more sizes",
+            id="more packed sizes than links",
+        ),
+        pytest.param(
+            [(LEAF, 3)], "0802" + "1803" + "2003" * 2, "do not fit", id="more sizes than links"
+        ),
     ],
 )
 def test_nodes_that_lie_are_refused(links: list[tuple[CID, int]], message: str, why: str) -> None:
@@ -232,3 +245,12 @@ async def test_a_missing_block_is_named() -> None:
     with pytest.raises(unixfs.BlockMissing) as missing:
         await read(child.cid, box)
     assert missing.value.cid == CID.of(content(LEAF_BYTES % 251, LEAF_BYTES))
+
+
+def test_a_node_of_many_children_is_read_however_its_sizes_are_written() -> None:
+    links = [(CID.of(content(at, 9)), 9) for at in range(200)]
+    size = dagpb.varint(9 * 200).hex()
+    for sizes in ("2009" * 200, "22" + dagpb.varint(200).hex() + "09" * 200, "220109" * 200):
+        read_back = unixfs.read_node(*node(links, "0802" + "18" + size + sizes))
+        assert isinstance(read_back, unixfs.FileNode)
+        assert read_back.sizes == (9,) * 200

@@ -15,7 +15,15 @@ from support.exchange_vectors import head_of
 from hausd.core.cid import CID, Codec
 from hausd.core.dagcbor import DagCborError, decode, encode
 from hausd.core.delegation import verify as verify_delegation
-from hausd.core.freeing import decode_freed, encode_freed
+from hausd.core.freeing import (
+    MAX_FREE_KEYS,
+    Freed,
+    FreeingError,
+    FreeKey,
+    decode_freed,
+    encode_freed,
+)
+from hausd.core.gating import EpochId
 from hausd.core.keys import SigningKey
 from hausd.core.manifest import decode_record, encode_record
 from hausd.core.peers import peer_id_of
@@ -133,6 +141,16 @@ def test_the_lists_of_free_keys_are_read_again_and_fit_the_schema() -> None:
         check("free", encoded)
     with pytest.raises(NotOfTheSchema):
         check("free", encode({"v": 1, "room": ROOM, "keys": [[bytes(16), bytes(31)]]}))
+
+
+def test_the_longest_list_of_free_keys_is_read_again_and_one_of_nonsense_is_not() -> None:
+    ids = [EpochId(at.to_bytes(16, "big")) for at in range(MAX_FREE_KEYS)]
+    longest = Freed(
+        ROOM, tuple(FreeKey(one, ("rendition", "720p"), bytes(32)) for one in ids), all=True
+    )
+    assert decode_freed(encode_freed(longest)) == longest
+    with pytest.raises(FreeingError, match="values allowed"):
+        decode_freed(b"\x9a" + (10**6).to_bytes(4, "big") + b"\xa0" * 10**6)
 
 
 @pytest.mark.parametrize("name", ["card", "with a preview"])

@@ -17,6 +17,7 @@ from hausd.config import load
 from hausd.core.ids import RoomId
 from hausd.core.publishing import Publisher
 from hausd.ingest.connection import encoder_name
+from hausd.ingest.incoming import Incoming
 from hausd.ingest.server import Limits, RtmpIngest, serve_rtmp
 from hausd.terms import rtmp_limits
 from hausd.wire import amf
@@ -388,12 +389,34 @@ async def test_who_sends_just_as_fast_as_allowed_may_go_on(
         assert len(feed.tags) == 501
 
 
-async def test_who_sends_much_and_does_not_publish_is_closed() -> None:
+async def test_who_sends_much_and_does_not_publish_is_closed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     async with house(rooms()) as at:
         encoder = at.connect()
         client = encoder.client
         await encoder.say(client.hello() + client.echo() + client.connect())
-        await encoder.keep_saying([client.tag(VIDEO) for _ in range(200)], every_s=0)
+        await encoder.keep_saying([client.tag(VIDEO) for _ in range(200)], every_s=0.04)  # for 8 s
+
+
+async def test_a_stranger_is_heard_in_small_pieces_and_not_for_long(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    take = Incoming.take
+
+    def counted(self: Incoming, untrusted: bytes, *, just_now: bool = True) -> None:
+        heard.append(len(untrusted))
+        take(self, untrusted, just_now=just_now)
+
+    monkeypatch.setattr(Incoming, "take", counted)
+    async with house(rooms()) as at:
+        encoder = at.connect()
+        client = encoder.client
+        await encoder.say(client.hello() + client.echo() + client.tag(AUDIO) * 10_000)
+        await encoder.listen()
+    assert max(heard) <= 2048
+    assert sum(heard) <= 34 * 1024
 
 
 async def test_nonsense_in_mid_stream_ends_it_with_the_reason_after_what_was_whole() -> None:

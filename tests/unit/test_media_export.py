@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import trio
 from support.avcheck import watch
 from support.media import through_pipeline
 
+import hausd.media.export as exporting
 from hausd.core.live import FileRange
 from hausd.media.demo import Shape, write
 from hausd.media.export import ExportError, RunMedia, export, export_mp4
@@ -178,23 +182,165 @@ async def test_a_cancelled_export_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.mp4*")) == list(tmp_path.glob(".*mp4*")) == []
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_a_full_disk_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = recorded(SMALL, tmp_path, 0)
-    job = msgspec.json.encode(
-        {"video": [run["source"]], "audio": [run["audio"]], "out_path": str(tmp_path / "out.mp4")}
-    )
     # A file that may not grow: what a full disk is, without filling one.
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000));"
-    program = f"{limit} import sys; sys.path.insert(0, sys.argv[1])"
-    program += "; from hausd.media.export import main; main()"
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", program, str(root)], input=job, capture_output=True, check=True
-    )
-    last = json.loads(done.stdout.splitlines()[-1])
-    assert last["kind"] == "error"
-    assert "out.mp4: File too large" in last["text"]
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000)); "
+    monkeypatch.setattr(exporting, "_PROGRAM", limit + exporting._PROGRAM)
+    with pytest.raises(ExportError, match=r"out\.mp4: File too large"):
+        await export([run["source"]], [run["audio"]], tmp_path / "out.mp4")
     assert not list(tmp_path.glob("*.mp4*")) + list(tmp_path.glob(".*mp4*"))
+
+
+PROBED = """
+import errno, json, os, socket, subprocess, sys
+sys.path.insert(0, sys.argv[1])
+from hausd.media import export
+def probe(video, audio, out, progress):
+    told = {}
+    def tries(name, act):
+        try:
+            act()
+        except OSError as failure:
+            told[name] = errno.errorcode[failure.errno]
+        else:
+            told[name] = "done"
+    segments = video[0].segments[0].path
+    tries("segments", lambda: open(segments, "rb").read())
+    tries("own film", lambda: (open("made", "wb").write(b"x"), os.rename("made", out)))
+    os.unlink(out)
+    tries("key", lambda: open(OUTSIDE + "/node.key").read())
+    tries("passwd", lambda: open("/etc/passwd").read())
+    tries("node's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb"))
+    tries("node's files", lambda: os.listdir(f"/proc/{os.getppid()}/fd"))
+    tries("node's environment", lambda: open(f"/proc/{os.getppid()}/environ", "rb"))
+    tries("write elsewhere", lambda: open(OUTSIDE + "/new", "w"))
+    tries("write beside", lambda: open("../new", "w"))
+    tries("remove beside", lambda: os.unlink("../beside"))
+    tries("write segments", lambda: open(segments, "r+b"))
+    tries("remove segments", lambda: os.unlink(segments))
+    tries("socket", socket.socket)
+    tries("unix socket", lambda: socket.socket(socket.AF_UNIX))
+    tries("exec", lambda: os.execv("/bin/true", ["true"]))
+    tries("fork", os.fork)
+    tries("kill", lambda: os.kill(os.getppid(), 0))
+    told["environment"] = sorted(os.environ)
+    raise export.ExportError(json.dumps(told))
+export.export_mp4 = probe
+export.main()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
+async def test_who_takes_the_exporting_process_over_has_the_segments_and_the_film_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, outside, films = tmp_path / "store", tmp_path / "home", tmp_path / "films"
+    for folder in (store, outside, films):
+        folder.mkdir()
+    (outside / "node.key").write_text("secret")
+    (films / "beside").write_text("another film")
+    run = recorded(SMALL, store, 0)
+    monkeypatch.setenv("HAUSD_CHAIN__RPC_URL", "https://secret")
+    monkeypatch.setattr(exporting, "_PROGRAM", f"OUTSIDE = {str(outside)!r}\n{PROBED}")
+    with pytest.raises(ExportError) as failure:
+        await export([run["source"]], [run["audio"]], films / "out.mp4")
+    told = json.loads(str(failure.value))
+    assert {"LC_ALL", "PATH"} < set(told["environment"])
+    assert not [name for name in told.pop("environment") if name.startswith("HAUSD")]
+    assert (told.pop("segments"), told.pop("own film")) == ("done", "done")
+    refused = {name for name, what in told.items() if what in ("EACCES", "EPERM", "EXDEV")}
+    assert refused == set(told), told
+    assert [path.name for path in films.iterdir()] == ["beside"]
+
+
+@pytest.mark.parametrize("said", ["b'x' * 200_000", "b'{}\\n'", "b'[\\n'"])
+async def test_nonsense_of_the_exporting_process_is_no_more_than_a_failed_export(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded(SMALL, tmp_path, 0)
+    program = f"import sys; sys.stdin.buffer.read(); sys.stdout.buffer.write({said})"
+    monkeypatch.setattr(exporting, "_PROGRAM", program)
+    with pytest.raises(ExportError, match="exporting process"):
+        await export([run["source"]], [run["audio"]], tmp_path / "out.mp4")
+
+
+async def test_it_exports_where_the_kernel_has_no_landlock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded(SMALL, tmp_path, 0)
+    without = "from hausd.media import sandbox; sandbox._CREATE_RULESET = 4096; "
+    monkeypatch.setattr(
+        exporting, "_PROGRAM", exporting._PROGRAM.replace("from hausd", without + "from hausd")
+    )
+    out = tmp_path / "out.mp4"
+    await export([run["source"]], [run["audio"]], out)
+    assert watch(out).numbers == list(range(90))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a way to files without a name")
+async def test_what_the_node_holds_open_without_a_name_is_exported_too(tmp_path: Path) -> None:
+    run = recorded(SMALL, tmp_path, 0)
+    whole = tmp_path / "clear"
+    moved: dict[str, RunMedia] = {}
+    with whole.open("xb") as clear:
+        for name, media in run.items():
+            begin = clear.tell()
+            clear.write(Path(media.segments[0].path).read_bytes())
+            moved[name] = msgspec.structs.replace(
+                media,
+                segments=tuple(
+                    FileRange(
+                        f"/proc/{os.getpid()}/fd/{clear.fileno()}", begin + at.offset, at.length
+                    )
+                    for at in media.segments
+                ),
+            )
+        clear.flush()
+        whole.unlink()
+        out = tmp_path / "out.mp4"
+        await export([moved["source"]], [moved["audio"]], out)
+    seen = watch(out)
+    assert seen.numbers == list(range(90))
+    assert len(seen.offsets_ms) >= 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the end of a process so")
+def test_nothing_is_left_of_the_film_of_a_node_that_is_killed(tmp_path: Path) -> None:
+    run = recorded(SMALL, tmp_path, 0)
+    root = str(Path(__file__).resolve().parents[2])
+    stuck = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from hausd.media import export
+def begun(video, audio, out, progress):
+    open("." + out + ".part", "wb").write(b"clear")
+    progress(1, 2)
+    time.sleep(600)
+export.export_mp4 = begun
+export.main()
+"""
+    node = f"""
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import msgspec, trio
+from hausd.media import export
+export._PROGRAM = {stuck!r}
+job = msgspec.json.decode(sys.stdin.buffer.read(), type=export._Job)
+out = {str(tmp_path / "out.mp4")!r}
+trio.run(export.export, job.video, job.audio, out, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+"""
+    job = msgspec.json.encode({"video": [run["source"]], "audio": [run["audio"]]})
+    done = subprocess.run([sys.executable, "-I", "-c", node], input=job, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    for _ in range(1000):
+        if not list((tmp_path / ".out.mp4.part").iterdir()):
+            break
+        time.sleep(0.01)
+    assert list((tmp_path / ".out.mp4.part").iterdir()) == []
+    assert not (tmp_path / "out.mp4").exists()
 
 
 def test_times_are_exact(tmp_path: Path) -> None:
@@ -202,5 +348,5 @@ def test_times_are_exact(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     export_mp4([run["source"]], [run["audio"]], out)
     seen = watch(out)
-    for number, time in enumerate(seen.times_s):
-        assert time - seen.times_s[0] == pytest.approx(number * 1001 / 30000, abs=0.0015)
+    for number, time_s in enumerate(seen.times_s):
+        assert time_s - seen.times_s[0] == pytest.approx(number * 1001 / 30000, abs=0.0015)

@@ -9,16 +9,17 @@ from itertools import pairwise
 import pytest
 import trio
 from support.authority import Authority
-from support.content import OTHER_KEY, VIDEO
+from support.content import OTHER_KEY, VIDEO, content
 from support.stage import Peer, Show, Stage, same_archive, same_live, same_media
 from support.swarm import _Topic
 
 from hausd.core.cid import CID, Codec
+from hausd.core.dagcbor import encode
 from hausd.core.following import Told
 from hausd.core.ids import RoomId, SessionId
 from hausd.core.keys import SigningKey
 from hausd.core.live import RoomState
-from hausd.core.manifest import Manifest, decode_record
+from hausd.core.manifest import MAX_NODE_BYTES, Manifest, decode_record
 from hausd.core.media import Rendition
 from hausd.core.peers import PeerId, Verdict
 from hausd.core.storage import Append, Close
@@ -624,6 +625,26 @@ async def test_a_live_window_is_bounded_whatever_durations_are_signed(
         listed = track.playlist().segments
         assert listed[-1].msn == msn - 1
         assert len(listed) <= MAX_WINDOW_GOPS
+
+
+async def test_a_manifest_larger_than_any_is_not_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with Stage(17) as stage:
+        (origin, follower), room = await joined(stage, "follower")
+        key = key_of(origin.rooms, room)
+        async with Show(stage, origin, room, ("source",)).on() as show:
+            await show.play(6)
+            await trio.sleep(0.3)
+            true = follower.followed(room)._follower.head
+            assert true is not None
+            large = encode([content(0, MAX_NODE_BYTES)])
+            cid = CID.of(large, Codec.DAG_CBOR)
+            await origin.home.store.put([(cid, large)], RoomId(room))
+            bad = sign(replace(true.statement, n=1, manifest=cid), key)
+            follower.node.topics[RoomId(room)].arrived(pack(bad), ME)
+            await trio.sleep(3)
+            assert not follower.home.store.has(cid)
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,11 @@ def test_too_much_is_neither_signed_nor_read() -> None:
         verify(bytes(announce.MAX_STATEMENT_BYTES + 1), KEY.public, ROOM)
     with pytest.raises(AnnounceError, match="more than the"):
         unpack(bytes(announce.MAX_MESSAGE_BYTES + 1), KEY.public, ROOM)
+    many_values = encode([{}] * 20_000)
+    for read in (verify, unpack):
+        with pytest.raises(AnnounceError, match=r"more than the \d values"):
+            read(many_values, KEY.public, ROOM)
+    assert announce.untrusted_kind(many_values) == ""
 
 
 # -- messages --

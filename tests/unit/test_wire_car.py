@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.content import BlockBox, content, record
+from support.content import BlockBox, content, leaf, record
 from support.recorded import recorded_room
 
 from hausd.core import dagpb, unixfs
@@ -93,6 +93,14 @@ async def test_a_node_that_is_not_of_its_codec_is_refused() -> None:
         cid = CID.of(b"\xff", codec)
         with pytest.raises(CarError, match=str(cid)):
             await written(cid, BlockBox({cid: b"\xff"}))
+
+
+async def test_a_node_of_more_values_than_any_needs_is_refused() -> None:
+    longest = encode([leaf(at) for at in range(20_000)])
+    assert len(car.child_links(CID.of(longest, Codec.DAG_CBOR), longest)) == 20_000
+    block = b"\x9a" + (10**6).to_bytes(4, "big") + b"\xa0" * 10**6
+    with pytest.raises(CarError, match="values allowed"):
+        car.child_links(CID.of(block, Codec.DAG_CBOR), block)
 
 
 @given(st.integers(0, 300_300 * 8), st.integers(64, 100_000))

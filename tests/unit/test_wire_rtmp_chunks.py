@@ -147,6 +147,19 @@ def test_broken_chunks_are_refused_in_plain_words(raw: bytes, complaint: str) ->
         read(raw, cut=1)
 
 
+def test_empty_messages_are_refused_whatever_little_stands_between_them() -> None:
+    little = basic_header(0, 5) + b"\0\0\0" + b"\x00\x00\x01\x09" + bytes(4) + b"x"
+    begin = basic_header(0, 4) + bytes(6) + b"\x09" + bytes(4)
+    few = basic_header(3, 4) * 90 + basic_header(3, 5) + b"x"
+    with pytest.raises(ProtocolError, match="empty messages"):
+        read(little + begin + few * 20)
+    # who sends a stream may have some in it, for as long as it goes on
+    stream = ChunkWriter(chunk_bytes=65_536).set_chunk_bytes(65_536)
+    video = ChunkWriter(chunk_bytes=65_536).write(6, Message(9, 0, 1, payload(4000)))
+    messages = read(stream + begin + (video + basic_header(3, 4) * 3) * 1000)
+    assert len(messages) == 1 + 4 * 1000
+
+
 def test_too_many_chunk_streams_are_refused() -> None:
     raw = b"".join(ChunkWriter().write(csid, Message(8, 0, 1, b"a")) for csid in range(3, 68))
     with pytest.raises(ProtocolError, match="more than 64 chunk streams"):
