@@ -7,16 +7,12 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import cast
 
-import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from hypercorn.typing import Framework
-from hypercorn.utils import wrap_app
+from hypercorn.config import Config
 from starlette.types import ASGIApp
+
+from hausd.serving import serving
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's sun_path without its final NUL; see unix(7)."""
@@ -38,20 +34,9 @@ async def serve_admin(app: ASGIApp, path: Path) -> AsyncIterator[None]:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.h11_max_incomplete_size = _MAX_BODY_BYTES
-    stop = trio.Event()
     with _listening(path) as listener:
-        async with trio.open_nursery() as nursery:
-            serve = partial(
-                worker_serve,
-                # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
-                wrap_app(cast(Framework, app), config.wsgi_max_body_size, "asgi"),
-                config,
-                sockets=Sockets([], [listener], []),
-                shutdown_trigger=stop.wait,
-            )
-            await nursery.start(serve)
+        async with serving(app, config, "admin", [listener]):
             yield
-            stop.set()
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from hypercorn.trio.worker_context import WorkerContext
 from hausd.http.asgi import Front
 from hausd.http.gate import Gate, Stage
 from hausd.http.head import BadRequest
-from hausd.http.hypercorn_mends import MendedTCPServer
 from hausd.http.limits import Limits
 from hausd.http.metrics import Tally
+from hausd.serving.hypercorn_mends import MendedTCPServer
 
 _log = structlog.get_logger("hausd.http")
 

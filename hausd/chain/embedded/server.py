@@ -11,23 +11,18 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import structlog
 import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from hypercorn.typing import Framework
-from hypercorn.utils import wrap_app
+from hypercorn.config import Config
 from solders.pubkey import Pubkey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hausd.chain.embedded import questions as ask
@@ -39,6 +34,7 @@ from hausd.chain.embedded.rpc import Rpc
 from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
 from hausd.core.clock import Clock
 from hausd.core.foreign import UNREADABLE_JSON
+from hausd.serving import serving
 
 log = structlog.get_logger("hausd.chain")
 
@@ -327,30 +323,16 @@ async def open_embedded(
         config.errorlog = logging.getLogger("hypercorn.error")
         config.websocket_max_message_size = _MAX_BODY_BYTES
         config.h11_max_incomplete_size = 64 * 1024
+        clear, secure = [*listeners, *inside], []
         if tls is not None:
-            config.create_ssl_context = lambda: tls  # type: ignore[method-assign]
-            config.certfile = config.keyfile = "given"
-        stop = trio.Event()
+            clear, secure = [*inside], [*listeners]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(chain.keep_writing)
             nursery.start_soon(chain.keep_slots)
-            served = Sockets([], [*listeners, *inside], [])
-            if tls is not None:
-                served = Sockets(list(listeners), list(inside), [])
-            await nursery.start(
-                partial(
-                    worker_serve,
-                    # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
-                    wrap_app(cast(Framework, cast(ASGIApp, app)), _MAX_BODY_BYTES, "asgi"),
-                    config,
-                    sockets=served,
-                    shutdown_trigger=stop.wait,
-                )
-            )
             try:
-                yield chain
+                async with serving(app, config, "chain", clear, secure, tls):
+                    yield chain
             finally:
-                stop.set()
                 nursery.cancel_scope.cancel()
     finally:
         disk.close()
