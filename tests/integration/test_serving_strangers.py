@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import h2.config
@@ -13,6 +15,7 @@ import structlog
 import trio
 from support.adminnode import running as running_admin
 from support.chain import running_chain
+from support.http import running as running_http
 
 from hausd.telemetry import set_up_logs
 
@@ -20,6 +23,7 @@ UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%b\r\n"
 )
+CLOSING = b"\x88\x80" + bytes(4)
 PLAIN = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 
@@ -62,13 +66,15 @@ PACKETS = {
 
 
 async def all_of(stream: trio.abc.Stream, untrusted: bytes) -> bytes:
-    """What comes back until the server ends the connection."""
+    """What comes back until the server ends the connection; a WebSocket is closed at once."""
     got = b""
     with trio.fail_after(20):
         try:
             await stream.send_all(untrusted)
             async for data in stream:
                 got += data
+                if got.startswith(b"HTTP/1.1 101"):
+                    await stream.send_all(CLOSING)
         except trio.BrokenResourceError:
             pass
     await stream.aclose()
@@ -94,3 +100,66 @@ async def test_the_operators_socket_outlives_what_is_sent_to_it(tmp_path: Path) 
             await all_of(await trio.open_unix_socket(path), packet)
         status = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         assert (await all_of(await trio.open_unix_socket(path), status)).startswith(b"HTTP/1.1 200")
+
+
+# -- WebSockets --
+
+
+@asynccontextmanager
+async def served(where: str, folder: Path) -> AsyncIterator[int]:
+    """The port of a server that takes WebSockets."""
+    if where == "chain":
+        async with running_chain(folder / "chain.sqlite") as one:
+            yield one.port
+    else:
+        async with running_http() as node:
+            yield node.port
+
+
+async def shaken(port: int, *fields: bytes) -> tuple[trio.SocketStream, bytes]:
+    """A WebSocket, and the head that opened it."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    await stream.send_all(UPGRADE % b"".join(fields))
+    head = b""
+    with trio.fail_after(20):
+        while not head.endswith(b"\r\n\r\n"):
+            head += bytes(await stream.receive_some(1))
+    return stream, head
+
+
+def frame(opcode: int, payload: bytes, *, last: bool = True, packed: bool = False) -> bytes:
+    """A client's frame, masked with zeros."""
+    first = opcode | (0x80 if last else 0) | (0x40 if packed else 0)
+    size = len(payload)
+    length = bytes((0x80 | size,)) if size < 126 else bytes((0x80 | 126,)) + size.to_bytes(2)
+    return bytes((first,)) + length + bytes(4) + payload
+
+
+@pytest.mark.parametrize("where", ["chain", "http"])
+async def test_a_message_that_is_too_large_ends_its_websocket(tmp_path: Path, where: str) -> None:
+    async with served(where, tmp_path) as port:
+        stream, head = await shaken(port)
+        assert head.startswith(b"HTTP/1.1 101")
+        sent, ended = 0, False
+        with trio.fail_after(20):
+            await stream.send_all(frame(1, b"", last=False))
+            try:
+                while sent < 64_000_000:  # without an answer to the close frame
+                    await stream.send_all(frame(0, b"x" * 60_000, last=False))
+                    sent += 60_000
+            except trio.BrokenResourceError:
+                ended = True
+        assert ended
+        await stream.aclose()
+
+
+@pytest.mark.parametrize("where", ["chain", "http"])
+async def test_no_websocket_is_compressed(tmp_path: Path, where: str) -> None:
+    async with served(where, tmp_path) as port:
+        offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n"
+        stream, head = await shaken(port, offer)
+        assert head.startswith(b"HTTP/1.1 101")
+        assert b"permessage-deflate" not in head
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed = packer.compress(b"x" * 20_000_000) + packer.flush(zlib.Z_SYNC_FLUSH)
+        await all_of(stream, frame(1, packed[:-4], packed=True))  # ends what was not agreed to
