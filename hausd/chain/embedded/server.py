@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import structlog
@@ -26,7 +25,9 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hausd.chain.embedded import questions as ask
-from hausd.chain.embedded.disk import Disk, Held
+from hausd.chain.embedded.answers import CORS, Held, Sent, Share, refused
+from hausd.chain.embedded.disk import Disk
+from hausd.chain.embedded.disk import Held as Account
 from hausd.chain.embedded.ledger import Changed, Ledger
 from hausd.chain.embedded.metrics import EMBEDDED_CALLS, EMBEDDED_WRITES
 from hausd.chain.embedded.questions import RpcFault
@@ -51,13 +52,6 @@ _GRACE_S = 0.5
 _SLOT_LOOK_S = 0.2
 _KEPT_S = 15.0
 """Who asks every ten seconds goes on on one connection."""
-_CORS = {
-    # a cluster's RPC may be asked by any page, and so may this: it tells nothing that is secret
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, GET, OPTIONS",
-    "access-control-allow-headers": "content-type, solana-client",
-    "access-control-max-age": "86400",
-}
 
 
 @dataclass(slots=True)
@@ -80,6 +74,7 @@ class EmbeddedChain:
         self._done = trio.Event()
         self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
         self._sockets: dict[str, int] = {}
+        self._held = Held()
 
     # -- writing --
 
@@ -137,54 +132,64 @@ class EmbeddedChain:
     async def answer(self, request: Request) -> Response:
         """``POST /``."""
         if request.method == "OPTIONS":
-            return Response(status_code=204, headers=_CORS)
+            return Response(status_code=204, headers=CORS)
         if request.method == "GET":
             words = b"This is a chain's JSON-RPC: POST to it, or open a WebSocket.\n"
-            return Response(words, 200, {**_CORS, "content-type": "text/plain"})
+            return Response(words, 200, {**CORS, "content-type": "text/plain"})
         body = b""
         async for piece in request.stream():
             body += piece
             if len(body) > _MAX_BODY_BYTES:
-                return Response(b"too large\n", 413, _CORS)
+                return Response(b"too large\n", 413, CORS)
         who = request.client.host if request.client is not None else ""
         try:
             untrusted = msgspec.json.decode(body)
         except UNREADABLE_JSON:
-            return _json(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
+            return refused(RpcFault(ask.PARSE_ERROR, "Parse error"))
         calls = untrusted if isinstance(untrusted, list) else [untrusted]
         if not self._may(who, len(calls)):
             EMBEDDED_CALLS.labels("limited").inc()
             fault = RpcFault(ask.LIMITED, "Too many requests from your address")
-            return _json(_error(None, fault), 429, {"retry-after": "1"})
-        if isinstance(untrusted, list):
-            if not untrusted or len(untrusted) > _MAX_BATCH:
-                return _json(_error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request")))
+            return refused(fault, 429, {"retry-after": "1"})
+        if not 1 <= len(calls) <= _MAX_BATCH:
+            return refused(RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+        share = Share(self._held)
+        if share.full:
+            EMBEDDED_CALLS.labels("limited").inc()
+            fault = RpcFault(ask.LIMITED, "Too many answers are on their way")
+            return refused(fault, 503, {"retry-after": "1"})
+        try:
             answers = []
-            for one in untrusted:
-                answers.append(await self._one(one, who))
+            for one in calls:
+                answers.append(await self._one(one, who, share))
                 await trio.lowlevel.checkpoint()  # others' turn: a hundred calls take long
-            return _json([one for one in answers if one is not None])
-        return _json(await self._one(untrusted, who))
+        except BaseException:
+            share.let_go()
+            raise
+        body = b"[%b]" % b",".join(answers) if isinstance(untrusted, list) else answers[0]
+        return Sent(body, share)
 
-    async def _one(self, untrusted: object, who: str) -> dict[str, Any] | None:
+    async def _one(self, untrusted: object, who: str, share: Share) -> bytes:
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more}:
                 number = more.get("id")
             case _:
                 EMBEDDED_CALLS.labels("refused").inc()
-                return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+                return share.fault(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
         if number is not None and not isinstance(number, int | str | float):
-            return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+            return share.fault(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
         try:
+            if share.full:
+                raise ask.too_large()
             if method == "requestAirdrop" and not _is_here(who):
                 words = "this chain's faucet gives on its own machine only"
                 raise RpcFault(ask.METHOD_NOT_FOUND, words)
             result = await self.rpc.call(method, more.get("params"))
         except RpcFault as fault:
             EMBEDDED_CALLS.labels("refused").inc()
-            return _error(number, fault)
+            return share.fault(number, fault)
         EMBEDDED_CALLS.labels("answered").inc()
-        return {"jsonrpc": "2.0", "result": result, "id": number}
+        return share.answer(number, result)
 
     def _may(self, who: str, calls: int) -> bool:
         now_s = trio.current_time()
@@ -236,31 +241,36 @@ class EmbeddedChain:
             if len(text) > _MAX_BODY_BYTES or not self._may(who, 1):
                 await socket_.close(1008)
                 return
+            share = Share(self._held)
             try:
-                untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
-            except UNREADABLE_JSON:
-                subscriber.push(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
-                continue
-            subscriber.push(await self._heard(untrusted, subscriber, who))
+                subscriber.push(await self._heard(text, subscriber, who, share))
+                await subscriber.taken()  # who reads nothing is not heard further
+            finally:
+                share.let_go()
 
-    async def _heard(
-        self, untrusted: object, subscriber: Subscriber, who: str
-    ) -> dict[str, Any] | None:
+    async def _heard(self, text: str, subscriber: Subscriber, who: str, share: Share) -> bytes:
+        if share.full:
+            EMBEDDED_CALLS.labels("limited").inc()
+            return share.fault(None, RpcFault(ask.LIMITED, "Too many answers are on their way"))
+        try:
+            untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
+        except UNREADABLE_JSON:
+            return share.fault(None, RpcFault(ask.PARSE_ERROR, "Parse error"))
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more} if method.endswith("ubscribe"):
                 number = more.get("id")
                 try:
                     result = self.subscriptions.call(subscriber, method, more.get("params"))
                 except RpcFault as fault:
-                    return _error(number, fault)
-                return {"jsonrpc": "2.0", "result": result, "id": number}
-        return await self._one(untrusted, who)
+                    return share.fault(number, fault)
+                return share.answer(number, result)
+        return await self._one(untrusted, who, share)
 
     async def _push(
         self, socket_: WebSocket, subscriber: Subscriber, scope: trio.CancelScope
     ) -> None:
         async for message in subscriber.messages():
-            await socket_.send_text(msgspec.json.encode(message).decode())
+            await socket_.send_text(message.decode())
         # too slow, and everything after this would be late
         await socket_.close(1008)
         scope.cancel()
@@ -275,18 +285,6 @@ def _is_here(who: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def _error(number: object, fault: RpcFault) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
-    if fault.data is not None:
-        error["data"] = fault.data
-    return {"jsonrpc": "2.0", "error": error, "id": number}
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    found = {**_CORS, "content-type": "application/json", **(headers or {})}
-    return Response(msgspec.json.encode(value), status, found)
-
-
 @asynccontextmanager
 async def open_embedded(
     path: Path,
@@ -295,7 +293,7 @@ async def open_embedded(
     random_bytes: Callable[[int], bytes],
     *,
     programs: Mapping[Pubkey, bytes],
-    genesis: Sequence[Held] = (),
+    genesis: Sequence[Account] = (),
     read_only: bool = False,
     tls: ssl.SSLContext | None = None,
     inside: Sequence[socket.socket] = (),
