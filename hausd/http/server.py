@@ -222,6 +222,7 @@ async def serve(
                 with trio.move_on_after(drain_s, shield=True):
                     await server.stop_intake()
                     await server.drained()
+                slow.cut_off()
                 nursery.cancel_scope.cancel()
     finally:
         for listener in listeners:

@@ -21,11 +21,14 @@ from hypercorn.typing import Framework
 from hypercorn.utils import wrap_app
 
 from hausd.serving.hypercorn_mends import MendedTCPServer
+from hausd.serving.paced import Paced, cut_off
 from hausd.telemetry import count_swallowed
 
 log = structlog.get_logger("hausd.serving")
 
 _HANDSHAKE_S = 10.0
+_SEND_S = 20.0
+_PIECE_BYTES = 32 * 1024
 _BECAUSE_CHARS = 200
 
 
@@ -87,11 +90,12 @@ class _Server:
                     )
 
     async def stop(self) -> None:
-        """Waits for the answers under way, but not for long."""
+        """Waits for the answers under way, but not for long, and for no client."""
         await self._context.terminated.set()
         with trio.move_on_after(self._config.graceful_timeout, shield=True):
             while self._open:
                 await self._one_less.wait()
+        cut_off(self._open)
 
     async def _connected(self, tls: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
         self._open.add(stream)
@@ -103,9 +107,10 @@ class _Server:
             self._one_less = trio.Event()
 
     async def _serve(self, tls: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
-        served: trio.abc.Stream = stream
+        paced = Paced(stream, _SEND_S, _PIECE_BYTES, self._too_slow)
+        served: trio.abc.Stream = paced
         if tls is not None:
-            served = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+            served = trio.SSLStream(paced, tls, server_side=True, https_compatible=True)
         try:
             await MendedTCPServer(
                 self._app,
@@ -126,6 +131,9 @@ class _Server:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
+
+    def _too_slow(self) -> None:
+        log.info("client-too-slow", where=self._where)
 
     def _failed(self, fault: Exception) -> None:
         while isinstance(fault, ExceptionGroup):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import h2.config
 import h2.connection
 import pytest
 import structlog
 import trio
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 from support.adminnode import running as running_admin
-from support.chain import running_chain
+from support.chain import held, running_chain
 from support.http import running as running_http
+from trio_websocket import open_websocket_url
 
 from hausd.telemetry import set_up_logs
 
@@ -100,6 +105,56 @@ async def test_the_operators_socket_outlives_what_is_sent_to_it(tmp_path: Path) 
             await all_of(await trio.open_unix_socket(path), packet)
         status = b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         assert (await all_of(await trio.open_unix_socket(path), status)).startswith(b"HTTP/1.1 200")
+
+
+# -- those that do not read --
+
+
+async def test_who_reads_nothing_does_not_keep_the_chain_from_stopping(tmp_path: Path) -> None:
+    large = held(Keypair().pubkey(), data=bytes(6_000_000))
+    call = (
+        b'{"jsonrpc":"2.0","id":1,"method":"getAccountInfo","params":["%b",{"encoding":"base64"}]}'
+    )
+    body = call % str(Pubkey(large.address)).encode()
+    asking = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with trio.fail_after(15):
+        async with running_chain(tmp_path / "chain.sqlite", genesis=[large]) as one:
+            stream = await trio.open_tcp_stream("127.0.0.1", one.port)
+            await stream.send_all(asking + body)
+            await stream.receive_some(1)
+        await stream.aclose()
+
+
+async def test_who_reads_nothing_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    monkeypatch.setattr("hausd.serving.asgi._SEND_S", 0.2)
+    large = held(Keypair().pubkey(), data=bytes(6_000_000))
+    async with (
+        running_chain(tmp_path / "chain.sqlite", genesis=[large]) as one,
+        open_websocket_url(one.ws_url, message_queue_size=0) as deaf,
+    ):
+        wanted = {"jsonrpc": "2.0", "id": 1, "method": "getAccountInfo"}
+        wanted["params"] = [str(Pubkey(large.address)), {"encoding": "base64"}]
+        await deaf.send_message(json.dumps(wanted))
+        with trio.fail_after(20):
+            while "client-too-slow" not in log.getvalue():
+                await trio.sleep(0.02)
+            while one.chain.subscriptions._subscribers:
+                await trio.sleep(0.02)
+
+
+async def test_who_reads_nothing_of_the_slow_lane_does_not_keep_the_node_from_stopping() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(30_000_000)})
+
+    with trio.fail_after(10):
+        async with running_http(app=app, drain_s=0.2) as node:
+            client = await node.connect()
+            await client.send_request("/api")
+            await client.stream.receive_some(1)
+        await client.stream.aclose()
 
 
 # -- WebSockets --
