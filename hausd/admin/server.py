@@ -12,11 +12,12 @@ from pathlib import Path
 from hypercorn.config import Config
 from starlette.types import ASGIApp
 
-from hausd.serving import serving
+from hausd.serving import Connections, serving
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's sun_path without its final NUL; see unix(7)."""
 _BACKLOG = 64
+_MAX_CONNECTIONS = 256
 _MAX_BODY_BYTES = 64 * 1024
 _GRACE_S = 0.5
 """A stop waits this long for answers; whoever follows the log is then cut off."""
@@ -34,8 +35,9 @@ async def serve_admin(app: ASGIApp, path: Path) -> AsyncIterator[None]:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.h11_max_incomplete_size = _MAX_BODY_BYTES
+    connections = Connections(_MAX_CONNECTIONS, _MAX_CONNECTIONS)
     with _listening(path) as listener:
-        async with serving(app, config, "admin", [listener]):
+        async with serving(app, config, "admin", [listener], connections=connections):
             yield
 
 

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from hausd.serving.asgi import serving
+from hausd.serving.connections import Connections
 
-__all__ = ["serving"]
+__all__ = ["Connections", "serving"]

@@ -20,6 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import Framework
 from hypercorn.utils import wrap_app
 
+from hausd.serving.connections import Connections, plain_address
 from hausd.serving.hypercorn_mends import MendedTCPServer
 from hausd.serving.paced import Paced, cut_off
 from hausd.telemetry import count_swallowed
@@ -40,14 +41,17 @@ async def serving(
     clear: Sequence[socket.socket],
     secure: Sequence[socket.socket] = (),
     tls: ssl.SSLContext | None = None,
+    *,
+    connections: Connections,
 ) -> AsyncIterator[None]:
     """Serves an ASGI app, from entry to exit, on sockets that listen, and closes them.
 
-    ``where``: what the log and the metrics call it. ``secure``: these speak ``tls``. At the exit
-    answers under way have ``config.graceful_timeout``, and are cut off then.
+    ``where``: what the log and the metrics call it. ``secure``: these speak ``tls``.
+    ``connections``: what is beyond is closed at once; on a Unix socket the address is "". At the
+    exit answers under way have ``config.graceful_timeout``, and are cut off then.
     """
     async with trio.open_nursery() as nursery:
-        server = _Server(app, config, where)
+        server = _Server(app, config, where, connections)
         intake = trio.CancelScope()
         nursery.start_soon(server.take, clear, secure, tls, intake, nursery)
         try:
@@ -59,12 +63,13 @@ async def serving(
 
 
 class _Server:
-    def __init__(self, app: object, config: Config, where: str) -> None:
+    def __init__(self, app: object, config: Config, where: str, connections: Connections) -> None:
         config.ssl_handshake_timeout = _HANDSHAKE_S
         # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
         self._app = wrap_app(cast(Framework, app), config.wsgi_max_body_size, "asgi")
         self._config = config
         self._where = where
+        self._connections = connections
         self._context = WorkerContext(None)
         self._open: set[trio.SocketStream] = set()
         self._one_less = trio.Event()
@@ -98,10 +103,15 @@ class _Server:
         cut_off(self._open)
 
     async def _connected(self, tls: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
+        peer = _address_of(stream)
+        if peer is None or self._connections.admit(peer):
+            await trio.aclose_forcefully(stream)
+            return
         self._open.add(stream)
         try:
             await self._serve(tls, stream)
         finally:
+            self._connections.release(peer)
             self._open.discard(stream)
             self._one_less.set()
             self._one_less = trio.Event()
@@ -141,3 +151,12 @@ class _Server:
         count_swallowed(f"{self._where}.connection", fault)
         because = f"{type(fault).__name__}: {fault}"[:_BECAUSE_CHARS]
         log.warning("connection-failed", where=self._where, because=because)
+
+
+def _address_of(stream: trio.SocketStream) -> str | None:
+    """The other side's address, "" on a Unix socket; None where it is gone already."""
+    try:
+        address = stream.socket.getpeername()
+    except OSError:
+        return None
+    return plain_address(str(address[0])) if isinstance(address, tuple) else ""

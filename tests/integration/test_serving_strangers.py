@@ -157,6 +157,34 @@ async def test_who_reads_nothing_of_the_slow_lane_does_not_keep_the_node_from_st
         await client.stream.aclose()
 
 
+# -- those that are too many, or never done --
+
+
+async def test_connections_of_the_chain_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hausd.chain.embedded.server._MAX_CONNECTIONS", 5)
+    async with running_chain(tmp_path / "chain.sqlite") as one:
+        held = [await trio.open_tcp_stream("127.0.0.1", one.port) for _ in range(5)]
+        assert await all_of(await trio.open_tcp_stream("127.0.0.1", one.port), PLAIN) == b""
+        for stream in held:
+            assert (await all_of(stream, PLAIN)).startswith(b"HTTP/1.1 200")
+        got = b""
+        with trio.fail_after(20):
+            while not got.startswith(b"HTTP/1.1 200"):
+                got = await all_of(await trio.open_tcp_stream("127.0.0.1", one.port), PLAIN)
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hausd.chain.embedded.server._BODY_S", 0.2)
+    begun = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+    async with running_chain(tmp_path / "chain.sqlite") as one:
+        got = await all_of(await trio.open_tcp_stream("127.0.0.1", one.port), begun)
+        assert got.startswith(b"HTTP/1.1 408")
+
+
 # -- WebSockets --
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import resource
 import socket
 import sqlite3
 import ssl
@@ -35,12 +36,15 @@ from hausd.chain.embedded.rpc import Rpc
 from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
 from hausd.core.clock import Clock
 from hausd.core.foreign import UNREADABLE_JSON
-from hausd.serving import serving
+from hausd.serving import Connections, serving
 
 log = structlog.get_logger("hausd.chain")
 
 _MAX_BODY_BYTES = 128 * 1024
+_BODY_S = 20.0
 _MAX_BATCH = 100
+_MAX_CONNECTIONS = 512
+_MAX_CONNECTIONS_OF_ONE = 64
 _MAX_SOCKETS = 256
 _MAX_SOCKETS_OF_ONE = 32
 _CALLS_A_SECOND = 400.0
@@ -137,10 +141,13 @@ class EmbeddedChain:
             words = b"This is a chain's JSON-RPC: POST to it, or open a WebSocket.\n"
             return Response(words, 200, {**CORS, "content-type": "text/plain"})
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MAX_BODY_BYTES:
-                return Response(b"too large\n", 413, CORS)
+        with trio.move_on_after(_BODY_S) as scope:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _MAX_BODY_BYTES:
+                    return Response(b"too large\n", 413, CORS)
+        if scope.cancelled_caught:
+            return Response(b"too late\n", 408, CORS)
         who = request.client.host if request.client is not None else ""
         try:
             untrusted = msgspec.json.decode(body)
@@ -285,6 +292,15 @@ def _is_here(who: str) -> bool:
     return (mapped or address).is_loopback
 
 
+def _connections() -> Connections:
+    """No more than an eighth of the descriptors that there are."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MAX_CONNECTIONS
+    if soft != resource.RLIM_INFINITY:
+        most = min(most, max(16, soft // 8))
+    return Connections(most, _MAX_CONNECTIONS_OF_ONE)
+
+
 @asynccontextmanager
 async def open_embedded(
     path: Path,
@@ -328,7 +344,9 @@ async def open_embedded(
             nursery.start_soon(chain.keep_writing)
             nursery.start_soon(chain.keep_slots)
             try:
-                async with serving(app, config, "chain", clear, secure, tls):
+                async with serving(
+                    app, config, "chain", clear, secure, tls, connections=_connections()
+                ):
                     yield chain
             finally:
                 nursery.cancel_scope.cancel()
