@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import resource
 import socket
@@ -20,7 +19,7 @@ import trio
 from hypercorn.config import Config
 from solders.pubkey import Pubkey
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -36,6 +35,7 @@ from hausd.chain.embedded.rpc import Rpc
 from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
 from hausd.core.clock import Clock
 from hausd.core.foreign import UNREADABLE_JSON
+from hausd.policy.origin import asks_from_here
 from hausd.serving import Connections, serving
 
 log = structlog.get_logger("hausd.chain")
@@ -64,6 +64,14 @@ class _Allowance:
     at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks. ``here``: a program or page of this machine, not all that is on its loopback."""
+
+    address: str
+    here: bool
+
+
 class EmbeddedChain:
     """A chain of one's own, running. ``ledger`` may be read; transactions come over RPC."""
 
@@ -76,7 +84,7 @@ class EmbeddedChain:
         self.port = 0
         self._due = trio.Event()
         self._done = trio.Event()
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._allowances: OrderedDict[Asker, _Allowance] = OrderedDict()
         self._sockets: dict[str, int] = {}
         self._held = Held()
 
@@ -148,7 +156,7 @@ class EmbeddedChain:
                     return Response(b"too large\n", 413, CORS)
         if scope.cancelled_caught:
             return Response(b"too late\n", 408, CORS)
-        who = request.client.host if request.client is not None else ""
+        who = _asker(request)
         try:
             untrusted = msgspec.json.decode(body)
         except UNREADABLE_JSON:
@@ -176,7 +184,7 @@ class EmbeddedChain:
         body = b"[%b]" % b",".join(answers) if isinstance(untrusted, list) else answers[0]
         return Sent(body, share)
 
-    async def _one(self, untrusted: object, who: str, share: Share) -> bytes:
+    async def _one(self, untrusted: object, who: Asker, share: Share) -> bytes:
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more}:
                 number = more.get("id")
@@ -188,7 +196,7 @@ class EmbeddedChain:
         try:
             if share.full:
                 raise ask.too_large()
-            if method == "requestAirdrop" and not _is_here(who):
+            if method == "requestAirdrop" and not who.here:
                 words = "this chain's faucet gives on its own machine only"
                 raise RpcFault(ask.METHOD_NOT_FOUND, words)
             result = await self.rpc.call(method, more.get("params"))
@@ -198,9 +206,9 @@ class EmbeddedChain:
         EMBEDDED_CALLS.labels("answered").inc()
         return share.answer(number, result)
 
-    def _may(self, who: str, calls: int) -> bool:
+    def _may(self, who: Asker, calls: int) -> bool:
         now_s = trio.current_time()
-        times = _TIMES_HERE if _is_here(who) else 1.0
+        times = _TIMES_HERE if who.here else 1.0
         allowance = self._allowances.pop(who, None) or _Allowance(times * _BURST, now_s)
         passed_s, allowance.at_s = now_s - allowance.at_s, now_s
         earned = passed_s * times * _CALLS_A_SECOND
@@ -217,13 +225,14 @@ class EmbeddedChain:
 
     async def subscribe(self, socket_: WebSocket) -> None:
         """A client's WebSocket: calls and subscriptions."""
-        who = socket_.client.host if socket_.client is not None else ""
+        who = _asker(socket_)
+        address = who.address
         full = sum(self._sockets.values()) >= _MAX_SOCKETS
-        if full or self._sockets.get(who, 0) >= _MAX_SOCKETS_OF_ONE:
+        if full or self._sockets.get(address, 0) >= _MAX_SOCKETS_OF_ONE:
             await socket_.close(1013)
             return
         await socket_.accept()
-        self._sockets[who] = self._sockets.get(who, 0) + 1
+        self._sockets[address] = self._sockets.get(address, 0) + 1
         subscriber = self.subscriptions.join()
         try:
             async with trio.open_nursery() as nursery:
@@ -232,11 +241,11 @@ class EmbeddedChain:
                 nursery.cancel_scope.cancel()
         finally:
             self.subscriptions.leave(subscriber)
-            self._sockets[who] -= 1
-            if not self._sockets[who]:
-                del self._sockets[who]
+            self._sockets[address] -= 1
+            if not self._sockets[address]:
+                del self._sockets[address]
 
-    async def _hear(self, socket_: WebSocket, subscriber: Subscriber, who: str) -> None:
+    async def _hear(self, socket_: WebSocket, subscriber: Subscriber, who: Asker) -> None:
         while True:
             try:
                 message = await socket_.receive()
@@ -255,7 +264,7 @@ class EmbeddedChain:
             finally:
                 share.let_go()
 
-    async def _heard(self, text: str, subscriber: Subscriber, who: str, share: Share) -> bytes:
+    async def _heard(self, text: str, subscriber: Subscriber, who: Asker, share: Share) -> bytes:
         if share.full:
             EMBEDDED_CALLS.labels("limited").inc()
             return share.fault(None, RpcFault(ask.LIMITED, "Too many answers are on their way"))
@@ -283,13 +292,9 @@ class EmbeddedChain:
         scope.cancel()
 
 
-def _is_here(who: str) -> bool:
-    try:
-        address = ipaddress.ip_address(who)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+def _asker(asking: HTTPConnection) -> Asker:
+    address = asking.client.host if asking.client is not None else ""
+    return Asker(address, asks_from_here(address, asking.headers))
 
 
 def _connections() -> Connections:
