@@ -20,6 +20,7 @@ from solders.pubkey import Pubkey
 from hausd.chain.embedded.disk import Held, NotOurs
 from hausd.chain.embedded.server import open_embedded
 from hausd.config import Config
+from hausd.config.home import write_new
 from hausd.core.clock import Clock
 from hausd.core.programs.accounts import NOBODY, Programs
 from hausd.core.programs.addresses import EMBEDDED, config_place
@@ -29,6 +30,7 @@ log = structlog.get_logger("hausd.chain")
 
 _BACKLOG = 128
 _LAST_PORT = 65_535
+_CHAIN_FILE = "chain.sqlite"
 _CHOICES = 8
 """Of ports, where the system chooses."""
 _RENT_OF_A_BYTE = 6_960
@@ -74,7 +76,7 @@ async def open_own_chain(
         try:
             authority = _authority(folder)
             opening = open_embedded(
-                folder / "chain.sqlite",
+                folder / _CHAIN_FILE,
                 listeners,
                 clock,
                 os.urandom,
@@ -171,19 +173,22 @@ def _authority(folder: Path) -> Pubkey:
     """The platform's authority on this chain: a key file in Solana's form, made once."""
     path = folder / "authority.json"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not path.exists():
-        made = json.dumps(list(bytes(Keypair()))).encode()
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(made)
-            file.flush()
-            os.fsync(file.fileno())
+    if _cut_short(path):
+        path.unlink()
+    write_new(path, json.dumps(list(bytes(Keypair()))).encode(), 0o600)
     try:
         return Keypair.from_bytes(bytes(json.loads(path.read_bytes()))).pubkey()
     except ValueError as fault:
         raise OwnChainFailed(
             f"{path} is no key file ({fault})", "put it back from a backup"
         ) from None
+
+
+def _cut_short(path: Path) -> bool:
+    """Whether an earlier hausd was killed while it made this file: no chain has begun with it."""
+    if not path.exists() or path.with_name(_CHAIN_FILE).exists():
+        return False
+    return not path.stat().st_size
 
 
 def platform(programs: Programs, authority: Pubkey) -> Held:

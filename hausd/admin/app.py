@@ -350,9 +350,6 @@ class _Door:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _live(receive, send)
-            return
         begun = False
 
         async def watched(message: Message) -> None:
@@ -374,12 +371,3 @@ class _Door:
 async def _on_failure(request: Request, error: Exception) -> Response:
     """Starlette raises the error again after this answer: the door counts and logs it."""
     return _answer(HTTPStatus.INTERNAL_SERVER_ERROR, error_shape(failed()))
-
-
-async def _live(receive: Receive, send: Send) -> None:
-    """ASGI's lifespan: nothing to begin or end. Starlette's own would fail when cancelled."""
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

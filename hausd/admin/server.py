@@ -7,20 +7,17 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
-from typing import cast
 
-import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from hypercorn.typing import Framework
-from hypercorn.utils import wrap_app
+from hypercorn.config import Config
 from starlette.types import ASGIApp
+
+from hausd.serving import Connections, serving
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux's sun_path without its final NUL; see unix(7)."""
 _BACKLOG = 64
+_MAX_CONNECTIONS = 256
 _MAX_BODY_BYTES = 64 * 1024
 _GRACE_S = 0.5
 """A stop waits this long for answers; whoever follows the log is then cut off."""
@@ -38,20 +35,10 @@ async def serve_admin(app: ASGIApp, path: Path) -> AsyncIterator[None]:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.h11_max_incomplete_size = _MAX_BODY_BYTES
-    stop = trio.Event()
+    connections = Connections(_MAX_CONNECTIONS, _MAX_CONNECTIONS)
     with _listening(path) as listener:
-        async with trio.open_nursery() as nursery:
-            serve = partial(
-                worker_serve,
-                # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
-                wrap_app(cast(Framework, app), config.wsgi_max_body_size, "asgi"),
-                config,
-                sockets=Sockets([], [listener], []),
-                shutdown_trigger=stop.wait,
-            )
-            await nursery.start(serve)
+        async with serving(app, config, "admin", [listener], connections=connections):
             yield
-            stop.set()
 
 
 @contextmanager

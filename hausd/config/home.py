@@ -87,7 +87,7 @@ def open_home(path: Path) -> Iterator[Home]:
             home.keys_dir.mkdir(mode=0o700, exist_ok=True)
             stack.enter_context(_locked(home))
             _check_modes(home)
-            _write_new(home.config_file, commented_toml().encode(), 0o644)
+            write_new(home.config_file, commented_toml().encode(), 0o644)
         except (FileExistsError, NotADirectoryError) as error:
             message = f"{error.filename or home.path} is not a directory"
             raise HomeError(message, "name another home with --home") from error
@@ -104,7 +104,7 @@ def node_key(home: Home) -> Ed25519PrivateKey:
     made = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
     )
-    _write_new(home.node_key_file, made, 0o600)
+    write_new(home.node_key_file, made, 0o600)
     hint = "put back the right file, or move it away: the next start makes a new identity"
     try:
         found = load_pem_private_key(home.node_key_file.read_bytes(), password=None)
@@ -115,7 +115,7 @@ def node_key(home: Home) -> Ed25519PrivateKey:
     return found
 
 
-def _write_new(path: Path, content: bytes, mode: int) -> None:
+def write_new(path: Path, content: bytes, mode: int) -> None:
     """Writes a file that doesn't exist yet; whole or not at all, also across a power cut."""
     if path.exists():
         return

@@ -25,10 +25,10 @@ from hausd.core.errors import Problem
 from hausd.core.ids import parse_room_id
 from hausd.core.live import RoomState
 from hausd.core.shapes import ErrorBody, ErrorShape, RoomShape, Shape, StatusShape
-from hausd.http.limits import plain_address
-from hausd.http.messages import BY_PROXIES
 from hausd.http.ports import Catalog, Playback, RoomView
 from hausd.http.signing import sign_in_routes
+from hausd.policy.origin import BY_PROXIES
+from hausd.serving.connections import plain_address
 
 _PUSH_PAUSE_S = 0.25  # changes that come faster are told at once, the newest only
 _NO_SUCH_ROOM = "no such room on this node"

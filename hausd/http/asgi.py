@@ -17,10 +17,11 @@ from hausd.http.conditional import reply_to
 from hausd.http.door import Door
 from hausd.http.files import OpenFiles
 from hausd.http.head import BadRequest, Fields, RequestLine, parse_target, read_fields
-from hausd.http.limits import Limits, plain_address
+from hausd.http.limits import Limits
 from hausd.http.messages import Answer, Chunks, Fetch, Request, Responder, Response, Wait, refusal
 from hausd.http.ports import Audience
 from hausd.http.sending import SlowClient, in_memory
+from hausd.serving.connections import plain_address
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -23,7 +23,7 @@ from hausd.http.connection import Connection
 from hausd.http.door import Door
 from hausd.http.files import OpenFiles
 from hausd.http.head import BadRequest
-from hausd.http.limits import Connections, Limits
+from hausd.http.limits import Limits
 from hausd.http.messages import (
     Accounting,
     Answer,
@@ -39,6 +39,7 @@ from hausd.http.messages import (
 from hausd.http.poller import open_poller
 from hausd.http.ports import Audience
 from hausd.http.sending import Outgoing, Pushed, SlowClient, linger
+from hausd.serving.connections import Connections
 
 _log = structlog.get_logger("hausd.http")
 

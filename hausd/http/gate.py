@@ -47,8 +47,12 @@ class Gate:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._buffer = b""
+        self._at = (
+            0  # what is read of it: to cut it off for each tiny chunk would copy all the rest
+        )
         self._left = 0
         self._body_bytes = 0
+        self._trailers = 0
         self.stage = Stage.HEAD
 
     @property
@@ -60,8 +64,8 @@ class Gate:
         """Bytes that may be passed on; raises BadRequest, after which the gate is shut."""
         self._buffer += untrusted
         out: list[bytes] = []
-        while self._buffer:
-            before = len(self._buffer)
+        while self._at < len(self._buffer):
+            before = self._at
             stage = self.stage
             match stage:
                 case Stage.HEAD:
@@ -75,33 +79,36 @@ class Gate:
                 case Stage.TRAILER:
                     self._trailer(out)
                 case Stage.TUNNEL:
-                    out.append(self._buffer)
-                    self._buffer = b""
-            if len(self._buffer) == before and self.stage is stage:
+                    out.append(self._buffer[self._at :])
+                    self._at = len(self._buffer)
+            if self._at == before and self.stage is stage:
                 break
+        self._buffer, self._at = self._buffer[self._at :], 0
         return b"".join(out)
 
     def _head(self, out: list[bytes]) -> None:
-        if self._buffer.startswith(b"\r\n"):  # RFC 9112 section 2.2: one empty line is ignored
-            self._buffer = self._buffer[2:]
-            if self._buffer.startswith(b"\r"):
+        at = self._at
+        if self._buffer.startswith(b"\r\n", at):  # RFC 9112 section 2.2: one empty line is ignored
+            self._at += 2
+            if self._buffer.startswith(b"\r", self._at):
                 raise BadRequest(400, "bad-line", "empty lines before a request")
             return
-        end = self._buffer.find(HEAD_END)
+        end = self._buffer.find(HEAD_END, at)
         if end < 0:
-            if self._buffer != b"\r":
-                check_partial(self._buffer, self._limits)
+            partial = self._buffer[at:]
+            if partial != b"\r":
+                check_partial(partial, self._limits)
             return
-        if end > self._limits.head_bytes:
+        if end - at > self._limits.head_bytes:
             raise BadRequest(431, "head-too-large", f"over {self._limits.head_bytes} bytes")
-        block, self._buffer = self._buffer[: end + 2], self._buffer[end + 4 :]
+        block, self._at = self._buffer[at : end + 2], end + 4
         line_end = block.find(b"\r\n")
         check_line_length(line_end, self._limits)
         line = parse_line(block[:line_end])
         fields = parse_fields(block[line_end + 2 :], self._limits)
         check_together(line, fields)
         out.append(_written(line, fields))
-        self._body_bytes = 0
+        self._body_bytes = self._trailers = 0
         if wants_websocket(line, fields):
             self.stage = Stage.TUNNEL
         elif fields.chunked:
@@ -110,7 +117,8 @@ class Gate:
             self.stage, self._left = Stage.BODY, fields.length
 
     def _bytes(self, out: list[bytes]) -> None:
-        taken, self._buffer = self._buffer[: self._left], self._buffer[self._left :]
+        taken = self._buffer[self._at : self._at + self._left]
+        self._at += len(taken)
         out.append(taken)
         self._left -= len(taken)
         if not self._left:
@@ -134,10 +142,11 @@ class Gate:
             self.stage = Stage.TRAILER
 
     def _chunk_end(self, out: list[bytes]) -> None:
-        if not b"\r\n".startswith(self._buffer[:2]):
+        end = self._buffer[self._at : self._at + 2]
+        if not b"\r\n".startswith(end):
             raise BadRequest(400, "bad-chunk", "a chunk is longer than it says")
-        if len(self._buffer) >= 2:
-            self._buffer = self._buffer[2:]
+        if len(end) == 2:
+            self._at += 2
             out.append(b"\r\n")
             self.stage = Stage.CHUNK_LINE
 
@@ -147,7 +156,12 @@ class Gate:
         if line is None:
             return
         self._body_bytes += len(line)
-        if self._body_bytes > self._limits.body_bytes + self._limits.head_bytes:
+        self._trailers += 1
+        limits = self._limits
+        if (
+            self._trailers > limits.head_fields
+            or self._body_bytes > limits.body_bytes + limits.head_bytes
+        ):
             raise BadRequest(431, "head-too-large", "endless trailers")
         if line:
             parse_fields(line + b"\r\n", self._limits)
@@ -157,15 +171,16 @@ class Gate:
 
     def _line(self, most_bytes: int) -> bytes | None:
         """Takes a line without its end from the buffer; None where it is not whole yet."""
-        end = self._buffer.find(b"\n")
-        if end > most_bytes or (end < 0 and len(self._buffer) > most_bytes):
+        at = self._at
+        end = self._buffer.find(b"\n", at)
+        if end - at > most_bytes or (end < 0 and len(self._buffer) - at > most_bytes):
             raise BadRequest(400, "bad-chunk", "a line of a chunked body is too long")
         if end < 0:
             return None
-        if end == 0 or self._buffer[end - 1 : end] != b"\r":
+        if end == at or self._buffer[end - 1 : end] != b"\r":
             raise BadRequest(400, "bare-line-end", "a line ends without CR LF")
-        line, self._buffer = self._buffer[: end - 1], self._buffer[end + 1 :]
-        return line
+        self._at = end + 1
+        return self._buffer[at : end - 1]
 
 
 def _written(line: RequestLine, fields: Fields) -> bytes:

@@ -20,9 +20,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hausd.http.asgi import Front
 from hausd.http.gate import Gate, Stage
 from hausd.http.head import BadRequest
-from hausd.http.hypercorn_mends import MendedTCPServer
 from hausd.http.limits import Limits
 from hausd.http.metrics import Tally
+from hausd.serving.hypercorn_mends import MendedTCPServer
+from hausd.serving.paced import Paced, cut_off
 
 _log = structlog.get_logger("hausd.http")
 
@@ -50,6 +51,7 @@ class SlowLane:
         self._app = ASGIWrapper(front)  # type: ignore[arg-type]  # hypercorn types scopes as TypedDicts
         self._limits = limits
         self._tally = tally
+        self._open: set[trio.SocketStream] = set()
         self.closing = trio.Event()
 
     async def stop(self) -> None:
@@ -57,17 +59,21 @@ class SlowLane:
         self.closing.set()
         await self._context.terminated.set()
 
+    def cut_off(self) -> None:
+        """What is still under way ends."""
+        cut_off(self._open)
+
     async def serve_plain(self, sock: socket.socket, peer: str, data: bytes) -> None:
         """Serves and closes a connection in clear, of which ``data`` was read already."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-        guarded = _Guarded(stream, self._limits, self._tally)
-        await self._serve(_Plain(guarded, self._limits, self._tally, data))
+        plain = _Plain(self._paced(stream), self._limits, self._tally, data)
+        await self._serve(plain, stream)
 
     async def serve_tls(self, sock: socket.socket, context: ssl.SSLContext) -> None:
         """Shakes hands, serves and closes."""
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         secure = trio.SSLStream(
-            _Guarded(stream, self._limits, self._tally),
+            self._paced(stream),
             context,
             server_side=True,
             https_compatible=True,
@@ -79,10 +85,18 @@ class SlowLane:
             self._tally.refused["tls-handshake"] += 1
             await trio.aclose_forcefully(stream)
             return
-        await self._serve(_Secure(secure, stream.socket, self._limits, self._tally))
+        await self._serve(_Secure(secure, stream.socket, self._limits, self._tally), stream)
 
-    async def _serve(self, stream: _Plain) -> None:
+    def _paced(self, stream: trio.SocketStream) -> Paced:
+        limits = self._limits
+        return Paced(stream, limits.send_timeout_s, limits.send_progress_bytes, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._tally.refused["slow-client"] += 1
+
+    async def _serve(self, stream: _Plain, transport: trio.SocketStream) -> None:
         state: Any = {"closing": self.closing}
+        self._open.add(transport)
         try:
             await MendedTCPServer(
                 self._app,
@@ -100,40 +114,9 @@ class SlowLane:
             if cancelled is not None:
                 raise cancelled from None
         finally:
+            self._open.discard(transport)
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-
-
-class _Guarded(trio.abc.Stream):
-    """A transport whose sends must make progress."""
-
-    def __init__(self, stream: trio.SocketStream, limits: Limits, tally: Tally) -> None:
-        self._stream = stream
-        self._limits = limits
-        self._tally = tally
-        self.socket = stream.socket
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        view, piece = memoryview(data), self._limits.send_progress_bytes
-        for at in range(0, len(view), piece):
-            with trio.move_on_after(self._limits.send_timeout_s) as scope:
-                await self._stream.send_all(view[at : at + piece])
-            if scope.cancelled_caught:
-                self._tally.refused["slow-client"] += 1
-                await trio.aclose_forcefully(self._stream)
-                raise trio.BrokenResourceError("the client takes nothing")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._stream.receive_some(max_bytes))
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 class _Plain(trio.abc.AsyncResource):
@@ -151,7 +134,7 @@ class _Plain(trio.abc.AsyncResource):
 
     @property
     def socket(self) -> trio.socket.SocketType:
-        assert isinstance(self._stream, _Guarded)
+        assert isinstance(self._stream, Paced)
         return self._stream.socket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -190,7 +173,7 @@ class _Plain(trio.abc.AsyncResource):
         await self._stream.send_all(data)
 
     async def send_eof(self) -> None:
-        if isinstance(self._stream, _Guarded):
+        if isinstance(self._stream, Paced):
             await self._stream.send_eof()
 
     async def aclose(self) -> None:
@@ -202,7 +185,7 @@ class _Secure(_Plain):
 
     def __init__(
         self,
-        stream: trio.SSLStream[_Guarded],
+        stream: trio.SSLStream[Paced],
         sock: trio.socket.SocketType,
         limits: Limits,
         tally: Tally,

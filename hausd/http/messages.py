@@ -16,21 +16,7 @@ import msgspec
 
 from hausd.core.ids import RoomId
 from hausd.core.live import FileRange
-
-BY_PROXIES = frozenset(
-    (
-        "cf-connecting-ip",
-        "forwarded",
-        "true-client-ip",
-        "via",
-        "x-client-ip",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-real-ip",
-    )
-)
-"""Header fields that tell of a proxy on the way, whatever they say."""
+from hausd.policy.origin import BY_PROXIES
 
 KEPT_HEADERS = BY_PROXIES | frozenset(
     (

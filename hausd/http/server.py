@@ -20,12 +20,13 @@ from hausd.http.door import Door
 from hausd.http.fastlane import FastLane
 from hausd.http.files import OpenFiles
 from hausd.http.handover import SlowLane
-from hausd.http.limits import Connections, Limits, plain_address
+from hausd.http.limits import Limits
 from hausd.http.messages import Responder
 from hausd.http.metrics import Tally
 from hausd.http.ports import Audience
 from hausd.http.tls import TlsFiles, load_context
 from hausd.policy.origin import HostNames
+from hausd.serving.connections import Connections, plain_address
 
 _log = structlog.get_logger("hausd.http")
 
@@ -193,7 +194,9 @@ async def serve(
     tally = Tally()
     hosts = frozenset(_address_of(listener)[0] for listener in listeners)
     door = Door(HostNames(hosts, hostnames), trusted_proxies, secrets.token_bytes(32), tally)
-    connections = Connections(limits, exempt=trusted_proxies)
+    connections = Connections(
+        limits.connections, limits.connections_per_address, exempt=trusted_proxies
+    )
     files = OpenFiles(limits.open_files)
     try:
         context = load_context(tls) if tls is not None else None
@@ -222,6 +225,7 @@ async def serve(
                 with trio.move_on_after(drain_s, shield=True):
                     await server.stop_intake()
                     await server.drained()
+                slow.cut_off()
                 nursery.cancel_scope.cancel()
     finally:
         for listener in listeners:
@@ -230,9 +234,10 @@ async def serve(
 
 
 def _affordable(limits: Limits) -> Limits:
-    """No more connections than there are descriptors for, with some left for the node."""
+    """No more connections than there are descriptors for, with some left for the node. Each takes
+    two: its socket, and a file that it is given and that is in nobody else's hands."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = max(16, soft - limits.open_files - _DESCRIPTORS_FOR_OTHERS)
+    most = max(16, (soft - limits.open_files - _DESCRIPTORS_FOR_OTHERS) // 2)
     if soft == resource.RLIM_INFINITY or limits.connections <= most:
         return limits
     _log.info("http-connections-limited", connections=most, because="ulimit -n", descriptors=soft)

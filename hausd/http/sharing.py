@@ -10,8 +10,8 @@ import ipaddress
 from dataclasses import dataclass
 
 from hausd.core.ids import RoomId
-from hausd.http.messages import BY_PROXIES, Request, Response, refusal
-from hausd.policy.origin import same_origin
+from hausd.http.messages import Request, Response, refusal
+from hausd.policy.origin import BY_PROXIES, same_origin
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -13,11 +13,27 @@ Reading across origins is the browser's own check (CORS) and no concern here.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _LOOPBACK_NAMES = frozenset(("localhost", "ip6-localhost"))
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+BY_PROXIES = frozenset(
+    (
+        "cf-connecting-ip",
+        "forwarded",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-real-ip",
+    )
+)
+"""Header fields that tell of a proxy on the way, whatever they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,25 @@ def same_origin(untrusted_origin: str, host: str) -> bool:
         return False
     port = _DEFAULT_PORTS[scheme]
     return place.removesuffix(port) == host.lower().removesuffix(port)
+
+
+def asks_from_here(peer: str, untrusted_headers: Mapping[str, str]) -> bool:
+    """Whether a program or a page of this machine asks: over loopback, through no proxy, and not a
+    page of another site that is open here. ``peer`` is an address; names of fields are in lower
+    case."""
+    if not BY_PROXIES.isdisjoint(untrusted_headers.keys()):
+        return False
+    try:
+        address = ipaddress.ip_address(peer)
+    except ValueError:
+        return False
+    if not (getattr(address, "ipv4_mapped", None) or address).is_loopback:
+        return False
+    origin = untrusted_headers.get("origin")
+    if origin is None:
+        return True
+    scheme, mark, place = origin.lower().partition("://")
+    return bool(mark) and scheme in _DEFAULT_PORTS and HostNames().allow(place)
 
 
 def _name_of(host: str) -> str | None:

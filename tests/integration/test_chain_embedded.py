@@ -381,6 +381,102 @@ async def test_a_subscriber_that_does_not_read_is_let_go(tmp_path: Path) -> None
                 await trio.sleep(0.01)
 
 
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers of 32 KiB at most, as if they were 32 MiB."""
+    for place in ("questions.MAX_ANSWER_BYTES", "answers.MAX_ANSWER_BYTES"):
+        monkeypatch.setattr(f"hausd.chain.embedded.{place}", 32 * 1024)
+
+
+LARGE = held(Keypair().pubkey(), data=bytes(20_000))
+
+
+@pytest.mark.usefixtures("narrow")
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("getMultipleAccounts", [[str(Pubkey(LARGE.address))] * 2]),
+        ("getProgramAccounts", [str(SYSTEM), {"encoding": "base64"}]),
+    ],
+)
+async def test_an_answer_has_a_bound(tmp_path: Path, method: str, params: list[object]) -> None:
+    other = held(Keypair().pubkey(), data=bytes(20_000))
+    async with running_chain(tmp_path / "chain.sqlite", genesis=[LARGE, other]) as one:
+        answer = await call(one, method, *params)
+        assert answer["error"]["code"] == -32600
+        assert "less at a time" in answer["error"]["message"]
+        part = {"encoding": "base64", "dataSlice": {"offset": 0, "length": 10}}
+        assert "result" in await call(one, method, params[0], part)
+
+
+@pytest.mark.usefixtures("narrow")
+async def test_a_list_of_answers_has_the_same_bound_and_nothing_is_done_beyond_it(
+    tmp_path: Path,
+) -> None:
+    async with running_chain(tmp_path / "chain.sqlite", genesis=[LARGE]) as one:
+        to = str(Keypair().pubkey())
+        read = ("getAccountInfo", [str(Pubkey(LARGE.address)), {"encoding": "base64"}])
+        wanted = [read, read, ("requestAirdrop", [to, SOL])]
+        calls = [
+            {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+            for number, (method, params) in enumerate(wanted)
+        ]
+        async with httpx.AsyncClient() as http:
+            answers = (await http.post(one.url, json=calls)).json()
+        assert [each["id"] for each in answers] == [0, 1, 2]
+        assert ["result" in each for each in answers] == [True, False, False]
+        assert (await call(one, "getBalance", to))["result"]["value"] == 0
+
+
+async def test_answers_on_their_way_have_a_bound_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hausd.chain.embedded.answers.MAX_HELD_BYTES", 1_000_000)
+    large = held(Keypair().pubkey(), data=bytes(6_000_000))
+    async with running_chain(tmp_path / "chain.sqlite", genesis=[large]) as one:
+        wanted = {"jsonrpc": "2.0", "id": 1, "method": "getAccountInfo"}
+        wanted["params"] = [str(Pubkey(large.address)), {"encoding": "base64"}]
+        async with httpx.AsyncClient() as http:
+            async with http.stream("POST", one.url, json=wanted) as answer:
+                assert answer.status_code == 200
+                refused = await http.post(one.url, json=wanted)
+                assert refused.status_code == 503
+                assert refused.json()["error"]["code"] == 429
+            with trio.fail_after(20):
+                while (await http.post(one.url, json=wanted)).status_code != 200:
+                    await trio.sleep(0.01)
+        with trio.fail_after(20):
+            while one.chain._held.count:
+                await trio.sleep(0.01)
+
+
+async def test_who_reads_no_answers_is_heard_no_further(tmp_path: Path) -> None:
+    large = held(Keypair().pubkey(), data=bytes(3_000_000))
+    async with running_chain(tmp_path / "chain.sqlite", genesis=[large]) as one:
+        asked = 0
+        answered = one.chain.rpc.call
+
+        async def counted(method: str, untrusted: object) -> Any:
+            nonlocal asked
+            asked += 1
+            return await answered(method, untrusted)
+
+        one.chain.rpc.call = counted  # type: ignore[method-assign]
+        opened = open_websocket_url(one.ws_url, message_queue_size=0, max_message_size=10**8)
+        async with opened as deaf:
+            wanted = {"jsonrpc": "2.0", "id": 1, "method": "getAccountInfo"}
+            wanted["params"] = [str(Pubkey(large.address)), {"encoding": "base64"}]
+            for _ in range(12):
+                await deaf.send_message(json.dumps(wanted))
+            with trio.move_on_after(1):
+                while asked < 12:
+                    await trio.sleep(0.01)
+            assert 1 <= asked < 9
+            with trio.fail_after(20):
+                for _ in range(12):
+                    assert '"result"' in await deaf.get_message()
+
+
 async def test_who_sends_waits_for_no_transaction_that_came_later(tmp_path: Path) -> None:
     async with running_chain(tmp_path / "chain.sqlite") as one, trio.open_nursery() as nursery:
         answered: list[int] = []
@@ -396,14 +492,35 @@ async def test_who_sends_waits_for_no_transaction_that_came_later(tmp_path: Path
         assert answered, "a chain that is never idle answers nobody"
 
 
-async def test_the_faucet_gives_on_its_own_machine_only(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fields", "gives"),
+    [
+        ({}, True),
+        ({"Origin": "http://127.0.0.1:8080"}, True),
+        ({"Origin": "http://localhost:3000"}, True),
+        ({"Origin": "https://evil.example", "Content-Type": "text/plain"}, False),
+        ({"Origin": "https://localhost.evil.example"}, False),
+        ({"Origin": "null"}, False),
+        ({"X-Forwarded-For": "203.0.113.9"}, False),
+        ({"X-Real-IP": "127.0.0.1"}, False),
+        ({"Forwarded": "for=203.0.113.9"}, False),
+        ({"Via": "1.1 proxy"}, False),
+    ],
+)
+async def test_the_faucet_gives_to_its_own_machine_not_to_what_comes_through_it(
+    tmp_path: Path, fields: dict[str, str], gives: bool
+) -> None:
     async with running_chain(tmp_path / "chain.sqlite") as one:
-        wanted = {"jsonrpc": "2.0", "id": 1, "method": "requestAirdrop", "params": [str(SYSTEM), 1]}
-        # there is no other machine here: what its address is told to be
-        for who, gives in (("192.0.2.7", False), ("", False), ("::ffff:127.0.0.1", True)):
-            answer = await one.chain._one(wanted, who)
-            assert answer is not None
-            assert ("result" in answer) == gives, (who, answer)
+        wanted = {"jsonrpc": "2.0", "id": 7, "method": "requestAirdrop", "params": [str(SYSTEM), 1]}
+        body = json.dumps(wanted)
+        async with httpx.AsyncClient() as http:
+            answer = (await http.post(one.url, content=body, headers=fields)).json()
+        assert ("result" in answer) == gives
+        given = [(name, value.encode()) for name, value in fields.items()]
+        async with open_websocket_url(one.ws_url, extra_headers=given) as ws:
+            await ws.send_message(body)
+            assert ("result" in json.loads(await ws.get_message())) == gives
+        assert {each.here for each in one.chain._allowances} == {gives}
 
 
 async def test_nothing_is_shown_as_confirmed_before_it_is_on_disk(

@@ -201,7 +201,9 @@ async def test_a_fault_of_ours_tells_nothing_about_us() -> None:
             answer = await node.get(f"/api/v1/rooms/{room_id(1)}")
             error(answer, 500, "internal")
             assert b"secret" not in answer.body
-    assert [line["event"] for line in logs] == ["http-asgi-failed"]
+    events = [line["event"] for line in logs]
+    events = [one for one in events if one != "http-connections-limited"]  # by ulimit -n
+    assert events == ["http-asgi-failed"]
 
 
 async def test_status_shows_the_public_part_only() -> None:

@@ -16,11 +16,12 @@ from hausd.core.live import FileRange
 from hausd.http.door import Door
 from hausd.http.fastlane import FastLane
 from hausd.http.files import OpenFiles
-from hausd.http.limits import Connections, Limits
+from hausd.http.limits import Limits
 from hausd.http.messages import Accounting, Chunks, Fetch, Request, Response, Wait
 from hausd.http.metrics import Tally
 from hausd.http.poller import SelectorPoller, open_poller
 from hausd.policy.origin import HostNames
+from hausd.serving.connections import Connections
 
 BODY = b"".join(PLAYLIST.body) if isinstance(PLAYLIST.body, tuple) else b""
 
@@ -326,7 +327,7 @@ async def test_what_is_not_media_goes_over_with_the_bytes_read_so_far() -> None:
 async def test_a_descriptors_number_used_again_is_the_new_connections() -> None:
     """A hand-over closes its socket, and the next connection may get its number at once."""
     limits, tally = Limits(), Tally()
-    table = Connections(limits)
+    table = Connections(limits.connections, limits.connections_per_address)
     ours: list[socket.socket] = []
 
     async def leave(sock: socket.socket, peer: str, data: bytes) -> None:

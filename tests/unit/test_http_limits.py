@@ -12,8 +12,10 @@ from support.http import PLAYLIST, Client, Closed, running
 
 from hausd.config import load
 from hausd.core.live import FileRange
-from hausd.http.limits import Connections, Limits, plain_address
+from hausd.http.limits import Limits
 from hausd.http.messages import Chunks, Response
+from hausd.http.server import _affordable
+from hausd.serving.connections import Connections, plain_address
 from hausd.terms import http_limits
 
 QUICK = Limits(
@@ -207,9 +209,17 @@ async def test_connections_are_bounded_in_all() -> None:
         assert (await node.get("/live/a")).status == 200
 
 
+def test_there_are_two_descriptors_for_each_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda _: (1024, 1024))
+    limits = _affordable(Limits(open_files=256))
+    assert 2 * limits.connections + limits.open_files < 1024
+
+
 def test_connections_are_bounded_by_address() -> None:
     proxy = "198.51.100.1"
-    table = Connections(Limits(connections=1000, connections_per_address=3), frozenset({proxy}))
+    table = Connections(1000, 3, frozenset({proxy}))
     assert [table.admit("203.0.113.7") for _ in range(4)] == [
         "",
         "",
@@ -229,7 +239,7 @@ def test_connections_are_bounded_by_address() -> None:
 
 
 def test_a_table_of_connections_forgets_whom_it_does_not_serve() -> None:
-    table = Connections(Limits())
+    table = Connections(10_000, 256)
     for n in range(1000):
         peer = f"10.0.{n // 256}.{n % 256}"
         table.admit(peer)
@@ -242,7 +252,7 @@ async def test_2000_idle_connections_and_others_are_served() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < 4500:
+    if soft < 4700:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     async with running() as node, AsyncExitStack() as stack:
         clients = []

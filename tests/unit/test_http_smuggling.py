@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 
 import h11
 import pytest
@@ -299,6 +300,29 @@ def _through(gate: Gate, pieces: list[bytes]) -> tuple[bytes, str]:
             except BadRequest as fault:
                 return passed, fault.fault
     return passed, ""
+
+
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def test_tiny_chunks_cost_no_more_the_more_of_them_come_at_once() -> None:
+    def cost(chunks: int) -> float:
+        gate, body = Gate(Limits()), b"1\r\nx\r\n" * chunks
+        gate.feed(CHUNKED)
+        begun = time.process_time()
+        gate.feed(body)
+        return time.process_time() - begun
+
+    few, many = min(cost(5_000) for _ in range(3)), min(cost(80_000) for _ in range(3))
+    assert many / few < 2 * 16
+
+
+def test_trailers_have_an_end() -> None:
+    gate = Gate(Limits(head_fields=100))
+    gate.feed(CHUNKED + b"0\r\n" + b"a: b\r\n" * 90)
+    with pytest.raises(BadRequest) as caught:
+        gate.feed(b"a:\r\n" * 20)
+    assert caught.value.status == 431
 
 
 def test_the_gate_writes_heads_anew_and_drops_what_nobody_needs() -> None:

@@ -144,15 +144,13 @@ class Disk:
         for row in self._db.execute("SELECT * FROM account ORDER BY executable"):
             yield _held(row)
 
-    def owned(self, owner: bytes) -> list[Held]:
-        """A program's accounts."""
-        rows = self._db.execute("SELECT * FROM account WHERE owner = ?", (owner,))
-        return [_held(row) for row in rows]
+    def owned(self, owner: bytes) -> Iterator[Held]:
+        """A program's accounts, read as they are asked for: who has enough reads no further."""
+        return map(_held, self._db.execute("SELECT * FROM account WHERE owner = ?", (owner,)))
 
-    def tokens_of(self, owner: bytes) -> list[Held]:
-        """The token accounts of a wallet."""
-        rows = self._db.execute("SELECT * FROM account WHERE token_owner = ?", (owner,))
-        return [_held(row) for row in rows]
+    def tokens_of(self, owner: bytes) -> Iterator[Held]:
+        """The token accounts of a wallet, read in the same way."""
+        return map(_held, self._db.execute("SELECT * FROM account WHERE token_owner = ?", (owner,)))
 
     def entry(self, signature: bytes) -> Entry | None:
         """A transaction by its signature."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -116,26 +117,26 @@ class Ledger:
         found = self._svm.get_account(address)
         return found if found is not None and found.lamports else None
 
-    def owned(self, owner: Pubkey) -> list[tuple[Pubkey, Account]]:
-        """A program's accounts."""
+    def owned(self, owner: Pubkey) -> Iterator[tuple[Pubkey, Account]]:
+        """A program's accounts, read one after the other."""
         return self._current(self._disk.owned(bytes(owner)), lambda held: held.owner, bytes(owner))
 
-    def tokens_of(self, wallet: Pubkey) -> list[tuple[Pubkey, Account]]:
+    def tokens_of(self, wallet: Pubkey) -> Iterator[tuple[Pubkey, Account]]:
         """A wallet's token accounts."""
         found = self._disk.tokens_of(bytes(wallet))
         return self._current(found, lambda held: held.token_owner, bytes(wallet))
 
     def _current(
-        self, on_disk: Sequence[Held], key: Callable[[Held], bytes | None], value: bytes
-    ) -> list[tuple[Pubkey, Account]]:
+        self, on_disk: Iterator[Held], key: Callable[[Held], bytes | None], value: bytes
+    ) -> Iterator[tuple[Pubkey, Account]]:
         """What is on disk with what waits to be written laid over it."""
-        found: dict[bytes, Held] = {held.address: held for held in on_disk}
+        laid: dict[bytes, Held | None] = {}
         for pending in (self._writing, self._pending):
-            for address, held in pending.accounts.items() if pending is not None else ():
-                found.pop(address, None)
-                if held is not None and key(held) == value:
-                    found[address] = held
-        return [(Pubkey(held.address), account_of(held)) for held in found.values()]
+            laid |= pending.accounts if pending is not None else {}
+        beneath = (held for held in on_disk if held.address not in laid)
+        over = (held for held in laid.values() if held is not None and key(held) == value)
+        for held in chain(beneath, over):
+            yield Pubkey(held.address), account_of(held)
 
     def rent(self, size: int) -> int:
         """Lamports that an account of this size needs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from solders.account import Account
 from solders.pubkey import Pubkey
 
 from hausd.chain.embedded import questions as ask
@@ -12,7 +13,7 @@ from hausd.chain.embedded.disk import Entry
 from hausd.chain.embedded.ledger import (
     Ledger,
 )
-from hausd.chain.embedded.questions import Params, RpcFault
+from hausd.chain.embedded.questions import Params, RpcFault, Weight
 from hausd.chain.embedded.records import (
     account_form,
     decimals_of,
@@ -39,13 +40,25 @@ class Methods:
             )
         return {"context": {"slot": slot, "apiVersion": VERSION}, "value": value}
 
-    def _account(self, address: Pubkey, params: Params, default: str) -> Any:
+    def _account(self, address: Pubkey, params: Params, default: str, weight: Weight) -> Any:
         account = self._ledger.account(address)
         encoding = params.encoding(default)
         if account is None:
             return None
+        return self._form(address, account, encoding, params.slice(), weight)
+
+    def _form(
+        self,
+        address: Pubkey,
+        account: Account,
+        encoding: str,
+        part: tuple[int, int] | None,
+        weight: Weight,
+    ) -> dict[str, Any]:
+        size = len(account.data)
+        weight.add(size if part is None else max(0, min(part[1], size - part[0])))
         decimals = self._decimals(account.owner, account.data)
-        return account_form(address, account, encoding, params.slice(), decimals)
+        return account_form(address, account, encoding, part, decimals)
 
     def _decimals(self, owner: Pubkey, data: bytes) -> int | None:
         token = token_of(owner, bytes(data))

@@ -25,6 +25,10 @@ LIMITED = 429
 _COMMITMENTS = ("processed", "confirmed", "finalized", "recent", "single", "singleGossip", "root",
                 "max")  # fmt: skip
 _MAX_TX_BYTES = 1232
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of one answer, or of a list of them. Solana's own node gives at most 50 MB."""
+_ENTRY_BYTES = 400
+"""What an account's form has beside its data."""
 
 
 class RpcFault(Exception):
@@ -35,6 +39,30 @@ class RpcFault(Exception):
         self.code = code
         self.message = message
         self.data = data
+        self.too_large = False
+
+
+def too_large() -> RpcFault:
+    """Of an answer that nobody has to hold."""
+    most = MAX_ANSWER_BYTES // 2**20
+    made = RpcFault(
+        INVALID_REQUEST, f"the answer would be larger than {most} MiB: ask for less at a time"
+    )
+    made.too_large = True
+    return made
+
+
+class Weight:
+    """What was put into an answer so far."""
+
+    def __init__(self) -> None:
+        self._left = MAX_ANSWER_BYTES
+
+    def add(self, data_bytes: int) -> None:
+        """An account with so much data. Raises RpcFault, before it is encoded."""
+        self._left -= _ENTRY_BYTES + data_bytes * 4 // 3
+        if self._left < 0:
+            raise too_large()
 
 
 def invalid(message: str) -> RpcFault:

@@ -9,11 +9,10 @@ from typing import Any
 
 from hausd.chain.embedded import questions as ask
 from hausd.chain.embedded.methods import Methods
-from hausd.chain.embedded.questions import Filters, Params, RpcFault
+from hausd.chain.embedded.questions import Filters, Params, RpcFault, Weight
 from hausd.chain.embedded.records import (
     TOKEN,
     TOKEN_2022,
-    account_form,
     amount_form,
     decimals_of,
     token_of,
@@ -28,12 +27,14 @@ class AccountMethods(Methods):
 
     def _get_account_info(self, untrusted: object) -> Any:
         params = Params(untrusted, 1)
-        return self._valued(self._account(params.address(0), params, "base58"), params)
+        return self._valued(self._account(params.address(0), params, "base58", Weight()), params)
 
     def _get_multiple_accounts(self, untrusted: object) -> Any:
         params = Params(untrusted, 1)
         found = params.addresses(0, _MAX_ACCOUNTS)
-        return self._valued([self._account(one, params, "base64") for one in found], params)
+        weight = Weight()
+        listed = [self._account(one, params, "base64", weight) for one in found]
+        return self._valued(listed, params)
 
     def _get_balance(self, untrusted: object) -> Any:
         params = Params(untrusted, 1)
@@ -45,22 +46,16 @@ class AccountMethods(Methods):
         program = params.address(0)
         filters, part = Filters(params.config.get("filters")), params.slice()
         encoding = params.encoding("base58")
-        found = [
-            (address, account)
-            for address, account in self._ledger.owned(program)
-            if filters.passes(bytes(account.data))
-        ]
-        if len(found) > _MAX_PROGRAM_ACCOUNTS:
-            raise RpcFault(ask.INVALID_REQUEST, "too many accounts; narrow the filters")
-        listed = [
-            {
-                "pubkey": str(address),
-                "account": account_form(
-                    address, account, encoding, part, self._decimals(account.owner, account.data)
-                ),
-            }
-            for address, account in sorted(found, key=lambda one: bytes(one[0]))
-        ]
+        found: list[tuple[bytes, dict[str, Any]]] = []
+        weight = Weight()
+        for address, account in self._ledger.owned(program):
+            if not filters.passes(bytes(account.data)):
+                continue
+            if len(found) == _MAX_PROGRAM_ACCOUNTS:
+                raise RpcFault(ask.INVALID_REQUEST, "too many accounts; narrow the filters")
+            form = self._form(address, account, encoding, part, weight)
+            found.append((bytes(address), {"pubkey": str(address), "account": form}))
+        listed = [form for _, form in sorted(found, key=lambda one: one[0])]
         return self._valued(listed, params) if params.option("withContext", bool) else listed
 
     def _get_token_accounts_by_owner(self, untrusted: object) -> Any:
@@ -75,15 +70,14 @@ class AccountMethods(Methods):
             case _:
                 raise ask.invalid("a filter is {mint} or {programId}")
         part, encoding = params.slice(), params.encoding("base58")
-        listed = []
+        listed, weight = [], Weight()
         for address, account in self._ledger.tokens_of(owner):
             token = token_of(account.owner, bytes(account.data))
             if token is None or account.owner not in programs:
                 continue
             if wanted_mint and token.mint != wanted_mint:
                 continue
-            decimals = self._decimals(account.owner, account.data)
-            form = account_form(address, account, encoding, part, decimals)
+            form = self._form(address, account, encoding, part, weight)
             listed.append({"pubkey": str(address), "account": form})
         return self._valued(listed, params)
 

@@ -18,9 +18,8 @@ from hausd.chain.embedded.ledger import (
     Refused,
 )
 from hausd.chain.embedded.methods import Methods
-from hausd.chain.embedded.questions import Params, RpcFault
+from hausd.chain.embedded.questions import Params, RpcFault, Weight
 from hausd.chain.embedded.records import (
-    account_form,
     base58,
 )
 
@@ -111,9 +110,9 @@ class SendingMethods(Methods):
             if not isinstance(addresses, list) or len(addresses) > len(tx.message.account_keys):
                 raise RpcFault(ask.INVALID_PARAMS, "Too many accounts provided")
             after = dict(outcome.post_accounts()) if error is None else {}
+            encoding, weight = str(wanted.get("encoding") or "base64"), Weight()
             form["accounts"] = [
-                self._after(ask.address(one), after, str(wanted.get("encoding") or "base64"))
-                for one in addresses
+                self._after(ask.address(one), after, encoding, weight) for one in addresses
             ]
         if error is None and (returned := outcome.meta().return_data()).data:
             form["returnData"] = {
@@ -122,12 +121,13 @@ class SendingMethods(Methods):
             }
         return self._valued(form, params)
 
-    def _after(self, address: Pubkey, after: dict[Pubkey, Any], encoding: str) -> Any:
+    def _after(
+        self, address: Pubkey, after: dict[Pubkey, Any], encoding: str, weight: Weight
+    ) -> Any:
         account = after.get(address) or self._ledger.account(address)
         if account is None or not account.lamports:
             return None
-        decimals = self._decimals(account.owner, account.data)
-        return account_form(address, account, encoding, None, decimals)
+        return self._form(address, account, encoding, None, weight)
 
     def _request_airdrop(self, untrusted: object) -> Any:
         params = Params(untrusted, 2)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import resource
 import socket
 import sqlite3
 import ssl
@@ -11,27 +11,23 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 import structlog
 import trio
-from hypercorn.config import Config, Sockets
-from hypercorn.trio.run import worker_serve
-from hypercorn.typing import Framework
-from hypercorn.utils import wrap_app
+from hypercorn.config import Config
 from solders.pubkey import Pubkey
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
-from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hausd.chain.embedded import questions as ask
-from hausd.chain.embedded.disk import Disk, Held
+from hausd.chain.embedded.answers import CORS, Held, Sent, Share, refused
+from hausd.chain.embedded.disk import Disk
+from hausd.chain.embedded.disk import Held as Account
 from hausd.chain.embedded.ledger import Changed, Ledger
 from hausd.chain.embedded.metrics import EMBEDDED_CALLS, EMBEDDED_WRITES
 from hausd.chain.embedded.questions import RpcFault
@@ -39,11 +35,16 @@ from hausd.chain.embedded.rpc import Rpc
 from hausd.chain.embedded.subscriptions import Subscriber, Subscriptions
 from hausd.core.clock import Clock
 from hausd.core.foreign import UNREADABLE_JSON
+from hausd.policy.origin import asks_from_here
+from hausd.serving import Connections, serving
 
 log = structlog.get_logger("hausd.chain")
 
 _MAX_BODY_BYTES = 128 * 1024
+_BODY_S = 20.0
 _MAX_BATCH = 100
+_MAX_CONNECTIONS = 512
+_MAX_CONNECTIONS_OF_ONE = 64
 _MAX_SOCKETS = 256
 _MAX_SOCKETS_OF_ONE = 32
 _CALLS_A_SECOND = 400.0
@@ -55,19 +56,20 @@ _GRACE_S = 0.5
 _SLOT_LOOK_S = 0.2
 _KEPT_S = 15.0
 """Who asks every ten seconds goes on on one connection."""
-_CORS = {
-    # a cluster's RPC may be asked by any page, and so may this: it tells nothing that is secret
-    "access-control-allow-origin": "*",
-    "access-control-allow-methods": "POST, GET, OPTIONS",
-    "access-control-allow-headers": "content-type, solana-client",
-    "access-control-max-age": "86400",
-}
 
 
 @dataclass(slots=True)
 class _Allowance:
     left: float
     at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks. ``here``: a program or page of this machine, not all that is on its loopback."""
+
+    address: str
+    here: bool
 
 
 class EmbeddedChain:
@@ -82,8 +84,9 @@ class EmbeddedChain:
         self.port = 0
         self._due = trio.Event()
         self._done = trio.Event()
-        self._allowances: OrderedDict[str, _Allowance] = OrderedDict()
+        self._allowances: OrderedDict[Asker, _Allowance] = OrderedDict()
         self._sockets: dict[str, int] = {}
+        self._held = Held()
 
     # -- writing --
 
@@ -141,58 +144,71 @@ class EmbeddedChain:
     async def answer(self, request: Request) -> Response:
         """``POST /``."""
         if request.method == "OPTIONS":
-            return Response(status_code=204, headers=_CORS)
+            return Response(status_code=204, headers=CORS)
         if request.method == "GET":
             words = b"This is a chain's JSON-RPC: POST to it, or open a WebSocket.\n"
-            return Response(words, 200, {**_CORS, "content-type": "text/plain"})
+            return Response(words, 200, {**CORS, "content-type": "text/plain"})
         body = b""
-        async for piece in request.stream():
-            body += piece
-            if len(body) > _MAX_BODY_BYTES:
-                return Response(b"too large\n", 413, _CORS)
-        who = request.client.host if request.client is not None else ""
+        with trio.move_on_after(_BODY_S) as scope:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _MAX_BODY_BYTES:
+                    return Response(b"too large\n", 413, CORS)
+        if scope.cancelled_caught:
+            return Response(b"too late\n", 408, CORS)
+        who = _asker(request)
         try:
             untrusted = msgspec.json.decode(body)
         except UNREADABLE_JSON:
-            return _json(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
+            return refused(RpcFault(ask.PARSE_ERROR, "Parse error"))
         calls = untrusted if isinstance(untrusted, list) else [untrusted]
         if not self._may(who, len(calls)):
             EMBEDDED_CALLS.labels("limited").inc()
             fault = RpcFault(ask.LIMITED, "Too many requests from your address")
-            return _json(_error(None, fault), 429, {"retry-after": "1"})
-        if isinstance(untrusted, list):
-            if not untrusted or len(untrusted) > _MAX_BATCH:
-                return _json(_error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request")))
+            return refused(fault, 429, {"retry-after": "1"})
+        if not 1 <= len(calls) <= _MAX_BATCH:
+            return refused(RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+        share = Share(self._held)
+        if share.full:
+            EMBEDDED_CALLS.labels("limited").inc()
+            fault = RpcFault(ask.LIMITED, "Too many answers are on their way")
+            return refused(fault, 503, {"retry-after": "1"})
+        try:
             answers = []
-            for one in untrusted:
-                answers.append(await self._one(one, who))
+            for one in calls:
+                answers.append(await self._one(one, who, share))
                 await trio.lowlevel.checkpoint()  # others' turn: a hundred calls take long
-            return _json([one for one in answers if one is not None])
-        return _json(await self._one(untrusted, who))
+        except BaseException:
+            share.let_go()
+            raise
+        body = b"[%b]" % b",".join(answers) if isinstance(untrusted, list) else answers[0]
+        return Sent(body, share)
 
-    async def _one(self, untrusted: object, who: str) -> dict[str, Any] | None:
+    async def _one(self, untrusted: object, who: Asker, share: Share) -> bytes:
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more}:
                 number = more.get("id")
             case _:
                 EMBEDDED_CALLS.labels("refused").inc()
-                return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+                return share.fault(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
         if number is not None and not isinstance(number, int | str | float):
-            return _error(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
+            return share.fault(None, RpcFault(ask.INVALID_REQUEST, "Invalid request"))
         try:
-            if method == "requestAirdrop" and not _is_here(who):
+            if share.full:
+                raise ask.too_large()
+            if method == "requestAirdrop" and not who.here:
                 words = "this chain's faucet gives on its own machine only"
                 raise RpcFault(ask.METHOD_NOT_FOUND, words)
             result = await self.rpc.call(method, more.get("params"))
         except RpcFault as fault:
             EMBEDDED_CALLS.labels("refused").inc()
-            return _error(number, fault)
+            return share.fault(number, fault)
         EMBEDDED_CALLS.labels("answered").inc()
-        return {"jsonrpc": "2.0", "result": result, "id": number}
+        return share.answer(number, result)
 
-    def _may(self, who: str, calls: int) -> bool:
+    def _may(self, who: Asker, calls: int) -> bool:
         now_s = trio.current_time()
-        times = _TIMES_HERE if _is_here(who) else 1.0
+        times = _TIMES_HERE if who.here else 1.0
         allowance = self._allowances.pop(who, None) or _Allowance(times * _BURST, now_s)
         passed_s, allowance.at_s = now_s - allowance.at_s, now_s
         earned = passed_s * times * _CALLS_A_SECOND
@@ -209,13 +225,14 @@ class EmbeddedChain:
 
     async def subscribe(self, socket_: WebSocket) -> None:
         """A client's WebSocket: calls and subscriptions."""
-        who = socket_.client.host if socket_.client is not None else ""
+        who = _asker(socket_)
+        address = who.address
         full = sum(self._sockets.values()) >= _MAX_SOCKETS
-        if full or self._sockets.get(who, 0) >= _MAX_SOCKETS_OF_ONE:
+        if full or self._sockets.get(address, 0) >= _MAX_SOCKETS_OF_ONE:
             await socket_.close(1013)
             return
         await socket_.accept()
-        self._sockets[who] = self._sockets.get(who, 0) + 1
+        self._sockets[address] = self._sockets.get(address, 0) + 1
         subscriber = self.subscriptions.join()
         try:
             async with trio.open_nursery() as nursery:
@@ -224,11 +241,11 @@ class EmbeddedChain:
                 nursery.cancel_scope.cancel()
         finally:
             self.subscriptions.leave(subscriber)
-            self._sockets[who] -= 1
-            if not self._sockets[who]:
-                del self._sockets[who]
+            self._sockets[address] -= 1
+            if not self._sockets[address]:
+                del self._sockets[address]
 
-    async def _hear(self, socket_: WebSocket, subscriber: Subscriber, who: str) -> None:
+    async def _hear(self, socket_: WebSocket, subscriber: Subscriber, who: Asker) -> None:
         while True:
             try:
                 message = await socket_.receive()
@@ -240,55 +257,53 @@ class EmbeddedChain:
             if len(text) > _MAX_BODY_BYTES or not self._may(who, 1):
                 await socket_.close(1008)
                 return
+            share = Share(self._held)
             try:
-                untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
-            except UNREADABLE_JSON:
-                subscriber.push(_error(None, RpcFault(ask.PARSE_ERROR, "Parse error")))
-                continue
-            subscriber.push(await self._heard(untrusted, subscriber, who))
+                subscriber.push(await self._heard(text, subscriber, who, share))
+                await subscriber.taken()  # who reads nothing is not heard further
+            finally:
+                share.let_go()
 
-    async def _heard(
-        self, untrusted: object, subscriber: Subscriber, who: str
-    ) -> dict[str, Any] | None:
+    async def _heard(self, text: str, subscriber: Subscriber, who: Asker, share: Share) -> bytes:
+        if share.full:
+            EMBEDDED_CALLS.labels("limited").inc()
+            return share.fault(None, RpcFault(ask.LIMITED, "Too many answers are on their way"))
+        try:
+            untrusted = msgspec.json.decode(text.encode("utf-8", "surrogatepass"))
+        except UNREADABLE_JSON:
+            return share.fault(None, RpcFault(ask.PARSE_ERROR, "Parse error"))
         match untrusted:
             case {"jsonrpc": "2.0", "method": str(method), **more} if method.endswith("ubscribe"):
                 number = more.get("id")
                 try:
                     result = self.subscriptions.call(subscriber, method, more.get("params"))
                 except RpcFault as fault:
-                    return _error(number, fault)
-                return {"jsonrpc": "2.0", "result": result, "id": number}
-        return await self._one(untrusted, who)
+                    return share.fault(number, fault)
+                return share.answer(number, result)
+        return await self._one(untrusted, who, share)
 
     async def _push(
         self, socket_: WebSocket, subscriber: Subscriber, scope: trio.CancelScope
     ) -> None:
         async for message in subscriber.messages():
-            await socket_.send_text(msgspec.json.encode(message).decode())
+            await socket_.send_text(message.decode())
         # too slow, and everything after this would be late
         await socket_.close(1008)
         scope.cancel()
 
 
-def _is_here(who: str) -> bool:
-    try:
-        address = ipaddress.ip_address(who)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+def _asker(asking: HTTPConnection) -> Asker:
+    address = asking.client.host if asking.client is not None else ""
+    return Asker(address, asks_from_here(address, asking.headers))
 
 
-def _error(number: object, fault: RpcFault) -> dict[str, Any]:
-    error: dict[str, Any] = {"code": fault.code, "message": fault.message}
-    if fault.data is not None:
-        error["data"] = fault.data
-    return {"jsonrpc": "2.0", "error": error, "id": number}
-
-
-def _json(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    found = {**_CORS, "content-type": "application/json", **(headers or {})}
-    return Response(msgspec.json.encode(value), status, found)
+def _connections() -> Connections:
+    """No more than an eighth of the descriptors that there are."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MAX_CONNECTIONS
+    if soft != resource.RLIM_INFINITY:
+        most = min(most, max(16, soft // 8))
+    return Connections(most, _MAX_CONNECTIONS_OF_ONE)
 
 
 @asynccontextmanager
@@ -299,7 +314,7 @@ async def open_embedded(
     random_bytes: Callable[[int], bytes],
     *,
     programs: Mapping[Pubkey, bytes],
-    genesis: Sequence[Held] = (),
+    genesis: Sequence[Account] = (),
     read_only: bool = False,
     tls: ssl.SSLContext | None = None,
     inside: Sequence[socket.socket] = (),
@@ -327,30 +342,18 @@ async def open_embedded(
         config.errorlog = logging.getLogger("hypercorn.error")
         config.websocket_max_message_size = _MAX_BODY_BYTES
         config.h11_max_incomplete_size = 64 * 1024
+        clear, secure = [*listeners, *inside], []
         if tls is not None:
-            config.create_ssl_context = lambda: tls  # type: ignore[method-assign]
-            config.certfile = config.keyfile = "given"
-        stop = trio.Event()
+            clear, secure = [*inside], [*listeners]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(chain.keep_writing)
             nursery.start_soon(chain.keep_slots)
-            served = Sockets([], [*listeners, *inside], [])
-            if tls is not None:
-                served = Sockets(list(listeners), list(inside), [])
-            await nursery.start(
-                partial(
-                    worker_serve,
-                    # Hypercorn spells the scopes out as typed dictionaries, starlette doesn't.
-                    wrap_app(cast(Framework, cast(ASGIApp, app)), _MAX_BODY_BYTES, "asgi"),
-                    config,
-                    sockets=served,
-                    shutdown_trigger=stop.wait,
-                )
-            )
             try:
-                yield chain
+                async with serving(
+                    app, config, "chain", clear, secure, tls, connections=_connections()
+                ):
+                    yield chain
             finally:
-                stop.set()
                 nursery.cancel_scope.cancel()
     finally:
         disk.close()

@@ -23,6 +23,7 @@ from hausd.chain.embedded.records import BadEncoding, account_form, base58
 
 MAX_OF_ONE = 128
 MAX_WAITING = 1_024
+MAX_WAITING_BYTES = 8 * 1024 * 1024
 """Messages that wait for a subscriber; one who takes them more slowly is let go."""
 
 
@@ -68,25 +69,36 @@ class Subscriber:
     """One WebSocket's subscriptions, and what waits to be sent to it."""
 
     kinds: dict[int, _Kind] = field(default_factory=dict)
-    _waiting: deque[dict[str, Any]] = field(default_factory=deque)
+    _waiting: deque[bytes] = field(default_factory=deque)
+    _waiting_bytes: int = 0
     _wake: trio.Event = field(default_factory=trio.Event)
+    _taken: trio.Event = field(default_factory=trio.Event)
     _overflowed: bool = False
 
-    def push(self, message: dict[str, Any] | None) -> None:
+    def push(self, message: dict[str, Any] | bytes) -> None:
         """Never waits."""
-        if message is None:
-            return
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING or self._waiting_bytes >= MAX_WAITING_BYTES:
             self._overflowed = True
-        else:
-            self._waiting.append(message)
+        elif not self._overflowed:
+            made = message if isinstance(message, bytes) else msgspec.json.encode(message)
+            self._waiting.append(made)
+            self._waiting_bytes += len(made)
+        if self._taken.is_set():
+            self._taken = trio.Event()
         self._wake.set()
 
-    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+    async def taken(self) -> None:
+        """Returns when all that was pushed is sent."""
+        await self._taken.wait()
+
+    async def messages(self) -> AsyncIterator[bytes]:
         """What is to be sent, until the subscriber proves too slow."""
         while not self._overflowed:
             while self._waiting and not self._overflowed:
-                yield self._waiting.popleft()
+                message = self._waiting.popleft()
+                self._waiting_bytes -= len(message)
+                yield message
+            self._taken.set()
             await self._wake.wait()
             self._wake = trio.Event()
 
