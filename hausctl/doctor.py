@@ -30,6 +30,8 @@ _LISTENERS = ("http.listen", "rtmp.listen", "rtmp.tls_listen", "p2p.listen")
 _OWN_CHAIN = "chain.listen"
 _ENOUGH_FILES = 4096
 _FEWEST_FILES = 1024
+_MOST_FILES = 65_536
+"""A node takes as many as it may have, up to this."""
 _CERT_SOON_S = 14 * 86_400
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _SYS_LANDLOCK_CREATE_RULESET = 444  # the same number on every architecture
@@ -297,15 +299,16 @@ def _clock() -> Iterator[Check]:
 
 
 def _files(pid: int | None) -> Iterator[Check]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if pid is not None:
         with contextlib.suppress(OSError):
-            soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    found = f"{soft:,} open files are allowed"
-    mend = "ulimit -n 65536 before the start, or LimitNOFILE=65536 in the systemd unit"
-    if hard < _FEWEST_FILES:
+            allowed, _ = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    found = f"{allowed:,} open files are allowed"
+    mend = "ulimit -Hn 65536 before the start, or LimitNOFILE=65536 in the systemd unit"
+    if allowed < _FEWEST_FILES:
         yield check("files", "fail", found, mend)
-    elif soft < _ENOUGH_FILES:
+    elif allowed < _ENOUGH_FILES:
         yield check("files", "warn", f"{found}: many viewers need more", mend)
     else:
         yield check("files", "ok", found)

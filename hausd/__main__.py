@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from hausd import __version__
@@ -18,6 +20,7 @@ from hausd.config.home import HomeError, default_home, node_key, open_home
 FAILED = 1
 BAD_CONFIGURATION = 2
 INTERRUPTED = 130
+_MOST_FILES = 65_536
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -85,6 +88,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         print("the configuration is good")
         return 0
     try:
+        _raise_file_limit()
         with open_home(home_path) as home:
             node_key(home)  # made by the first start; a damaged one is told now
             # imported late: --version, --check and a bad configuration answer at once
@@ -106,6 +110,16 @@ def _main(arguments: Sequence[str] | None) -> int:
     except HomeError as error:
         return _failed(str(error), error.hint)
     return 0
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system lets us have. The usual soft limit of 1,024 is for programs
+    that use select(), and is few for viewers, peers and segments together."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with suppress(ValueError, OSError):  # not all systems give what they call the hard limit
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _directory(untrusted: str) -> Path:

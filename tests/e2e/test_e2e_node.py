@@ -46,6 +46,15 @@ def test_a_first_start_makes_what_is_missing_and_keeps_keys_private(tmp_path: Pa
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+def test_a_node_takes_as_many_open_files_as_it_may_have(tmp_path: Path) -> None:
+    few = ("sh", "-c", 'ulimit -S -n 256; ulimit -H -n 8192; exec "$@"', "sh")
+    with node(tmp_path / "home", wrap=few) as one:
+        limits = Path(f"/proc/{one.process.pid}/limits").read_text()
+    assert [line.split()[3:5] for line in limits.splitlines() if "open files" in line] == [
+        ["8192", "8192"]
+    ]
+
+
 def test_an_empty_home_is_not_the_current_directory() -> None:
     done = hausd("--home", "", "--check")
     assert done.returncode == 2
