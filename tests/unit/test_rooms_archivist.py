@@ -31,7 +31,7 @@ class Nodes:
     def __init__(self, box: BlockBox) -> None:
         self.box = box
 
-    async def node(self, cid: CID, told_by: PeerId | None) -> bytes:
+    async def node(self, cid: CID, told_by: PeerId | None, max_bytes: int) -> bytes:
         await trio.lowlevel.checkpoint()
         return self.box.blocks[cid]
 

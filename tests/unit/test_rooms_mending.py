@@ -23,7 +23,7 @@ class Slowly:
     def __init__(self, blocks: dict[CID, bytes]) -> None:
         self.blocks = blocks
 
-    async def node(self, cid: CID, told_by: PeerId | None) -> bytes:
+    async def node(self, cid: CID, told_by: PeerId | None, max_bytes: int) -> bytes:
         await trio.sleep(1)
         return self.blocks[cid]
 
