@@ -172,10 +172,11 @@ class Pinning:
             if pin.depth.last_ms is not None:
                 await self._date(RoomId(pin.target))
         else:
-            removals = -1
-            while removals != self._state.catalog.removals:
-                removals = self._state.catalog.removals
-                await self._walk(pin, pin.target, progress)
+            async with pin.walking:
+                removals = -1
+                while removals != self._state.catalog.removals:
+                    removals = self._state.catalog.removals
+                    await self._walk(pin, pin.target, progress)
 
     async def _date(self, room: RoomId) -> None:
         """Looks up when each segment of a room was streamed; the writer knows those it closes."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+import trio
 
 from hausd.blocks.catalog import Volume
 from hausd.blocks.errors import StoreError
@@ -55,6 +56,8 @@ class Pin:
     held: set[Volume] = field(default_factory=set)
     complete: bool = True
     sure: bool = True
+    walking: trio.Lock = field(default_factory=trio.Lock, repr=False, compare=False)
+    """One look at what it holds at a time, so that the newest has the last word."""
 
 
 class BadTarget(ValueError):
