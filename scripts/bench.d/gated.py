@@ -109,6 +109,7 @@ def _wrk(url: str, connections: int, seconds: float) -> float:
 
 
 def _serve(folder: Path) -> None:
+    import structlog
     import trio
 
     from hausd.blocks.quota import StoreLimits
@@ -129,6 +130,8 @@ def _serve(folder: Path) -> None:
     from hausd.rooms.packing import Packer
     from hausd.rooms.sealing import Sealing
 
+    # the first line on standard output is the port
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     room, session = open_room_id(bytes(32)), SessionId(1, 2)
     rendition = Rendition("source", Kind.VIDEO, "avc1.64001f", 90_000)
     clear = [os.urandom(PART_BYTES) for _ in range(PARTS)]

@@ -182,6 +182,7 @@ def _ours(site: Path) -> Iterator[tuple[int, int]]:
 
 
 def _serve(site: Path, profile: str | None) -> None:
+    import structlog
     import trio
 
     from hausd.core.ids import RoomId
@@ -189,6 +190,8 @@ def _serve(site: Path, profile: str | None) -> None:
     from hausd.http.messages import NOT_MINE, Accounting, Answer, Request, Response
     from hausd.http.server import listen, serve
 
+    # the first line on standard output is the port
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     playlist = (site / PATHS["playlist"][1:]).read_bytes()
     headers = ((b"content-type", PLAYLIST_TYPE.encode()), (b"cache-control", b"no-cache"))
     room = RoomId("room")
