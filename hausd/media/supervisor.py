@@ -14,7 +14,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn
@@ -320,11 +320,10 @@ class Workers:
         return await self._told(await self._spawn(), config)
 
     async def _told(self, worker: Worker, config: WorkerConfig) -> Worker:
-        try:
+        async with AsyncExitStack() as started:
+            started.push_async_callback(self._discard, worker)
             await worker.configure(config)
-        except BaseException:
-            await self._discard(worker)
-            raise
+            started.pop_all()
         return worker
 
     async def _refill(self) -> None:
@@ -346,7 +345,8 @@ class Workers:
     async def _process(self) -> Worker:
         assert self._nursery is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
+        with ExitStack() as opened, theirs:
+            opened.callback(ours.close)
             for end in (ours, theirs):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
             with trio.CancelScope(shield=True):
@@ -361,11 +361,7 @@ class Workers:
                     # A Ctrl-C in the terminal is for the node, which then drains its workers.
                     start_new_session=True,
                 )
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
+            opened.pop_all()
         worker = Worker(process, ours, self._hang_s)
         metrics.STARTED.inc()
         metrics.WORKERS.inc()
