@@ -461,7 +461,7 @@ async def test_who_reads_no_answers_is_heard_no_further(tmp_path: Path) -> None:
             asked += 1
             return await answered(method, untrusted)
 
-        one.chain.rpc.call = counted  # type: ignore[method-assign]
+        one.chain.rpc.call = counted  # type: ignore[method-assign]  # to count
         opened = open_websocket_url(one.ws_url, message_queue_size=0, max_message_size=10**8)
         async with opened as deaf:
             wanted = {"jsonrpc": "2.0", "id": 1, "method": "getAccountInfo"}

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -144,7 +145,7 @@ async def test_who_puts_the_same_blocks_at_once_is_told_each(tmp_path: Path) -> 
     sprite = bytes(5000)  # of two black rows
     async with recording(tmp_path, lambda one: None) as (recorder, store, _):
         for at in range(3):
-            recorder.put(((CID.of(sprite), sprite),), lambda at=at: put.append(at))  # type: ignore[misc]
+            recorder.put(((CID.of(sprite), sprite),), partial(put.append, at))
         await drained(recorder)
         assert put == [0, 1, 2]
         assert store.has(CID.of(sprite))
